@@ -58,5 +58,6 @@ mod testing;
 pub mod text_file;
 pub mod timing;
 pub mod wanted;
+pub mod wiring;
 pub mod witness;
 pub mod world;

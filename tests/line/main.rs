@@ -48,3 +48,4 @@ mod supplies;
 mod support;
 mod threads;
 mod truth;
+mod wiring;

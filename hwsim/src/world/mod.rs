@@ -42,6 +42,7 @@ use crate::profile::{OUTPUT, SimLineProfile, SimTable};
 use crate::sync::lock;
 use crate::timing::ChipTiming;
 use crate::wanted::Wanted;
+use crate::wiring::LineWiring;
 use crate::witness::LineWitness;
 
 /// The cards in the line, until the line is switched off.
@@ -73,6 +74,8 @@ pub struct SimulatedLine {
     /// What the output's transport wants of a person.
     pub output_wants: Wanted,
     present: Mutex<PresentCards>,
+    /// How its devices are connected.
+    pub wiring: LineWiring,
     witness: LineWitness,
     /// Number of APDUs of all chips before the controller is killed, if it is to be killed.
     dies_after: Option<u64>,
@@ -87,11 +90,12 @@ impl SimulatedLine {
     pub fn new(
         line: SimLineProfile,
         seed: u64,
-        faults: FaultPlan,
+        mut faults: FaultPlan,
         speed: f64,
         witness: LineWitness,
     ) -> anyhow::Result<Self> {
         let stations = line.stations().map(|(name, module)| SimulatedStation::new(name, module)).collect();
+        let wiring = faults.take_wiring();
         let dies_after = faults.controller_dies_after();
         let hopper = Mutex::new(BlankHopper::new(&line, seed, faults));
         let chip_timing =
@@ -110,6 +114,7 @@ impl SimulatedLine {
             stacker_wants: Wanted::default(),
             output_wants: Wanted::default(),
             present: Mutex::new(PresentCards::Running(BTreeMap::new())),
+            wiring,
             witness,
             dies_after,
             apdus: AtomicU64::new(0),
@@ -120,6 +125,11 @@ impl SimulatedLine {
     /// The station of this name.
     pub fn station(&self, name: &str) -> Option<&SimulatedStation> {
         self.stations.iter().find(|s| s.name == name)
+    }
+
+    /// The station where the device stands that belongs to the station of this name.
+    pub fn device_of(&self, name: &str) -> Option<&SimulatedStation> {
+        self.station(self.wiring.place_of(name))
     }
 
     /// The index of the station of this name, in line order.
@@ -175,6 +185,7 @@ impl SimulatedLine {
         let mut present = lock(&self.present);
         let PresentCards::Running(cards) = &mut *present else { return None };
         self.witness.fed(&blank, &station.name);
+        self.wiring.fed();
         let jammed = self.jams(&mut blank, FaultKind::FeedJam, station);
         let card = Arc::new(Mutex::new(blank));
         cards.insert(n, Arc::clone(&card));

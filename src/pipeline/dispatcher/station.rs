@@ -6,7 +6,7 @@ use super::Dispatcher;
 use super::books::millis;
 use super::kill::killed;
 use crate::ids::KmcRef;
-use crate::ledger::{AttemptState, Change, Context};
+use crate::ledger::{AttemptState, Change, Context, LedgerError};
 use crate::modules::{Blame, BlankInspection, Fault, ModuleOutcome};
 use crate::pipeline::Stop;
 use crate::pipeline::breaker::Trip;
@@ -20,6 +20,9 @@ impl Dispatcher<'_> {
             return;
         }
         let Some(happening) = self.of_station(place, happening) else { return };
+        if !matches!(happening, StationHappening::Taken) {
+            self.floor.stations.arrived(place);
+        }
         let Some(seq) = self.floor.working_at(place) else { return };
         match happening {
             StationHappening::Fed => self.fed(place),
@@ -50,13 +53,8 @@ impl Dispatcher<'_> {
                 self.not_brought(place, seq, fault, standing);
             }
             StationHappening::Void(fault, standing) => self.void(place, seq, fault, standing),
-            StationHappening::NotBound(error) => {
-                // The blank is neither bound nor thrown out, and the ledger accepts no more changes.
-                self.off_floor(seq);
-                self.turns.left(place);
-                self.floor.stations.stuck(place);
-                self.stop_feeding(Stop::Ledger(error));
-            }
+            StationHappening::NotBegun(fault, standing) => self.not_begun(place, seq, fault, standing),
+            StationHappening::NotBound(error) => self.not_bound(place, seq, error),
             // The others are the station's.
             _ => {}
         }
@@ -79,9 +77,18 @@ impl Dispatcher<'_> {
                 self.station_after(place, fault, Standing::Stuck);
             }
             StationHappening::Died => self.station_died(place),
+            StationHappening::Sight(report) => self.sight(place, report),
             other => return Some(other),
         }
         None
+    }
+
+    /// Stops at a blank that is neither bound nor thrown out: the ledger accepts no more changes.
+    fn not_bound(&mut self, place: Place, seq: u32, error: LedgerError) {
+        self.off_floor(seq);
+        self.turns.left(place);
+        self.floor.stations.stuck(place);
+        self.stop_feeding(Stop::Ledger(error));
     }
 
     fn blank_out(
@@ -113,6 +120,7 @@ impl Dispatcher<'_> {
         } else {
             self.floor.stations.back(place);
         }
+        self.floor.stations.is_unclear(place, false);
         self.supplied_now(place);
         if let Some(stage) = self.stages.get_mut(place.stage) {
             stage.awaited = None;
@@ -293,10 +301,18 @@ impl Dispatcher<'_> {
     }
 
     /// Decides what a fault means for its station and for the line.
-    fn station_after(&mut self, place: Place, fault: Fault, standing: Standing) {
+    pub(super) fn station_after(&mut self, place: Place, fault: Fault, standing: Standing) {
         if self.floor.stations.waits(place) {
             self.supplied_now(place);
         }
+        let silent = fault.reason == ReasonWord::Transport && standing == Standing::Probed;
+        self.floor.stations.is_unclear(place, silent);
+        // What waits for a person, or goes because of one, says nothing about the device.
+        let counts = !fault.waits_for_person() && fault.reason != ReasonWord::Killed;
+        let standing = match standing {
+            Standing::InService if counts && self.floor.stations.proof_failed(place) => Standing::Stuck,
+            standing => standing,
+        };
         match standing {
             Standing::InService => self.floor.stations.free(place),
             Standing::Probed => self.floor.stations.out_of_service(place),
@@ -311,7 +327,7 @@ impl Dispatcher<'_> {
         self.module_after(place, fault);
     }
 
-    fn take_blank(&mut self, place: Place) -> Option<u32> {
+    pub(super) fn take_blank(&mut self, place: Place) -> Option<u32> {
         self.station(place).and_then(|s| s.blank.take())
     }
 }

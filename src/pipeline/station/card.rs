@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use drivers::{Condition, DeviceError};
 
 use super::probe::{Lying, transport_fault};
+use super::proof::{Readiness, Sight};
 use super::supply::Waited;
 use super::turn::CardPermission;
-use super::{CardTransport, HungUp, Runner, Standing, StationHappening};
+use super::{CardTransport, HungUp, Runner, SightReport, Standing, StationHappening};
 use crate::modules::{Blame, BlankInspection, CardWork, Fault};
 use crate::reason::ReasonWord;
 
@@ -19,9 +20,13 @@ const READER_PATIENCE: Duration = Duration::from_secs(3);
 const READER_PAUSE: Duration = Duration::from_millis(200);
 
 impl Runner<'_> {
-    pub(super) fn feed(&mut self, work: &CardWork) -> Result<(), HungUp> {
+    pub(super) fn feed(&mut self, work: &CardWork, proving: bool) -> Result<(), HungUp> {
         if let Err(fault) = self.setup.module.prepare(work) {
             return self.tell(StationHappening::Void(fault, Standing::InService));
+        }
+        let readiness = self.before_card(proving)?;
+        if let Readiness::NotNow(fault, standing) = readiness {
+            return self.tell(StationHappening::NotBegun(fault, standing));
         }
         let start = Instant::now();
         if let Err(error) = self.setup.transport.feed() {
@@ -41,7 +46,8 @@ impl Runner<'_> {
         }
         (self.hopper, self.without_blanks) = (None, false);
         self.tell(StationHappening::Fed)?;
-        let (seen, fault) = match self.look(work) {
+        let Some(inspected) = self.seen(work, &readiness)? else { return Ok(()) };
+        let (seen, fault) = match inspected {
             Ok(blank) => match self.leave(work, blank, StationHappening::MayBind)? {
                 CardPermission::Given(blank, first) => return self.personalize(work, start, blank, first),
                 CardPermission::Refused(blank, fault) => (blank, fault),
@@ -62,6 +68,27 @@ impl Runner<'_> {
         // reports a success.
         let standing = if twice { Standing::Stuck } else { standing };
         self.blank_out(seen, fault, start, standing)
+    }
+
+    /// Inspects the card that was brought, once the device has seen it. `None` if it does not see the card,
+    /// which is reported.
+    fn seen(
+        &mut self,
+        work: &CardWork,
+        readiness: &Readiness,
+    ) -> Result<Option<Result<BlankInspection, Fault>>, HungUp> {
+        let inspected = match self.after_card(readiness)? {
+            Sight::Unseen => {
+                self.tell(StationHappening::Sight(SightReport::Unseen))?;
+                return Ok(None);
+            }
+            Sight::Failed(fault) => Err(fault),
+            Sight::Seen => self.look(work),
+        };
+        if let Err(fault) = &inspected {
+            self.confirm(readiness, fault)?;
+        }
+        Ok(Some(inspected))
     }
 
     fn blank_out(
@@ -97,7 +124,11 @@ impl Runner<'_> {
         }
     }
 
-    pub(super) fn take(&mut self, from: &str, work: &CardWork) -> Result<(), HungUp> {
+    pub(super) fn take(&mut self, from: &str, work: &CardWork, proving: bool) -> Result<(), HungUp> {
+        let readiness = self.before_card(proving)?;
+        if let Readiness::NotNow(fault, standing) = readiness {
+            return self.tell(StationHappening::NotBegun(fault, standing));
+        }
         // The card is bound: from here on the order ends with the card thrown out or done.
         let start = Instant::now();
         match self.moves("taking the card", |transport| transport.take(from))? {
@@ -120,7 +151,11 @@ impl Runner<'_> {
             }
             Waited::Sent { fault, .. } => return self.throw_out(fault, start.elapsed()),
         }
-        match prepared.and_then(|()| self.look(work)) {
+        if let Err(fault) = prepared {
+            return self.throw_out(fault, start.elapsed());
+        }
+        let Some(inspected) = self.seen(work, &readiness)? else { return Ok(()) };
+        match inspected {
             Ok(blank) => self.open(work, start, blank),
             Err(fault) => self.throw_out(fault, start.elapsed()),
         }

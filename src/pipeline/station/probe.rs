@@ -153,6 +153,7 @@ impl Runner<'_> {
         match self.setup.module.probe() {
             Ok(()) => {
                 self.outages = 0;
+                self.wired_anew()?;
                 self.tell(StationHappening::Back)
             }
             Err(fault) => self.tell(StationHappening::NotReady(fault)),
