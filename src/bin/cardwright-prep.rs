@@ -38,11 +38,11 @@ fn main() -> ExitCode {
     let mut result =
         Err(Failure::new(Exit::Thread, "us: the program itself died, which is a bug: report it"));
     panics::ends_well(|| {
-        result = match command {
-            PrepCommand::Run(args) => harden().and_then(|()| prep::run(&args)),
+        result = harden().and_then(|()| match command {
+            PrepCommand::Run(args) => prep::run(&args),
             PrepCommand::Key(command) => keys::run(&command, StoreSide::Issuer),
             PrepCommand::Sample(args) => prep::sample(&args),
-        };
+        });
     });
     match result {
         Ok(exit) => exit.into(),

@@ -29,6 +29,7 @@ mod tests;
 use std::io::Write;
 
 use crate::exit::{Exit, Failure};
+use crate::hardening::harden;
 use crate::panics::{self, ends_well};
 
 /// Runs a program to its end: prints a failure in one line, and returns its exit code.
@@ -38,7 +39,7 @@ pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::Exi
         "us: the program itself died, which is a bug: report it (its place stands in the log above); cards under way are \
          UNKNOWN at the next start",
     ));
-    ends_well(|| result = program());
+    ends_well(|| result = harden().and_then(|()| program()));
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {

@@ -4,6 +4,7 @@
 
 mod complaints;
 mod forms;
+mod memory;
 mod needles;
 mod planted;
 mod process;
