@@ -136,7 +136,7 @@ fn end_of(core: &LineDaemon) -> Result<Exit, Refusal> {
 }
 
 /// A word, spelled as in the profile and people files.
-fn word(value: &impl serde::Serialize) -> String {
+pub(super) fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default().replace('"', "`")
 }
 

@@ -11,6 +11,7 @@ mod process;
 mod scene;
 mod search;
 
+pub use process::child_with;
 use scene::{CARDS, Evidence, FAULTS, Scene};
 use search::{Kind, Needle, Search, account_numbers};
 
