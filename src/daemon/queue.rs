@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 
 use super::policy::Situation;
-use super::server::word;
+use super::server::plain_word;
 use crate::actor::Actor;
 use crate::ledger::{Balance, JobId, JobState, JobView, SecondPersonWanted};
 use crate::pipeline::LineMessage;
@@ -142,7 +142,7 @@ impl Queue {
             .iter()
             .filter(|((_, job, _), asked)| *job == view.job && asked.stands(on_line, stands, now));
         let wanted = waits.map(|((action, _, subject), asked)| SecondPersonWanted {
-            action: word(action),
+            action: plain_word(action),
             subject: subject.clone(),
             by: asked.by.clone(),
         });

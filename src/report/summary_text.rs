@@ -127,7 +127,7 @@ fn write_run(run: &RunFigures, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Res
         "HSM       {} calls, {:.2} per card, {:.2} per application ({} applications)",
         run.hsm_calls, run.hsm_calls_per_card, run.hsm_calls_per_application, run.applications
     )?;
-    writeln!(f, "Commands  {} to the chips that were finished", run.commands)?;
+    writeln!(f, "Commands  {} to the chips, rejected cards included", run.commands)?;
     let per_card = if run.cards > 0 {
         format!(
             ", {:.2} ms per card",
