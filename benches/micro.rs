@@ -140,7 +140,7 @@ fn records(criterion: &mut Criterion, file: &Path) {
     group.bench_function("picture", |b| {
         b.iter(|| {
             let graphics = sections::graphics(record.section("GFX").unwrap()).unwrap();
-            template::shipped(graphics.template).unwrap().render(&graphics).unwrap()
+            template::named(graphics.template).unwrap().render(&graphics).unwrap()
         });
     });
     group.finish();

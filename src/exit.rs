@@ -33,7 +33,8 @@ pub enum Exit {
     FileProfile = 13,
     /// This file was accepted before: same file_id, or same digest.
     FileSeen = 14,
-    /// A record's data is wrong (application MAC, padding): it is CANCELLED(data) and the job is held.
+    /// A record's data is wrong (application MAC, padding, account numbers that differ): acceptance refuses the file. If
+    /// only the run finds it, the record is CANCELLED(data) and the job is held.
     RecordData = 15,
     /// An input of the preparation (CSV) is wrong.
     Input = 16,

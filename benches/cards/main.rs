@@ -274,7 +274,7 @@ fn host(world: &World, store: &Path, work: impl FnOnce(&mut HsmClient) -> Durati
 fn graphics(records: &[Record]) -> f64 {
     let render = |record: &Record| {
         let graphics = sections::graphics(record.section("GFX").unwrap()).unwrap();
-        template::shipped(graphics.template).unwrap().render(&graphics).unwrap()
+        template::named(graphics.template).unwrap().render(&graphics).unwrap()
     };
     drop(render(&records[0]));
     let before = cpu_of_thread();

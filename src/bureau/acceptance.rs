@@ -1,12 +1,13 @@
 //! Acceptance: an issuer's output file becomes a job. A file that is refused is refused as a whole and leaves
 //! nothing in the bureau.
 //!
-//! Not here: reading and copying the file (`record::accept`), the rules of profiles and keys (`file_rules`).
+//! Not here: reading and copying the file (`record::accept`), its checks (`file_check`).
 
 use std::fs::File;
 use std::io::Seek;
+use std::path::Path;
 
-use super::file_rules::Rules;
+use super::file_check::{ConnectKeys, FileCheck};
 use super::opening::Bureau;
 use super::refusal::Refusal;
 use super::run_job::ReadyJob;
@@ -14,25 +15,27 @@ use super::spool_folder::spool_path;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::{Auditor, FileAdmission, Realm, SpoolKey};
+use crate::inspect::{InspectionReport, inspect_for};
 use crate::ledger::JobProfiles;
 use crate::ledger::{LedgerError, NewJob};
 use crate::modules::LineProfile;
 use crate::profile::ProductProfile;
-use crate::record::{FileLimits, Sealer, Spool, accept};
+use crate::record::{FileLimits, Sealer, Spool, accept, check, open_input};
+use crate::report::ProgressDisplay;
 
 impl Bureau {
     /// Accepts a file, read from its beginning, as a job. Returns the job, and the records whose card_refs
     /// were in an earlier file of the issuer. The copy is sealed from its first byte: no cardholder data lies
-    /// on the disk in the clear.
-    pub fn accept(&self, mut file: File) -> Result<(ReadyJob, Vec<u32>), Refusal> {
+    /// on the disk in the clear. All that needs no card is checked before.
+    pub fn accept(&self, mut file: File, shown: ProgressDisplay) -> Result<(ReadyJob, Vec<u32>), Refusal> {
         // The descriptor shares its position in the file with the client's, and the client may have read from it.
         file.rewind().map_err(|e| Refusal::fault(Exit::Io, format!("file: it cannot be read: {e}")))?;
         let spool_path = spool_path(self.ledger.path())?;
-        let mut hsm = self.connect()?;
-        let mut rules = Rules::new(&self.line, &mut hsm)?;
+        let connect = || self.connect();
+        let mut checks = FileCheck::new(&self.line, Some(&connect), shown);
         let ledger = self.ledger.reader()?.id()?;
         let mut key = SpoolKey::new(Box::new(self.connect()?), ledger)?;
-        let accepted = match accept(file, &spool_path, FileLimits::default(), &mut rules, &mut key) {
+        let accepted = match accept(file, &spool_path, FileLimits::default(), &mut checks, &mut key) {
             Ok(accepted) => accepted,
             Err(error) => {
                 unused(key);
@@ -40,7 +43,7 @@ impl Bureau {
             }
         };
         let product =
-            rules.product().ok_or_else(|| Failure::new(Exit::Bug, "us: accepted without a Header"))?;
+            checks.product().ok_or_else(|| Failure::new(Exit::Bug, "us: accepted without a Header"))?;
         let new = NewJob {
             issuer_id: accepted.header.issuer_id.clone(),
             file_id: accepted.header.file_id.clone(),
@@ -91,6 +94,26 @@ impl Bureau {
             other => other.into(),
         }
     }
+}
+
+/// Makes every check of acceptance on a line, without a ledger, and returns the report of the file. Without keys it
+/// leaves out the checks that need them.
+pub fn would_accept(
+    path: &Path,
+    line: &LineProfile,
+    connect: Option<ConnectKeys<'_>>,
+    shown: ProgressDisplay,
+) -> Result<InspectionReport, Failure> {
+    let mut checks = FileCheck::new(line, connect, shown);
+    let checked = check(open_input(path)?, FileLimits::default(), &mut checks)?;
+    let own: Vec<_> =
+        line.modules.iter().flat_map(|module| &module.mics).chain(&line.ignore).cloned().collect();
+    let report = inspect_for(path, &own, None)?;
+    if report.sha256() != hex::encode_upper(checked.end.digest) {
+        let what = format!("file: {} changed while it was inspected; inspect it again", path.display());
+        return Err(Failure::new(Exit::Io, what));
+    }
+    Ok(report.accepted(&line.name, connect.map(|_| checks.applications())))
 }
 
 /// Destroys the key of a copy that did not become a job. If that fails now, it is repeated when the ledger is

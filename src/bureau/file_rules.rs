@@ -1,52 +1,167 @@
-//! The bureau's rules for acceptance: checks a file record by record against the line and product profiles
-//! and the key store, while it is copied into the spool.
+//! The bureau's rules for the records of a file: checks each against the line and product profiles and against the keys
+//! that the HSM says it has. Needs no key itself.
+//!
+//! Not here: what the HSM checks, and the order of the work (`file_check`).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
-use crate::hsm::{Hsm, HsmInfo, TrailerRequest};
+use crate::hsm::{ApplicationToCheck, HsmInfo, KekInfo, RecordToCheck};
 use crate::ids::KekId;
 use crate::modules::sections::fulfilment;
-use crate::modules::{LineProfile, crosscheck};
+use crate::modules::{LineProfile, SectionCheck, crosscheck};
 use crate::profile::ProductProfile;
-use crate::record::chip::{ChipApplication, ChipSection};
-use crate::record::{AcceptanceChecks, Header, Record, Trailer};
+use crate::record::chip::{ApplicationView, ChipApplication, ChipSection, Cmode, SectionScratch};
+use crate::record::{FileError, FileFault, Frame, Header, SectionRef};
 
-/// The rules of one line, and of the product as soon as the Header has named it.
-pub struct Rules<'a> {
-    line: &'a LineProfile,
-    hsm: &'a mut dyn Hsm,
-    info: HsmInfo,
-    product: Option<(Header, Arc<ProductProfile>)>,
+/// Most shapes of applications that are remembered as right. Files have few.
+const SHAPES: usize = 1024;
+
+/// The rules for the records of one file on one line.
+pub struct FileRules {
+    line: String,
+    sections: Vec<SectionCheck>,
+    /// The MICs that a module with stations serves.
+    worked: Vec<Vec<u8>>,
+    /// The KEKs that the HSM has; `None` if no HSM was asked.
+    keks: Option<Vec<KekInfo>>,
+    header: Header,
+    product: Arc<ProductProfile>,
 }
 
-impl<'a> Rules<'a> {
-    /// Asks the HSM once which keys it holds.
-    pub fn new(line: &'a LineProfile, hsm: &'a mut dyn Hsm) -> Result<Self, Failure> {
-        let info = hsm.info()?;
-        Ok(Self { line, hsm, info, product: None })
+/// Working space of one thread, which is reused from record to record.
+#[derive(Default)]
+pub struct RuleScratch {
+    section: SectionScratch,
+    /// The shapes of applications that follow the rules.
+    shapes: HashSet<Vec<u8>>,
+    shape: Vec<u8>,
+}
+
+/// A record that follows the rules, as far as they need no key.
+pub struct RuledRecord {
+    /// Its applications, for the HSM.
+    pub to_check: RecordToCheck,
+    /// Where each of them begins in the file.
+    pub places: Vec<u64>,
+    /// Parts of the record that show different account numbers. A wrong MAC is the graver fault, so the HSM comes first.
+    pub numbers: Result<(), FileError>,
+}
+
+impl FileRules {
+    /// The rules for the file with this Header; `info` is what the HSM has, if one is asked.
+    pub fn new(line: &LineProfile, info: Option<&HsmInfo>, header: &Header) -> Result<Self, Failure> {
+        let mics = line.working().flat_map(|module| &module.mics);
+        Ok(Self {
+            line: line.name.clone(),
+            sections: SectionCheck::of_line(line),
+            worked: mics.map(|mic| mic.as_str().as_bytes().to_vec()).collect(),
+            keks: info.map(|info| info.keks.clone()),
+            header: header.clone(),
+            product: Arc::new(ProductProfile::named(&header.product)?),
+        })
     }
 
-    /// The product of the file, after it was accepted.
-    pub fn product(self) -> Option<Arc<ProductProfile>> {
-        self.product.map(|(_, product)| product)
+    /// The Header of the file.
+    pub fn header(&self) -> &Header {
+        &self.header
     }
 
+    /// The product of the file.
+    pub fn product(&self) -> &Arc<ProductProfile> {
+        &self.product
+    }
+
+    /// Checks a record whose framing is right.
+    pub fn record(&self, frame: &Frame<'_>, scratch: &mut RuleScratch) -> Result<RuledRecord, FileError> {
+        let refuse = |offset, failure| refused_at(frame, offset, failure);
+        for section in frame.sections() {
+            self.section(&section).map_err(|failure| refuse(section.offset, failure))?;
+        }
+        if !frame.sections().any(|section| self.worked.iter().any(|mic| mic == section.mic)) {
+            let what = format!("the record has no section for any station of line {}", self.line);
+            return Err(refuse(frame.offset, refused(Exit::FileProfile, what)));
+        }
+        let chip = frame.sections().find(|section| section.mic == b"CHP").map(|section| section.offset);
+        let chip = chip.unwrap_or(frame.offset);
+        let applications = frame.applications(&mut scratch.section)?;
+        card_ref(frame)?;
+        let place = |application: &ApplicationView<'_>| {
+            chip.saturating_add(u64::try_from(application.at).unwrap_or_default())
+        };
+        let mut to_check = Vec::with_capacity(applications.len());
+        for application in &applications {
+            let checked = self.application(application, scratch);
+            to_check.push(checked.map_err(|failure| refuse(place(application), failure))?);
+        }
+        let numbers = crosscheck::check(frame, &applications)
+            .map_err(|fault| refuse(frame.offset, Failure::new(Exit::RecordData, fault.detail)));
+        let places = applications.iter().map(place).collect();
+        let others = if to_check.is_empty() { [0; 32] } else { frame.others_digest() };
+        let (sequence, card_ref) = (frame.sequence, frame.to_card_ref()?);
+        let to_check = RecordToCheck { sequence, card_ref, others, applications: to_check };
+        Ok(RuledRecord { to_check, places, numbers })
+    }
+
+    fn section(&self, section: &SectionRef<'_>) -> Result<(), Failure> {
+        let Some(check) = self.sections.iter().find(|check| check.is_of(section.mic)) else {
+            let (mic, line) = (String::from_utf8_lossy(section.mic), &self.line);
+            let what = format!(
+                "MIC {mic} has no module on line {line} and is not ignored there; choose a line that serves it"
+            );
+            return Err(refused(Exit::FileProfile, what));
+        };
+        check.check(section.data).map_err(|what| refused(Exit::FileFormat, what))?;
+        if section.mic == b"FUL"
+            && let Some(product) = fulfilment(section.data).ok().and_then(|fulfilment| fulfilment.product)
+            && product != self.header.product
+        {
+            let what = "FUL names another product than the Header, and this version makes one product a file";
+            return Err(refused(Exit::FileProfile, what));
+        }
+        Ok(())
+    }
+
+    /// Checks an application against the product and the keys. One of a shape that was right before is right.
     fn application(
         &self,
-        header: &Header,
-        product: &ProductProfile,
-        application: &ChipApplication,
-    ) -> Result<(), Failure> {
+        application: &ApplicationView<'_>,
+        scratch: &mut RuleScratch,
+    ) -> Result<ApplicationToCheck, Failure> {
+        application.shape(&mut scratch.shape);
+        if !scratch.shapes.contains(&scratch.shape) {
+            let bug = |_| Failure::new(Exit::Bug, "us: an application was read once and not again");
+            self.shape(&application.to_application().map_err(bug)?)?;
+            if scratch.shapes.len() >= SHAPES {
+                scratch.shapes.clear();
+            }
+            scratch.shapes.insert(scratch.shape.clone());
+        }
+        let mut known = self.product.applications.iter();
+        let known = known.find(|of_product| of_product.aid.as_bytes() == application.aid);
+        let pass_through = known.map(|of_product| of_product.pass_through.clone()).unwrap_or_default();
+        Ok(ApplicationToCheck { application: application.raw.into(), pass_through })
+    }
+
+    /// Checks everything of an application that does not depend on its values.
+    fn shape(&self, application: &ChipApplication) -> Result<(), Failure> {
+        let product = &self.product;
         let wrong = |exit, what: &str| refused(exit, format!("application {}: {what}", application.aid));
         let of_product = product
             .application(&application.aid)
             .ok_or_else(|| wrong(Exit::FileProfile, &format!("product {} does not have it", product.name)))?;
-        self.key(header, application.kek, application.tk_type)?;
+        self.key(application.kek, application.tk_type)?;
         let suite = Suite::from_tk_type(application.tk_type);
         if !suite.is_some_and(|suite| product.min_suite.admits(suite)) {
             let what = format!("TYPEtk {:02X} is weaker than the product's min_suite", application.tk_type);
+            return Err(wrong(Exit::FileProfile, &what));
+        }
+        let ecb = matches!(application.cmode, Cmode::Ecb | Cmode::EcbPadded);
+        if ecb && !application.protected.is_empty() && !product.allow_ecb {
+            let (cmode, name) = (application.cmode.byte(), &product.name);
+            let what = format!("CMODE {cmode:02X} is ECB, which product {name} does not allow (allow_ecb)");
             return Err(wrong(Exit::FileProfile, &what));
         }
         application
@@ -60,8 +175,10 @@ impl<'a> Rules<'a> {
             .map_err(|what| refused(Exit::FileProfile, what))
     }
 
-    fn key(&self, header: &Header, kek: KekId, tk_type: u8) -> Result<(), Failure> {
-        let known = self.info.keks.iter().find(|k| k.id == kek).ok_or_else(|| {
+    /// Checks a KEK that the file names.
+    pub fn key(&self, kek: KekId, tk_type: u8) -> Result<(), Failure> {
+        let Some(keks) = &self.keks else { return Ok(()) };
+        let known = keks.iter().find(|k| k.id == kek).ok_or_else(|| {
             Failure::new(
                 Exit::KeyUnknown,
                 format!(
@@ -69,13 +186,13 @@ impl<'a> Rules<'a> {
                 ),
             )
         })?;
-        if known.issuer_id != header.issuer_id {
+        if known.issuer_id != self.header.issuer_id {
             return Err(Failure::new(
                 Exit::KeyMismatch,
                 format!(
                     "key: KEK {kek} belongs to another issuer than the file names ({}); ask the issuer which KEK it \
                      is",
-                    header.issuer_id
+                    self.header.issuer_id
                 ),
             ));
         }
@@ -92,60 +209,25 @@ impl<'a> Rules<'a> {
     }
 }
 
+/// Checks that a card_ref holds no account number.
+fn card_ref(frame: &Frame<'_>) -> Result<(), FileError> {
+    if !crosscheck::has_digits_of_account(frame.card_ref) {
+        return Ok(());
+    }
+    let record = frame.to_record()?;
+    let chip = record.section("CHP").and_then(|data| ChipSection::parse(data).ok());
+    let applications = chip.map_or_else(Vec::new, |chip| chip.applications);
+    crosscheck::card_ref(&record, &applications).map_err(|fault| {
+        refused_at(frame, frame.offset, refused(Exit::FileFormat, format!("card_ref {fault}")))
+    })
+}
+
 /// Refuses a file that breaks a rule. Acceptance adds the place and the next step.
 fn refused(exit: Exit, what: impl std::fmt::Display) -> Failure {
     Failure::new(exit, format!("file: {what}"))
 }
 
-impl AcceptanceChecks for Rules<'_> {
-    fn header(&mut self, header: &Header) -> Result<(), Failure> {
-        let product = ProductProfile::named(&header.product)?;
-        self.product = Some((header.clone(), Arc::new(product)));
-        Ok(())
-    }
-
-    fn record(&mut self, record: &Record, chip: Option<&ChipSection>) -> Result<(), Failure> {
-        for section in &record.sections {
-            if self.line.module_of(&section.mic).is_none() && !self.line.ignore.contains(&section.mic) {
-                let (mic, line) = (&section.mic, &self.line.name);
-                let what = format!(
-                    "MIC {mic} has no module on line {line} and is not ignored there; choose a line that serves it"
-                );
-                return Err(refused(Exit::FileProfile, what));
-            }
-            crate::modules::check_section(&section.mic, &section.data)
-                .map_err(|what| refused(Exit::FileFormat, what))?;
-        }
-        let applications = chip.map_or(&[][..], |chip| &chip.applications);
-        crosscheck::card_ref(record, applications)
-            .map_err(|fault| refused(Exit::FileFormat, format!("card_ref {fault}")))?;
-        let Some((header, product)) = &self.product else {
-            return Err(Failure::new(Exit::Bug, "us: a record was checked before the Header"));
-        };
-        // The section was checked above.
-        let fulfilment = record.section("FUL").and_then(|data| fulfilment(data).ok()).unwrap_or_default();
-        if fulfilment.product.is_some_and(|of_card| of_card != header.product) {
-            let what = "FUL names another product than the Header, and this version makes one product a file";
-            return Err(refused(Exit::FileProfile, what));
-        }
-        for application in applications {
-            self.application(header, product, application)?;
-        }
-        Ok(())
-    }
-
-    fn trailer(&mut self, header: &Header, trailer: &Trailer, body: &[u8]) -> Result<(), Failure> {
-        self.key(header, trailer.kek, trailer.tk_type)?;
-        let request = TrailerRequest {
-            issuer_id: header.issuer_id.clone(),
-            file_id: header.file_id.clone(),
-            kek: trailer.kek,
-            tk_type: trailer.tk_type,
-            kcv: trailer.kcv,
-            body: body.to_vec(),
-            wrapped_mac_key: trailer.wrapped_mac_key.clone(),
-            mac: trailer.mac.clone(),
-        };
-        Ok(self.hsm.verify_trailer(&request)?)
-    }
+/// The error about a place in a record.
+pub(super) fn refused_at(frame: &Frame<'_>, offset: u64, failure: Failure) -> FileError {
+    FileError { record: Some(frame.sequence), offset, fault: FileFault::Refused(failure) }
 }

@@ -15,11 +15,12 @@
 //! No clap, no printing, no socket of the daemon. Not here: identifying people and granting requests
 //! (`daemon`), words (`cli`).
 
-mod acceptance;
+pub mod acceptance;
 mod cards;
 pub mod cpu_time;
 pub mod deletion;
-pub mod file_rules;
+pub mod file_check;
+mod file_rules;
 pub mod key_host;
 pub mod ledger_desk;
 pub mod ledger_proof;

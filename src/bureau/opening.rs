@@ -26,6 +26,7 @@ use crate::ids::JobId;
 use crate::ledger::{ClockGap, Ledger, LedgerError};
 use crate::modules::LineProfile;
 use crate::profile::line::{PermittedKeys, RejectDisposal};
+use crate::report::ProgressDisplay;
 use crate::report::summary::CpuTimes;
 use crate::request::Action;
 use crate::signals::Signals;
@@ -128,7 +129,7 @@ impl Bureau {
     pub fn carry_out(&self, action: &Action, actor: &Actor, files: Vec<File>) -> Result<Outcome, Refusal> {
         match action {
             Action::SubmitFile { .. } => {
-                let (job, seen) = self.accept(the_file(files)?)?;
+                let (job, seen) = self.accept(the_file(files)?, ProgressDisplay::Nothing)?;
                 let seen_before = u64::try_from(seen.len()).unwrap_or(u64::MAX);
                 Ok(Outcome::Accepted { job: job.id, seen_before, first_seen: seen.first().copied() })
             }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 
-use super::file_rules::Rules;
+use super::file_check::Rechecker;
+use super::file_rules::{FileRules, RuleScratch};
 use super::line::stations;
 use super::opening::Bureau;
 use super::refusal::{Denial, Refusal};
 use super::spool_folder::spool_of;
 use crate::actor::Actor;
 use crate::exit::{Exit, Failure};
+use crate::hsm::Hsm;
 use crate::ledger::RunCounts;
 use crate::ledger::{
     Change, Context, JobId, JobPhase, JobState, JobView, Ledger, LedgerError, Reader, RecordState,
@@ -20,8 +22,7 @@ use crate::ledger::{
 use crate::pipeline::{Batch, DISPATCHER, LineMessage, LineSetup, RunOutcome, Stop};
 use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
-use crate::record::chip::ChipSection;
-use crate::record::{AcceptanceChecks, Spool};
+use crate::record::{FileError, Spool};
 use crate::request::ActionKind;
 
 /// A job with its spool, ready to be made.
@@ -54,29 +55,42 @@ impl Bureau {
         Ok(())
     }
 
-    /// Checks the remaining records against today's profiles. These may have changed since acceptance, and a
-    /// record must not be cancelled for that.
+    /// Checks the remaining records against today's profiles and keys, which may have changed since acceptance: a record
+    /// must not be cancelled for that. If a profile is another one, the HSM checks them anew too.
     fn recheck(&self, id: JobId, spool: &mut Spool) -> Result<Arc<ProductProfile>, Refusal> {
         let mut hsm = self.connect()?;
-        let mut rules = Rules::new(&self.line, &mut hsm)?;
-        rules.header(spool.header())?;
+        let rules = Arc::new(FileRules::new(&self.line, Some(&hsm.info()?), spool.header())?);
+        let mut scratch = RuleScratch::default();
         let reader = self.ledger.reader()?;
+        // Jobs of the first ledgers do not say by which profiles they were accepted.
+        let then = reader.terms(id)?.map(|terms| (terms.profiles.line_digest, terms.profiles.product_digest));
+        let changed = then.is_some_and(|then| then != (self.line.digest, rules.product().digest));
+        let mut anew = changed.then(|| Rechecker::new(Arc::clone(&rules), hsm));
+        let unfit = |error: FileError| match error.record {
+            Some(seq) => {
+                let what =
+                    format!("record {seq} was accepted, but no longer fits the profiles or keys: {error}");
+                Failure::new(error.exit(), what)
+            }
+            None => error.into(),
+        };
         for seq in reader.pending(id)? {
-            let record = spool.read(seq)?;
-            if record.card_ref.as_str() != reader.card_ref(id, seq)? {
+            let (named, ruled) = spool.read_frame(seq, |frame| {
+                // Without a change the account numbers were compared, or the run compares them for jobs from before.
+                let ruled = match &mut anew {
+                    Some(anew) => anew.record(frame),
+                    None => rules.record(frame, &mut scratch).map(drop),
+                };
+                Ok((frame.to_card_ref()?, ruled))
+            })?;
+            if named.as_str() != reader.card_ref(id, seq)? {
                 let what = format!("it names record {seq} of {id} otherwise than the accepted file");
                 return Err(Refusal::TablesEdited { what });
             }
-            // A malformed section is the record's own fault, which the run handles.
-            let chip = record.section("CHP").and_then(|data| ChipSection::parse(data).ok());
-            rules.record(&record, chip.as_ref()).map_err(|failure| {
-                Failure::new(
-                    failure.exit,
-                    format!("record {seq} was accepted, but no longer fits the profiles or keys: {failure}"),
-                )
-            })?;
+            ruled.map_err(unfit)?;
         }
-        rules.product().ok_or_else(|| Refusal::fault(Exit::Bug, "us: rechecked without a Header"))
+        anew.map_or(Ok(()), Rechecker::finish).map_err(unfit)?;
+        Ok(Arc::clone(rules.product()))
     }
 
     /// The remaining records of a job, `limit` of them at most.

@@ -1,4 +1,4 @@
-//! `cardwright profile list | check FILE`: lists the shipped profiles, and checks one of your own.
+//! `cardwright profile list | check FILE`: lists the shipped profiles and the bureau's own, and checks one of your own.
 
 use std::path::PathBuf;
 
@@ -7,18 +7,19 @@ use crate::bureau::line::simulator::{Simulation, Simulator};
 use crate::bureau::line::stations;
 use crate::exit::{Exit, Failure};
 use crate::modules::LineProfile;
+use crate::modules::template::{self, GraphicsTemplate};
 use crate::prep::plan::PrepPlan;
-use crate::profile::{LINES, PRODUCTS, ProductProfile};
+use crate::profile::{ProductProfile, graphics};
 use crate::stdout;
 
 /// The commands of `cardwright profile`.
 #[derive(Debug, clap::Subcommand)]
 pub enum ProfileCommand {
-    /// The shipped lines and products.
+    /// The shipped lines, products and graphics templates, and those in the folder of CARDWRIGHT_PROFILES.
     List,
-    /// Load and check a profile file: a line (it has `[[module]]`) or a product.
+    /// Load and check a profile file: a line (it has `[[module]]`), a product, or one side of a graphics template.
     Check {
-        /// A .toml file.
+        /// A .toml file, or an .svg file.
         file: PathBuf,
     },
 }
@@ -26,13 +27,12 @@ pub enum ProfileCommand {
 /// Carries out a command of `cardwright profile`.
 pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
     match command {
-        ProfileCommand::List => {
-            for (name, _) in LINES {
-                stdout::print(&format!("line     {name:<14} {}\n", LineProfile::load(name)?.description))?;
-            }
-            for (name, _) in PRODUCTS {
-                stdout::print(&format!("product  {name:<14} {}\n", ProductProfile::load(name)?.description))?;
-            }
+        ProfileCommand::List => list()?,
+        ProfileCommand::Check { file } if file.extension().is_some_and(|end| end == "svg") => {
+            let text = crate::profile::source(file)?;
+            let wrong = |what| Failure::new(Exit::Profile, format!("profile {}: {what}", file.display()));
+            GraphicsTemplate::parse(&text, None).map_err(wrong)?;
+            stdout::print("template side: no fault found\n")?;
         }
         ProfileCommand::Check { file } => {
             let origin = file.display().to_string();
@@ -56,6 +56,30 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Ok)
+}
+
+/// Prints a line for each profile. One of the bureau's own stands in place of a shipped one of its name; one that is
+/// wrong is listed with its fault.
+fn list() -> Result<(), Failure> {
+    for name in crate::profile::line_names() {
+        row("line", &name, LineProfile::load(&name).map(|line| line.description))?;
+    }
+    for name in crate::profile::product_names() {
+        row("product", &name, ProductProfile::load(&name).map(|product| product.description))?;
+    }
+    for name in graphics::names() {
+        let sides = template::named(&name).map(|template| match template.has_back() {
+            true => "front and back".to_owned(),
+            false => "front".to_owned(),
+        });
+        row("template", &name, sides.map_err(|what| Failure::new(Exit::Profile, what)))?;
+    }
+    Ok(())
+}
+
+fn row(noun: &str, name: &str, says: Result<String, Failure>) -> Result<(), Failure> {
+    let says = says.unwrap_or_else(|failure| format!("WRONG: {failure}"));
+    stdout::print(&format!("{noun:<8} {name:<14} {says}\n"))
 }
 
 /// Has hwsim check the `[sim]` table, which belongs to it. Without hwsim the table is not used, and so not

@@ -103,9 +103,10 @@ fn open(
 /// Accepts a file and makes its cards.
 pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let signals = Signals::handle(STOPPED)?;
+    let shown = ProgressDisplay::suitable(args.json);
     let begun = || {
         let (bureau, events) = open(&args.line, &args.ledger, &signals)?;
-        let (job, seen_before) = bureau.accept(open_submitted(&args.file, bureau.ledger.path())?)?;
+        let (job, seen_before) = bureau.accept(open_submitted(&args.file, bureau.ledger.path())?, shown)?;
         Ok((bureau, events, job, seen_before))
     };
     let (bureau, events, job, seen_before) = begun().map_err(|refusal| spelled(&refusal))?;

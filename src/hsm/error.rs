@@ -162,6 +162,9 @@ pub enum HsmRefusal {
     /// already.
     #[error("a spool is sealed once, from its beginning, and by the host that made its key")]
     SealTwice,
+    /// More applications in one check than are answered.
+    #[error("a check has at most {0} applications")]
+    CheckTooLong(usize),
     /// The command list does not make sense: a DGI cut short, a range outside the value, too long a command.
     #[error("malformed command list: {0}")]
     Commands(String),

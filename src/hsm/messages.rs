@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::WipedBytes;
+use super::{HsmError, WipedBytes};
 use crate::audit::{ChainPlace, LedgerId, PublicKey};
 use crate::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId, KmcRef};
 pub use crate::record::{PIECE, PIECE_TAG};
@@ -148,6 +148,57 @@ pub struct VerifiedApplication {
     pub protected: Vec<(Dgi, u16)>,
     /// The KMCs to which this application may go: a blank of another one does not fit.
     pub allow: Vec<KmcRef>,
+}
+
+/// Applications of one file that are checked in one call, so that not each of them costs a round trip. Shows nothing of
+/// itself: the applications hold clear DGIs.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct CheckRequest {
+    /// Issuer, from the Header.
+    pub issuer_id: IssuerId,
+    /// The issuer's id of the file, from the Header.
+    pub file_id: FileId,
+    /// Block of the channel's DEK cipher in bytes, 8 or 16.
+    pub card_block: u8,
+    /// Whether the product allows CMODE 11 and 13 (ECB).
+    pub allow_ecb: bool,
+    /// The records, in any order.
+    pub records: Vec<RecordToCheck>,
+}
+
+/// One record of a [`CheckRequest`].
+#[derive(Clone, Serialize, Deserialize)]
+pub struct RecordToCheck {
+    /// Number of the record.
+    pub sequence: u32,
+    /// The card_ref of the record.
+    pub card_ref: CardRef,
+    /// As in [`VerifyRequest`].
+    pub others: [u8; 32],
+    /// Its applications.
+    pub applications: Vec<ApplicationToCheck>,
+}
+
+/// One application of a [`CheckRequest`].
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ApplicationToCheck {
+    /// As in [`VerifyRequest`].
+    pub application: WipedBytes,
+    /// As in [`VerifyRequest`].
+    pub pass_through: Vec<Dgi>,
+}
+
+/// For each application of a [`CheckRequest`], in its order: right, or why not.
+pub type CheckAnswers = Vec<Result<(), HsmError>>;
+
+/// Most applications of one [`CheckRequest`]: so many answers fit a frame, each with an error.
+pub const CHECK_LIMIT: usize = 4096;
+
+impl CheckRequest {
+    /// Returns the number of applications.
+    pub fn count(&self) -> usize {
+        self.records.iter().map(|record| record.applications.len()).sum()
+    }
 }
 
 /// A card's answer to INITIALIZE UPDATE, and all commands of its session before wrapping.

@@ -1,7 +1,7 @@
 //! The hardware security module: the only place where keys and clear secrets exist.
 //!
 //! The interface is coarse on purpose. *Verify* an application of a record: the HSM checks its MAC, opens its protected
-//! values and returns a handle. *Session*: from a handle and a card's answer to INITIALIZE UPDATE the HSM opens the
+//! values and returns a handle. *Check* does that and keeps nothing: it is all that acceptance and inspection use. *Session*: from a handle and a card's answer to INITIALIZE UPDATE the HSM opens the
 //! channel and wraps the whole session in one call. Key references go in; cryptograms, wrapped commands and KCVs come
 //! out; key material never crosses [`Hsm`].
 //!
@@ -10,7 +10,7 @@
 //! not allow, a second KEYDATA for one handle, a host challenge that it did not draw for this connection.
 //!
 //! ```text
-//! controller: HsmClient ── wire ── host: HostedHsm ──> HsmConnection = Hsm + Auditor + Vault <── SoftHsm
+//! controller: HsmClient ── wire ── host: HostedHsm ──> HsmConnection = Hsm + Auditor + Vault + Checker <── SoftHsm
 //! ```
 //!
 //! | file | what it holds |
@@ -41,6 +41,6 @@ mod wire;
 use client::HsmClient;
 pub use error::{DataFault, HsmError, HsmRefusal};
 pub use messages::*;
-pub use operations::{Auditor, HostedHsm, Hsm, HsmConnection, HsmShortcuts, Vault};
+pub use operations::{Auditor, Checker, HostedHsm, Hsm, HsmConnection, HsmShortcuts, Vault};
 pub use spool_keys::SpoolKey;
 pub use wiped::WipedBytes;

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::operation_table::{SentBytes, WireByte, by_reference, by_value, hsm_operations, sent_bytes};
 use super::{
-    ApplicationHandle, AuditInfo, CardSession, CardSessionRequest, DocumentDigest, FileAdmission, HsmClient,
-    HsmError, HsmInfo, TrailerRequest, VerifiedApplication, VerifyRequest, WipedBytes,
+    ApplicationHandle, AuditInfo, CardSession, CardSessionRequest, CheckAnswers, CheckRequest,
+    DocumentDigest, FileAdmission, HsmClient, HsmError, HsmInfo, TrailerRequest, VerifiedApplication,
+    VerifyRequest, WipedBytes,
 };
 use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::ids::SpoolKeyName;
@@ -93,12 +94,21 @@ hsm_operations! {
         #[counted = "keep-spools"]
         fn keep_spools(ledger: LedgerId, spools: [SpoolKeyName]) -> ();
     }
+
+    /// The side of a key-holding device that checks a file from which no card is made yet: for acceptance and
+    /// inspection.
+    trait Checker {
+        /// Checks applications as [`Hsm::verify_all`] does, and keeps nothing of them: no handle, no value. An
+        /// application that is wrong does not end the others.
+        #[counted = "check"]
+        fn check(request: &CheckRequest) -> CheckAnswers where |answers| answers.len() == request.count();
+    }
 }
 
 /// A connection to a device with all its sides.
-pub trait HsmConnection: Hsm + Auditor + Vault {}
+pub trait HsmConnection: Hsm + Auditor + Vault + Checker {}
 
-impl<T: Hsm + Auditor + Vault> HsmConnection for T {}
+impl<T: Hsm + Auditor + Vault + Checker> HsmConnection for T {}
 
 /// A device that the HSM host can serve.
 pub trait HostedHsm: Send + Sync {

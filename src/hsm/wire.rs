@@ -22,7 +22,7 @@ use super::{HsmError, Realm};
 
 const MAGIC: [u8; 5] = *b"CWHSM";
 /// Rises with every change of a message: postcard carries no names.
-pub(super) const PROTOCOL: u16 = 5;
+pub(super) const PROTOCOL: u16 = 6;
 /// Most bytes of a frame: an application has at most 65,535, its wrapped commands little more.
 pub(super) const MAX_FRAME: usize = 1 << 20;
 /// Bytes of the length before a frame.
@@ -250,7 +250,7 @@ mod tests {
             assert_eq!(greeted(&mut bytes.as_slice()).unwrap(), realm);
         }
         for bad in
-            [&b"CWHSM\0\x03T"[..], b"CWHSM\0\x04T", b"CWHSN\0\x05T", b"CWHSM\0\x05X", b"CWHSM\0\x05", b""]
+            [&b"CWHSM\0\x04T"[..], b"CWHSM\0\x05T", b"CWHSN\0\x06T", b"CWHSM\0\x06X", b"CWHSM\0\x06", b""]
         {
             assert!(greeted(&mut &*bad).is_err());
         }

@@ -1,8 +1,8 @@
 //! `cardwright inspect`: checks an output file and counts its contents, without a ledger or a line.
 //!
 //! Structure and digest are always checked; with an HSM also the Trailer's MAC and every application of every
-//! record. The file is read once, with one record in memory. Not here: the rules of a line profile
-//! (acceptance checks them), card data.
+//! record. The file is read once, with one record in memory. Not here: the rules of a line profile, which
+//! `inspect --line` has acceptance check (`bureau::acceptance`), card data.
 
 mod report;
 mod tally;
@@ -15,25 +15,34 @@ mod tests;
 use std::path::Path;
 
 use crate::exit::Failure;
-use crate::hsm::Hsm;
-use crate::ids::{NameError, ProductName};
+use crate::ids::{Mic, NameError, ProductName};
 use crate::modules::crosscheck;
 use crate::modules::kind::section_kinds;
 use crate::record::chip::{ApplicationView, ChipError, ChipSection, SectionScratch, check_crn, walk};
 use crate::record::{Cwf1Reader, FileError, FileFault, FileLimits, Frame, SectionRef, open_input};
 pub use report::InspectionReport;
 use tally::NameTally;
+pub use verify::FileKeys;
 use verify::Verifier;
 
 /// Inspects a file. Without an HSM the best exit is [`crate::exit::Exit::StructureOnly`]; wrong application data gives
 /// [`crate::exit::Exit::RecordData`] and is listed; an error that refuses the whole file is a [`Failure`].
-pub fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<InspectionReport, Failure> {
+pub fn inspect(path: &Path, keys: Option<&mut dyn FileKeys>) -> Result<InspectionReport, Failure> {
+    inspect_for(path, &[], keys)
+}
+
+/// Inspects a file that may also have sections with MICs of a line's own.
+pub fn inspect_for(
+    path: &Path,
+    own: &[Mic],
+    keys: Option<&mut dyn FileKeys>,
+) -> Result<InspectionReport, Failure> {
     let shown = path.display().to_string();
     let file = open_input(path)?;
     let mut reader = Cwf1Reader::open(file, FileLimits::default())?;
     let header = reader.header().clone();
-    let mut verifier = hsm.map(|hsm| Verifier::new(hsm, &header));
-    let mut counts = SectionCounts::new();
+    let mut verifier = keys.map(|keys| Verifier::new(keys, &header));
+    let mut counts = SectionCounts::new(own);
     while let Some(frame) = reader.next_frame()? {
         counts.record(&frame, header.product.as_str(), verifier.as_mut())?;
     }
@@ -44,8 +53,8 @@ pub fn inspect(path: &Path, hsm: Option<&mut dyn Hsm>) -> Result<InspectionRepor
 
 /// The counts of a file, taken record by record.
 struct SectionCounts {
-    /// Records with a section of each MIC that a kind of module is made for.
-    mics: Vec<(&'static str, u64)>,
+    /// Records with a section of each MIC that a kind of module is made for, or that the line has.
+    mics: Vec<(String, u64)>,
     /// Records with each application.
     aids: NameTally,
     /// Applications under each key, named by KEKID and TYPEtk.
@@ -56,9 +65,10 @@ struct SectionCounts {
 }
 
 impl SectionCounts {
-    fn new() -> Self {
+    fn new(own: &[Mic]) -> Self {
+        let mics = section_kinds().map(|section| section.mic).chain(own.iter().map(Mic::as_str));
         Self {
-            mics: section_kinds().map(|section| (section.mic, 0)).collect(),
+            mics: mics.map(|mic| (mic.to_owned(), 0)).collect(),
             aids: NameTally::default(),
             keks: NameTally::default(),
             products: NameTally::default(),

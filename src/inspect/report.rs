@@ -17,6 +17,9 @@ use crate::record::{FileEnd, Header};
 #[derive(Serialize)]
 pub struct InspectionReport {
     file: String,
+    /// The line whose acceptance would take the file; `None` if no line was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<String>,
     /// Length of the file in bytes.
     size: u64,
     sha256: String,
@@ -31,7 +34,7 @@ pub struct InspectionReport {
     digest: &'static str,
     trailer: TrailerReport,
     /// Records with each MIC.
-    mics: BTreeMap<&'static str, u64>,
+    mics: BTreeMap<String, u64>,
     applications: Vec<ApplicationCount>,
     /// Records of each product.
     products: BTreeMap<String, u64>,
@@ -83,6 +86,7 @@ impl InspectionReport {
         let MacFindings { verified, failed, faults } = outcome.unwrap_or_default();
         Self {
             file,
+            line: None,
             size: end.length,
             sha256: hex::encode_upper(end.digest),
             file_id: header.file_id,
@@ -98,7 +102,7 @@ impl InspectionReport {
                 kcv: end.trailer.kcv,
                 mac: if checked { "verified" } else { "not checked" },
             },
-            mics: counts.mics.iter().copied().filter(|(_, count)| *count > 0).collect(),
+            mics: counts.mics.iter().filter(|(_, count)| *count > 0).cloned().collect(),
             applications: counts
                 .aids
                 .sorted()
@@ -117,6 +121,24 @@ impl InspectionReport {
             applications_failed: failed,
             faults,
         }
+    }
+
+    /// Adds that every check of acceptance passed on a line; `applications` were verified, `None` without keys.
+    pub fn accepted(self, line: &str, applications: Option<u64>) -> Self {
+        let verified = applications.is_some();
+        let mac = if verified { "verified" } else { "not checked" };
+        Self {
+            line: Some(line.to_owned()),
+            verified,
+            applications_verified: applications.unwrap_or(0),
+            trailer: TrailerReport { mac, ..self.trailer },
+            ..self
+        }
+    }
+
+    /// SHA-256 of the file, in hex.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// Returns the exit code of the command.
@@ -168,7 +190,11 @@ impl InspectionReport {
         ] {
             line(&mut out, &format!("{name:<13}{value}"));
         }
-        table(&mut out, "Section", "records", self.mics.iter().map(|(m, n)| ((*m).to_owned(), *n)));
+        if let Some(name) = &self.line {
+            let keys = if self.verified { "" } else { ", as far as that needs no keys" };
+            line(&mut out, &format!("{:<13}line {name} would accept this file{keys}", "Acceptance"));
+        }
+        table(&mut out, "Section", "records", self.mics.iter().map(|(m, n)| (m.clone(), *n)));
         let aids = self.applications.iter().map(|a| (a.aid.clone(), a.records));
         table(&mut out, "Application", "records", aids);
         table(&mut out, "Product", "records", self.products.iter().map(|(p, n)| (p.clone(), *n)));

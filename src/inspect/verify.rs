@@ -1,17 +1,19 @@
-//! The checks of `inspect` that need keys: the MAC of every application, then the MAC of the Trailer.
+//! The checks of `inspect` that need keys: the MAC, padding and PIN format of every application, then the MAC of the
+//! Trailer. The HSM keeps nothing of them.
 
 use std::collections::HashMap;
 
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
-use crate::hsm::{ApplicationHandle, Hsm, HsmError, HsmShortcuts, TrailerRequest, VerifyRequest};
+use crate::hsm::{ApplicationToCheck, CheckRequest, Checker, Hsm, HsmError, RecordToCheck, TrailerRequest};
 use crate::ids::{Aid, CardRef, Dgi, ProductName};
 use crate::profile::ProductProfile;
 use crate::record::chip::ApplicationView;
 use crate::record::{FileEnd, Frame, Header};
 
-/// Most handles that the HSM holds before they are released.
+/// Bytes of applications, and their number, after which they are sent to the HSM: a quarter of the longest message.
+const SENT: usize = 256 << 10;
 const BATCH: usize = 256;
 /// Most faults that are listed; all are counted.
 const LISTED: usize = 100;
@@ -43,19 +45,39 @@ struct ProtectionRules {
     allow_ecb: bool,
 }
 
+/// An HSM that checks files.
+pub trait FileKeys: Hsm + Checker {}
+
+impl<T: Hsm + Checker> FileKeys for T {}
+
 /// Has an HSM check the applications and the Trailer of one file.
 pub(super) struct Verifier<'h> {
-    hsm: &'h mut dyn Hsm,
+    keys: &'h mut dyn FileKeys,
     header: Header,
     products: HashMap<String, ProductProfile>,
-    handles: Vec<ApplicationHandle>,
+    pending: PendingChecks,
     outcome: MacFindings,
 }
 
+/// Applications that are not sent to the HSM yet; all of one product.
+#[derive(Default)]
+struct PendingChecks {
+    card_block: u8,
+    allow_ecb: bool,
+    bytes: usize,
+    records: Vec<RecordToCheck>,
+    aids: Vec<Vec<u8>>,
+}
+
 impl<'h> Verifier<'h> {
-    pub fn new(hsm: &'h mut dyn Hsm, header: &Header) -> Self {
-        let (products, handles) = (HashMap::new(), Vec::new());
-        Self { hsm, header: header.clone(), products, handles, outcome: MacFindings::default() }
+    pub fn new(keys: &'h mut dyn FileKeys, header: &Header) -> Self {
+        Self {
+            keys,
+            header: header.clone(),
+            products: HashMap::new(),
+            pending: PendingChecks::default(),
+            outcome: MacFindings::default(),
+        }
     }
 
     pub fn record(
@@ -67,50 +89,66 @@ impl<'h> Verifier<'h> {
         if applications.is_empty() {
             return Ok(());
         }
-        let others = frame.others_digest();
-        let card_ref = frame.to_card_ref()?;
+        let mut to_check = Vec::with_capacity(applications.len());
         for application in applications {
             let rules = self.rules(frame.sequence, product, application.aid)?;
-            let request = VerifyRequest {
-                issuer_id: self.header.issuer_id.clone(),
-                file_id: self.header.file_id.clone(),
-                sequence: frame.sequence,
-                card_ref: card_ref.clone(),
-                others,
-                application: application.raw.into(),
-                card_block: rules.card_block,
-                pass_through: rules.pass_through,
-                allow_ecb: rules.allow_ecb,
-            };
-            match self.hsm.verify(&request) {
-                Ok(verified) => {
-                    self.outcome.verified += 1;
-                    self.handles.push(verified.handle);
-                }
+            let same =
+                (self.pending.card_block, self.pending.allow_ecb) == (rules.card_block, rules.allow_ecb);
+            if !same {
+                self.send()?;
+                (self.pending.card_block, self.pending.allow_ecb) = (rules.card_block, rules.allow_ecb);
+            }
+            self.pending.bytes += application.raw.len();
+            self.pending.aids.push(application.aid.to_vec());
+            let pass_through = rules.pass_through;
+            to_check.push(ApplicationToCheck { application: application.raw.into(), pass_through });
+        }
+        self.pending.records.push(RecordToCheck {
+            sequence: frame.sequence,
+            card_ref: frame.to_card_ref()?,
+            others: frame.others_digest(),
+            applications: to_check,
+        });
+        if self.pending.bytes >= SENT || self.pending.aids.len() >= BATCH {
+            self.send()?;
+        }
+        Ok(())
+    }
+
+    /// Has the HSM check what is pending, and counts its answers.
+    fn send(&mut self) -> Result<(), Failure> {
+        let PendingChecks { card_block, allow_ecb, records, aids, .. } = std::mem::take(&mut self.pending);
+        if aids.is_empty() {
+            return Ok(());
+        }
+        let (issuer_id, file_id) = (self.header.issuer_id.clone(), self.header.file_id.clone());
+        let request = CheckRequest { issuer_id, file_id, card_block, allow_ecb, records };
+        let answers = self.keys.check(&request).map_err(|error| failure(error, None))?;
+        let owners =
+            request.records.iter().flat_map(|record| record.applications.iter().map(move |_| record));
+        for ((answer, record), aid) in answers.into_iter().zip(owners).zip(aids) {
+            match answer {
+                Ok(()) => self.outcome.verified += 1,
                 Err(HsmError::Data { fault, .. }) => {
                     self.outcome.failed += 1;
                     if self.outcome.faults.len() < LISTED {
                         self.outcome.faults.push(RecordFault {
-                            record: frame.sequence,
-                            card_ref: card_ref.clone(),
-                            aid: hex::encode_upper(application.aid),
+                            record: record.sequence,
+                            card_ref: record.card_ref.clone(),
+                            aid: hex::encode_upper(aid),
                             fault: fault.to_string(),
                         });
                     }
                 }
-                Err(error) => return Err(failure(error, Some(frame.sequence))),
-            }
-            // No card is made here, so the HSM must not fill up with handles.
-            if self.handles.len() >= BATCH {
-                self.release()?;
+                Err(error) => return Err(failure(error, Some(record.sequence))),
             }
         }
         Ok(())
     }
 
-    /// Releases all handles and checks the Trailer.
+    /// Has the rest and the Trailer checked.
     pub fn finish(mut self, end: &FileEnd) -> Result<MacFindings, Failure> {
-        self.release()?;
+        self.send()?;
         let trailer = &end.trailer;
         let request = TrailerRequest {
             issuer_id: self.header.issuer_id.clone(),
@@ -122,17 +160,8 @@ impl<'h> Verifier<'h> {
             wrapped_mac_key: trailer.wrapped_mac_key.clone(),
             mac: trailer.mac.clone(),
         };
-        self.hsm.verify_trailer(&request).map_err(|error| failure(error, None))?;
+        self.keys.verify_trailer(&request).map_err(|error| failure(error, None))?;
         Ok(self.outcome)
-    }
-
-    fn release(&mut self) -> Result<(), Failure> {
-        if self.handles.is_empty() {
-            return Ok(());
-        }
-        self.hsm.release(&self.handles).map_err(|error| failure(error, None))?;
-        self.handles.clear();
-        Ok(())
     }
 
     /// Looks up a product's rules for an application.

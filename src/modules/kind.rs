@@ -36,9 +36,12 @@ pub struct ModuleKind {
 pub struct SectionKind {
     /// The MIC of the section.
     pub mic: &'static str,
-    /// Checks the section at acceptance. The error quotes no cardholder data.
-    pub check: fn(&[u8]) -> Result<(), String>,
+    /// Checks the section at acceptance.
+    pub check: SectionRule,
 }
+
+/// A check of a section's data. The error quotes no cardholder data.
+pub type SectionRule = fn(&[u8]) -> Result<(), String>;
 
 /// The device at the stations of a kind of module.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ pub use chip::{ApplicationAnswer, ApplicationLife, ChipModule, ChipProgress, Rec
 pub use embosser::EmbosserModule;
 pub use kind::{LineProfile, ModuleKind, ModuleProfile};
 pub use printer::PrinterModule;
-pub use sections::check_section;
+pub use sections::SectionCheck;
 pub use stripe::{StripeModule, is_blank};
 
 use crate::hsm::VerifiedApplication;

@@ -11,16 +11,21 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
+use super::StoredPicture;
+use super::exif::Orientation;
+
 /// Usual progressive files have ten. Each goes over the whole picture, however few bytes it has.
 const SCANS_MAX: usize = 64;
 /// Start of scan.
 const SOS: u8 = 0xDA;
+/// Application segment 1, in which EXIF data stand.
+const APP1: u8 = 0xE1;
 
-/// Width and height of the frame header; the segments before the first scan are whole, and an end follows it.
-pub fn size(data: &[u8]) -> Result<(u32, u32), String> {
+/// Size of the frame header, and orientation; the segments before the first scan are whole, and an end follows it.
+pub(super) fn look(data: &[u8]) -> Result<StoredPicture, String> {
     let cut = || "is a JPEG that is cut short".to_owned();
     let mut rest = data.get(2..).ok_or_else(cut)?;
-    let mut size = None;
+    let (mut size, mut orientation) = (None, None);
     loop {
         let (&[start, marker], after) = rest.split_first_chunk::<2>().ok_or_else(cut)?;
         if start != 0xFF {
@@ -40,9 +45,12 @@ pub fn size(data: &[u8]) -> Result<(u32, u32), String> {
             (0xC3..=0xCF, _) => return Err("is a JPEG of a kind that is not supported".into()),
             (0xD9, _) => return Err("is a JPEG without a picture".into()),
             (SOS, None) => return Err("is a JPEG whose picture comes before its size".into()),
-            (SOS, Some(size)) => {
-                return ends(after.get(length..).unwrap_or_default()).then_some(size).ok_or_else(cut);
+            (SOS, Some((width, height))) => {
+                let orientation = orientation.unwrap_or_default();
+                let stored = StoredPicture { width, height, orientation };
+                return ends(after.get(length..).unwrap_or_default()).then_some(stored).ok_or_else(cut);
             }
+            (APP1, _) => orientation = orientation.or_else(|| Orientation::of_segment(body)),
             _ => {}
         }
         rest = after.get(length..).ok_or_else(cut)?;

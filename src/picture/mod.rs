@@ -1,20 +1,22 @@
 //! Pictures from outside, such as a cardholder's photo: PNG and JPEG, distinguished by their first bytes.
 //!
 //! There are two steps, because a picture is accepted long before it is drawn. [`check`] walks the file's structure without
-//! decoding: format, size, colours that can be printed, no animation, its end is there. Preparation and acceptance call
-//! it, which costs microseconds. [`decode`] checks again, then decodes within the bounds below; the printer's module
-//! calls it before a card is fed, so that a picture that is broken inside costs no blank.
+//! decoding: format, size, colours that can be printed, no animation, its end is there. Preparation calls it, which costs
+//! microseconds. [`decode`] checks again, then decodes within the bounds below; acceptance calls it, so that a picture
+//! that is broken inside costs no blank, and the printer's module before a card is fed.
 //!
-//! Metadata (ICC profiles, EXIF) is skipped: sRGB is taken for granted, and a photo is drawn as it is stored, whatever
-//! orientation EXIF claims. Errors describe and never quote. What the decoders keep in their own buffers while they work
+//! A photo is turned as its EXIF orientation says (`exif`). All other metadata is skipped, ICC profiles too: sRGB is taken
+//! for granted. Errors describe and never quote. What the decoders keep in their own buffers while they work
 //! is not wiped; what they give back is.
 
+mod exif;
 mod jpeg;
 mod png;
 
 use resvg::tiny_skia::{ColorU8, Pixmap};
 use zeroize::Zeroize;
 
+use self::exif::Orientation;
 use crate::panics::contained_or;
 
 /// Longest picture, in bytes: ten times a good portrait at 300 dpi.
@@ -36,30 +38,43 @@ impl Drop for Canvas {
     }
 }
 
-/// Width and height, if everything that can be seen without decoding is in order.
+/// A picture as its file describes it.
+struct StoredPicture {
+    width: u32,
+    height: u32,
+    orientation: Orientation,
+}
+
+/// Width and height as they are seen, if everything that can be seen without decoding is in order.
 pub fn check(data: &[u8]) -> Result<(u32, u32), String> {
-    let (width, height) = match data {
+    let StoredPicture { width, height, orientation } = look(data)?;
+    Ok(orientation.seen((width, height)))
+}
+
+fn look(data: &[u8]) -> Result<StoredPicture, String> {
+    let stored = match data {
         _ if data.len() > BYTES_MAX => return Err(format!("is longer than {} KiB", BYTES_MAX >> 10)),
-        _ if data.starts_with(PNG) => png::size(data)?,
-        _ if data.starts_with(JPEG) => jpeg::size(data)?,
+        _ if data.starts_with(PNG) => png::look(data)?,
+        _ if data.starts_with(JPEG) => jpeg::look(data)?,
         _ => return Err("is neither PNG nor JPEG".into()),
     };
+    let StoredPicture { width, height, .. } = stored;
     if width == 0 || height == 0 {
         return Err("has no pixels".into());
     }
     if width > SIDE_MAX || height > SIDE_MAX || width.saturating_mul(height) > PIXELS_MAX {
         return Err(format!("has a side over {SIDE_MAX} or more than {PIXELS_MAX} pixels"));
     }
-    Ok((width, height))
+    Ok(stored)
 }
 
-/// Checks, then decodes to premultiplied RGBA.
+/// Checks, then decodes to premultiplied RGBA, turned as it is to be seen.
 pub fn decode(data: &[u8]) -> Result<Canvas, String> {
-    let (width, height) = check(data)?;
+    let StoredPicture { width, height, orientation } = look(data)?;
     let mut canvas = Canvas(Pixmap::new(width, height).ok_or("has no pixels")?);
     let decoder = if data.starts_with(PNG) { png::decode } else { jpeg::decode };
     decode_with(decoder, data, &mut canvas.0)?;
-    Ok(canvas)
+    orientation.turn(canvas)
 }
 
 /// A decoder that panics costs the record that the picture is of.

@@ -4,16 +4,19 @@ use png::{Decoder, Limits, Transformations};
 use resvg::tiny_skia::Pixmap;
 use zeroize::Zeroizing;
 
+use super::StoredPicture;
+use super::exif::Orientation;
+
 /// Length and checksum around a chunk's type and data.
 const FRAME: usize = 12;
 /// Memory that the decoder may use: some lines of 4096 pixels of 16-bit RGBA.
 const LIMITS: Limits = Limits { bytes: 1 << 20 };
 
-/// Width and height of IHDR, which comes first; every chunk lies inside the file, IEND ends it, none animates.
-pub fn size(data: &[u8]) -> Result<(u32, u32), String> {
+/// Size of IHDR, which comes first, and orientation; every chunk lies inside the file, IEND ends it, none animates.
+pub(super) fn look(data: &[u8]) -> Result<StoredPicture, String> {
     let cut = || "is a PNG that is cut short".to_owned();
     let mut rest = data.get(super::PNG.len()..).ok_or_else(cut)?;
-    let mut size = None;
+    let (mut size, mut orientation) = (None, None);
     loop {
         let (length, after) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
         let (kind, body) = after.split_first_chunk::<4>().ok_or_else(cut)?;
@@ -28,7 +31,10 @@ pub fn size(data: &[u8]) -> Result<(u32, u32), String> {
             (_, None) => return Err("is a PNG that does not begin with its header".into()),
             (b"IHDR", _) => return Err("is a PNG with two headers".into()),
             (b"acTL", _) => return Err("is an animated PNG".into()),
-            (b"IEND", Some(size)) => return Ok(size),
+            (b"IEND", Some((width, height))) => {
+                return Ok(StoredPicture { width, height, orientation: orientation.unwrap_or_default() });
+            }
+            (b"eXIf", _) => orientation = orientation.or_else(|| Some(Orientation::of_exif(body))),
             _ => {}
         }
         rest = length.checked_add(FRAME).and_then(|whole| rest.get(whole..)).ok_or_else(cut)?;

@@ -3,6 +3,7 @@
 use ::png::{BitDepth, ColorType, Encoder};
 use proptest::prelude::*;
 
+use super::exif::Orientation;
 use super::*;
 
 const BASELINE: &[u8] = include_bytes!("samples/baseline.jpg");
@@ -127,6 +128,74 @@ fn what_only_decoding_shows_is_an_error_there() {
     let mut impossible = BASELINE.to_vec();
     impossible[table + 5..table + 21].fill(0xFF);
     assert!(check(&impossible).is_ok() && decode(&impossible).is_err());
+}
+
+/// EXIF data with this orientation, big-endian as Pillow writes them, or little-endian.
+fn exif(orientation: u8, little: bool) -> Vec<u8> {
+    if little {
+        return [&b"II\x2A\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"[..], &[orientation, 0, 0, 0], &[0; 4]]
+            .concat();
+    }
+    [&b"MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0"[..], &[orientation, 0, 0], &[0; 4]].concat()
+}
+
+/// A photo that lies on its side in its file is printed as its issuer saw it. The answers are those of Pillow 13.0:
+/// `list(ImageOps.exif_transpose(image).getdata())` for a grey image of 3 x 2 pixels, 10 to 60 row by row, saved as PNG
+/// with `exif=` for each orientation.
+#[test]
+fn each_exif_orientation_turns_the_picture_as_pillow_does() {
+    let stored = [10, 20, 30, 40, 50, 60];
+    let still = png(3, 2, ColorType::Grayscale, BitDepth::Eight, &stored);
+    for (orientation, size, seen) in [
+        (1, (3, 2), [10, 20, 30, 40, 50, 60]),
+        (2, (3, 2), [30, 20, 10, 60, 50, 40]),
+        (3, (3, 2), [60, 50, 40, 30, 20, 10]),
+        (4, (3, 2), [40, 50, 60, 10, 20, 30]),
+        (5, (2, 3), [10, 40, 20, 50, 30, 60]),
+        (6, (2, 3), [40, 10, 50, 20, 60, 30]),
+        (7, (2, 3), [60, 30, 50, 20, 40, 10]),
+        (8, (2, 3), [30, 60, 20, 50, 10, 40]),
+    ] {
+        for little in [false, true] {
+            let data = exif(orientation, little);
+            let turned = [&still[..33], &chunk(b"eXIf", &data), &still[33..]].concat();
+            assert_eq!(check(&turned), Ok(size), "{orientation}");
+            // The chunk of the test has no right checksum, which only the decoder of the file looks at.
+            let canvas = Orientation::of_exif(&data).turn(decode(&still).unwrap()).unwrap();
+            assert_eq!((canvas.0.width(), canvas.0.height()), size, "{orientation}");
+            let greys: Vec<u8> = canvas.0.pixels().iter().map(|pixel| pixel.red()).collect();
+            assert_eq!(greys, seen, "{orientation}");
+        }
+    }
+}
+
+/// The sample is red on the left and blue on the right, 48 x 64.
+#[test]
+fn a_jpeg_is_turned_by_its_first_exif_segment() {
+    let segment = |orientation| [&b"Exif\0\0"[..], &exif(orientation, false)].concat();
+    let data = with_segment(0xE1, &segment(6));
+    assert_eq!(check(&data), Ok((64, 48)));
+    let canvas = decode(&data).unwrap();
+    assert_eq!((canvas.0.width(), canvas.0.height()), (64, 48));
+    // Clockwise, the left side becomes the top.
+    assert!(near(pixel(&canvas, 60, 4), [200, 40, 40, 255]), "{:?}", pixel(&canvas, 60, 4));
+    assert!(near(pixel(&canvas, 4, 44), [40, 40, 200, 255]), "{:?}", pixel(&canvas, 4, 44));
+    // XMP data stand in a segment of that kind too.
+    let xmp = with_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x/>");
+    let both = [&xmp[..2], &data[2..data.len() - BASELINE.len() + 2], &xmp[2..]].concat();
+    assert_eq!(check(&both), Ok((64, 48)));
+}
+
+#[test]
+fn exif_data_that_cannot_be_read_turn_nothing() {
+    let good = exif(6, false);
+    assert_eq!(Orientation::of_exif(&good), Orientation::Clockwise);
+    for length in 0..good.len() - 6 {
+        assert_eq!(Orientation::of_exif(&good[..length]), Orientation::Upright, "{length} bytes");
+    }
+    for wrong in [exif(0, false), exif(9, true), b"MM\0\x2A\xFF\xFF\xFF\xFF".to_vec()] {
+        assert_eq!(Orientation::of_exif(&wrong), Orientation::Upright);
+    }
 }
 
 const SOS: u8 = 0xDA;

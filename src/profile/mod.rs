@@ -3,6 +3,7 @@
 //! [`line::LineProfileOf`] names modules, stations and links; [`product::ProductProfile`] names applications, channel
 //! and rules. The shipped profiles are part of the program; a path names any other. Not here: acting on profiles.
 
+pub mod graphics;
 pub mod kind;
 pub mod line;
 pub mod product;
@@ -16,7 +17,8 @@ use crate::files;
 
 /// Most bytes of a profile file.
 const PROFILE_MAX: u64 = 1 << 20;
-/// The variable that names the bureau's own directory with `lines/` and `products/`, which come before shipped ones.
+/// The variable that names the bureau's own directory with `lines/`, `products/` and `graphics/`, which come before shipped
+/// ones.
 const OWN: &str = "CARDWRIGHT_PROFILES";
 
 /// The folders in which profiles of lines, or of products, are found.
@@ -41,8 +43,9 @@ fn chosen(kind: ProfileFolder, name: &str) -> Result<(String, String), Failure> 
 /// Text and origin of a profile by its name alone, if there is one. Safe on a name out of an issuer's file: it never
 /// leaves the profiles' own folders.
 fn named(kind: ProfileFolder, name: &str) -> Result<Option<(String, String)>, Failure> {
-    let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if plain && let Some(own) = std::env::var_os(OWN) {
+    if is_plain(name)
+        && let Some(own) = std::env::var_os(OWN)
+    {
         let path = std::path::Path::new(&own).join(kind.folder).join(format!("{name}.toml"));
         if path.exists() {
             return file(&path).map(Some);
@@ -50,6 +53,44 @@ fn named(kind: ProfileFolder, name: &str) -> Result<Option<(String, String)>, Fa
     }
     let shipped = kind.shipped.iter().find(|(n, _)| *n == name);
     Ok(shipped.map(|(_, text)| ((*text).to_owned(), format!("shipped {} {name}", kind.noun))))
+}
+
+/// Whether a name can be that of a file in a profiles' folder.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// Most files of a folder that are listed.
+const LISTED: usize = 1000;
+
+/// Returns the names of the bureau's own profiles in one folder, sorted: of the files that end like this.
+fn own_files(folder: &str, end: &str) -> Vec<String> {
+    let Some(own) = std::env::var_os(OWN) else { return Vec::new() };
+    let entries = std::fs::read_dir(std::path::Path::new(&own).join(folder)).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<_> = names
+        .filter_map(|name| Some(name.strip_suffix(end)?.to_owned()).filter(|n| is_plain(n)))
+        .take(LISTED)
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// Returns the names of all lines: the bureau's own and the shipped ones.
+pub fn line_names() -> Vec<String> {
+    all_names("lines", LINES)
+}
+
+/// Returns the names of all products: the bureau's own and the shipped ones.
+pub fn product_names() -> Vec<String> {
+    all_names("products", PRODUCTS)
+}
+
+fn all_names(folder: &str, shipped: &[(&str, &str)]) -> Vec<String> {
+    let own = own_files(folder, ".toml");
+    let only_shipped = shipped.iter().filter(|(name, _)| !own.iter().any(|o| o == name));
+    let shipped: Vec<String> = only_shipped.map(|(name, _)| (*name).to_owned()).collect();
+    own.into_iter().chain(shipped).collect()
 }
 
 /// The message about a name that no profile has.

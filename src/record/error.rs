@@ -177,7 +177,7 @@ impl From<FileError> for Failure {
                  directory, and submit the file again"
                     .to_owned()
             }
-            (_, Exit::FileFormat | Exit::FileDigest | Exit::FileProfile) => {
+            (_, Exit::FileFormat | Exit::FileDigest | Exit::FileProfile | Exit::RecordData) => {
                 format!("{error}; nothing of this file is used: ask the issuer for a correct one")
             }
             _ => error.to_string(),

@@ -6,13 +6,20 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::chip::{ApplicationView, ChipError, ChipFault, SectionScratch, check_crn, walk};
 use super::cursor::FieldCursor;
 use super::fields::{BodyResult, ends, sha256};
 use super::{FileError, FileFault, Record, Section};
 use crate::ids::{CardRef, Mic, NameError, card_ref};
+use crate::panics::contained;
 
 /// Bytes before the body of an element: type and length.
 pub(super) const HEAD: usize = 5;
+
+/// Offset of the card_ref in a body: sequence (4), length (1).
+const NAME: usize = 5;
+/// The MIC of the chip section.
+const CHIP: &[u8] = b"CHP";
 
 /// Where the parts of a record's body stand, after a check by the rules of `src/manual/cwf1.md` section 2.
 #[derive(Clone)]
@@ -135,6 +142,40 @@ impl<'a> Frame<'a> {
         let name = body.get(card_ref).and_then(|name| std::str::from_utf8(name).ok());
         let card_ref = name.unwrap_or_default();
         Self { sequence, card_ref, offset, body, sections }
+    }
+
+    /// Returns what [`Self::new`] makes a frame of.
+    pub(super) fn parts(&self) -> (ParsedRecord, &'a [u8]) {
+        // The sequence and the length of the name stand before the name.
+        let card_ref = NAME..NAME + self.card_ref.len();
+        (ParsedRecord { sequence: self.sequence, card_ref, sections: self.sections }, self.body)
+    }
+
+    /// Reads and checks the CHP section: all its applications in order, none if there is no such section.
+    pub fn applications(&self, scratch: &mut SectionScratch) -> Result<Vec<ApplicationView<'a>>, FileError> {
+        let Some(section) = self.sections().find(|section| section.mic == CHIP) else {
+            return Ok(Vec::new());
+        };
+        let mut applications = Vec::new();
+        let read = contained(|| {
+            let crn = walk(section.data, scratch, |application| {
+                applications.push(application);
+                Ok(())
+            })?;
+            check_crn(crn, self.card_ref)
+        });
+        let unreadable = Err(ChipError { at: 0, fault: ChipFault::Unreadable });
+        read.unwrap_or(unreadable).map_err(|error| FileError {
+            record: Some(self.sequence),
+            offset: section.offset + offset(error.at),
+            fault: FileFault::Chip(error),
+        })?;
+        Ok(applications)
+    }
+
+    /// Returns the data of the section with this MIC.
+    pub fn section(&self, mic: &str) -> Option<&'a [u8]> {
+        self.sections().find(|section| section.mic == mic.as_bytes()).map(|section| section.data)
     }
 
     /// Iterates over the sections in file order.

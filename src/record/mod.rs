@@ -14,6 +14,7 @@
 //! [`AcceptanceChecks`]).
 
 mod accept;
+mod batch;
 pub mod chip;
 mod cursor;
 mod error;
@@ -33,7 +34,8 @@ mod unique;
 mod window;
 mod writer;
 
-pub use accept::{AcceptanceChecks, AcceptedFile, accept, check_regular, open_input};
+pub use accept::{AcceptanceChecks, AcceptedFile, CheckedFile, accept, check, check_regular, open_input};
+pub use batch::FrameBatch;
 pub use error::{FileError, FileFault};
 pub use frame::{Frame, SectionRef, others_digest};
 pub use reader::{Cwf1Reader, FileEnd, FileLimits};

@@ -87,6 +87,15 @@ impl Spool {
 
     /// Reads a record again, by its number.
     pub fn read(&mut self, sequence: u32) -> Result<Record, FileError> {
+        self.read_frame(sequence, |frame| frame.to_record())
+    }
+
+    /// Reads a record again, by its number, without copying it.
+    pub fn read_frame<T>(
+        &mut self,
+        sequence: u32,
+        use_it: impl FnOnce(&Frame<'_>) -> Result<T, FileError>,
+    ) -> Result<T, FileError> {
         let missing = FileError { record: Some(sequence), offset: 0, fault: FileFault::NoSuchRecord };
         let index = usize::try_from(sequence).ok().and_then(|s| s.checked_sub(1));
         let place = index.and_then(|index| self.places.get(index)).ok_or(missing)?;
@@ -100,7 +109,7 @@ impl Spool {
         let body = element.get(HEAD..).unwrap_or_default();
         let parsed = parse(body, sequence, &mut Vec::new())
             .map_err(|(at, fault)| refuse(place.offset + offset(HEAD + at), fault))?;
-        Frame::new(parsed, body, place.offset).to_record()
+        use_it(&Frame::new(parsed, body, place.offset))
     }
 }
 

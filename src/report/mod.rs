@@ -13,7 +13,7 @@ pub mod summary_text;
 mod withheld;
 
 pub use events::{EventOutput, EventWriter};
-pub use progress::{Progress, ProgressDisplay};
+pub use progress::{CountedProgress, Progress, ProgressDisplay};
 pub use summary::{ReportPaths, RunStats, StationStats, Summary, SummaryWithNext};
 
 /// Mark of everything about a job of a simulated line.

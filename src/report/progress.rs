@@ -52,6 +52,42 @@ pub fn bar(total: u64, what: &str) -> ProgressBar {
     }
 }
 
+/// The progress of work of known size, shown by the thread that counts it.
+pub struct CountedProgress {
+    display: ProgressDisplay,
+    bar: Option<ProgressBar>,
+    total: u64,
+    what: &'static str,
+    shown: Instant,
+}
+
+impl CountedProgress {
+    /// Begins with nothing done. The first plain line follows only after its interval, so that short work prints none.
+    pub fn start(total: u64, what: &'static str, display: ProgressDisplay) -> Self {
+        let bar = (display == ProgressDisplay::Bar).then(|| bar(total, what));
+        Self { display, bar, total, what, shown: Instant::now() }
+    }
+
+    /// Shows how much is done, if it is time to.
+    pub fn show(&mut self, done: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+        }
+        if self.display == ProgressDisplay::Plain && self.shown.elapsed() >= PLAIN {
+            self.shown = Instant::now();
+            // A closed standard error does not stop the work.
+            let _unread = writeln!(std::io::stderr(), "{done} of {} {}", self.total, self.what);
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// The counts of a run so far.
 #[derive(Default)]
 struct ProgressCounts {

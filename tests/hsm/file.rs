@@ -1,6 +1,6 @@
 //! The issuer's side: builds applications and Trailers of CWF1 as `src/manual/cwf1.md` describes them.
 
-use cardwright::hsm::{TrailerRequest, VerifyRequest};
+use cardwright::hsm::{ApplicationToCheck, CheckRequest, RecordToCheck, TrailerRequest, VerifyRequest};
 use cardwright::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId};
 use sha2::{Digest, Sha256};
 
@@ -268,6 +268,27 @@ pub fn request(application: Vec<u8>, scope: &Scope) -> VerifyRequest {
         card_block: 8,
         pass_through: vec![],
         allow_ecb: false,
+    }
+}
+
+/// The controller's question whether these applications are right, in one message.
+pub fn check_request(requests: &[VerifyRequest]) -> CheckRequest {
+    let first = &requests[0];
+    let records = requests.iter().map(|request| RecordToCheck {
+        sequence: request.sequence,
+        card_ref: request.card_ref.clone(),
+        others: request.others,
+        applications: vec![ApplicationToCheck {
+            application: request.application.clone(),
+            pass_through: request.pass_through.clone(),
+        }],
+    });
+    CheckRequest {
+        issuer_id: first.issuer_id.clone(),
+        file_id: first.file_id.clone(),
+        card_block: first.card_block,
+        allow_ecb: first.allow_ecb,
+        records: records.collect(),
     }
 }
 

@@ -10,7 +10,7 @@ use cardwright::bureau::line::hsm_host::run;
 use cardwright::exit::Exit;
 use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::hsm::store::{KeyStore, StoreSide};
-use cardwright::hsm::{Hsm, HsmError, HsmRefusal, HsmShortcuts, Realm, host};
+use cardwright::hsm::{CHECK_LIMIT, Checker, Hsm, HsmError, HsmRefusal, HsmShortcuts, Realm, host};
 use cardwright::scp::SecLevel;
 
 use super::make;
@@ -91,6 +91,17 @@ fn a_client_over_the_socket_does_the_work_of_the_hsm() {
     whole_session(&mut client, &mut HsmClient::connect(&place.socket).unwrap());
     // An error is an answer: the connection goes on.
     assert!(matches!(client.verify(&asked(&file::kek_tdes(), &app(0x11, 1))), Err(HsmError::Data { .. })));
+    client.info().unwrap();
+}
+
+#[test]
+fn the_answers_of_the_longest_check_fit_one_message() {
+    let place = place();
+    threads(&place);
+    let mut client = HsmClient::connect(&place.socket).unwrap();
+    let wrong = file::request(vec![0xFF; 40], &file::SCOPE);
+    let answers = client.check(&file::check_request(&vec![wrong; CHECK_LIMIT])).unwrap();
+    assert!(answers.len() == CHECK_LIMIT && answers.iter().all(Result::is_err));
     client.info().unwrap();
 }
 

@@ -1,20 +1,28 @@
 //! The HSM's verification of applications and Trailers: right ones, and more wrong ones.
 
-use cardwright::hsm::{DataFault, Hsm, HsmError, HsmRefusal, HsmShortcuts, VerifyRequest};
+use cardwright::hsm::{
+    CHECK_LIMIT, Checker, DataFault, Hsm, HsmError, HsmRefusal, HsmShortcuts, VerifyRequest,
+};
 use cardwright::ids::{FileId, Kcv, KekId};
 use proptest::prelude::*;
 
 use super::make;
-use crate::file::{self, App, KEYS, Kek, SCOPE, Scope, app, asked, build, dgi, request};
+use crate::file::{self, App, KEYS, Kek, SCOPE, Scope, app, asked, build, check_request, dgi, request};
 use crate::raw;
 
 fn keks() -> [Kek; 3] {
     [file::kek_tdes(), file::kek_aes128(), file::kek_aes256()]
 }
 
-/// The fault that the HSM finds in an application's data.
+/// The answer of a check of one application.
+fn checked(request: &VerifyRequest) -> Result<(), HsmError> {
+    make().check(&check_request(std::slice::from_ref(request)))?.remove(0)
+}
+
+/// The fault that the HSM finds in an application's data, whether it is to verify or only to check it.
 fn fault(request: &VerifyRequest) -> DataFault {
     match make().verify(request) {
+        Err(error) if checked(request) != Err(error.clone()) => panic!("checked otherwise: {error}"),
         Err(HsmError::Data { fault, .. }) => fault,
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("accepted"),
@@ -37,6 +45,7 @@ fn applications_of_every_suite_and_mode_are_verified() {
             let mut request = asked(&kek, &app);
             request.allow_ecb = true;
             let verified = make().verify(&request).unwrap_or_else(|e| panic!("{cmode:02X}: {e}"));
+            assert_eq!(checked(&request), Ok(()), "{cmode:02X}");
             let prime = if cmode < 0x12 { 40 } else { 72 };
             assert_eq!(verified.protected[..2], [(dgi(0x8000), 48), (dgi(0x8205), prime)]);
             if app.protected.len() == 3 {
@@ -59,6 +68,7 @@ fn no_flipped_bit_of_an_application_is_accepted() {
             let mut bad = good.clone();
             bad.application[place] ^= 1 << (place % 8);
             assert!(hsm.verify(&bad).is_err(), "byte {place}");
+            assert!(checked(&bad).is_err(), "byte {place}");
         }
     }
 }
@@ -372,6 +382,42 @@ fn waiting_applications_are_bounded_and_release_makes_room() {
     assert!(hsm.verify_all(&[request.clone(), request.clone()]).is_err());
     assert_eq!(hsm.verify_all(std::slice::from_ref(&request)).unwrap().len(), 1);
     assert!(hsm.verify(&request).is_err());
+}
+
+/// Acceptance and inspection check any number of applications; the records that a run has verified keep their room.
+#[test]
+fn a_check_leaves_no_handle_and_takes_no_room() {
+    let mut hsm = make();
+    let good = asked(&file::kek_tdes(), &app(0x12, 1));
+    let batch = check_request(&vec![good.clone(); 256]);
+    for _ in 0..20 {
+        assert!(hsm.check(&batch).unwrap().iter().all(Result::is_ok));
+    }
+    let handle = hsm.verify(&good).unwrap().handle;
+    hsm.release(&[handle]).unwrap();
+}
+
+#[test]
+fn each_application_of_a_check_has_its_own_answer() {
+    let good = asked(&file::kek_tdes(), &app(0x12, 1));
+    let mut wrong = good.clone();
+    *wrong.application.last_mut().unwrap() ^= 1;
+    let unknown = asked(&Kek { id: [0x47, 0x61, 0x73, 0x99, 9], ..file::kek_tdes() }, &app(0x12, 1));
+    let rubbish = request(vec![7; 40], &SCOPE);
+    let answers =
+        make().check(&check_request(&[good.clone(), wrong, unknown, good.clone(), rubbish])).unwrap();
+    assert_eq!((&answers[0], &answers[3]), (&Ok(()), &Ok(())));
+    assert!(matches!(answers[1], Err(HsmError::Data { fault: DataFault::Mac, .. })));
+    assert_eq!(answers[2], Err(HsmError::UnknownKek(KekId([0x47, 0x61, 0x73, 0x99, 9]))));
+    assert!(matches!(answers[4], Err(HsmError::Data { fault: DataFault::Malformed(_), .. })));
+}
+
+#[test]
+fn a_check_of_too_many_applications_is_refused_whole() {
+    let small = request(vec![7; 8], &SCOPE);
+    let many = |count: usize| make().check(&check_request(&vec![small.clone(); count]));
+    assert_eq!(many(CHECK_LIMIT).unwrap().len(), CHECK_LIMIT);
+    assert_eq!(many(CHECK_LIMIT + 1), Err(HsmError::Refused(HsmRefusal::CheckTooLong(CHECK_LIMIT))));
 }
 
 #[test]

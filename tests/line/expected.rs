@@ -273,7 +273,7 @@ fn sides(row: &Row, photo: Option<&[u8]>) -> [String; 2] {
     let fields = vec![("name", name.as_str()), ("number", &number), ("expiry", &expiry)];
     let images = photo.map(|photo| ("photo", photo)).into_iter().collect();
     let wanted = GraphicsSection { template: "multiapp", fields, images };
-    let pictures = template::shipped("multiapp").unwrap().render(&wanted).unwrap();
+    let pictures = template::named("multiapp").unwrap().render(&wanted).unwrap();
     [&pictures.front, pictures.back.as_ref().unwrap()].map(|png| {
         let raster = resvg::tiny_skia::Pixmap::decode_png(png).unwrap();
         // All pixels are opaque, so premultiplied colours equal plain ones.

@@ -13,6 +13,7 @@
 )]
 
 mod again;
+mod artwork;
 mod bad_input;
 mod bad_profile;
 mod blows;

@@ -19,6 +19,31 @@ fn a_job_does_not_go_on_on_another_line() {
     assert_eq!(world.dumps().len(), 4);
 }
 
+/// The product now lets the HSM see other rules than those of acceptance, so the records that are left are checked anew,
+/// before a card is touched.
+#[test]
+fn a_job_whose_product_has_changed_is_checked_anew() {
+    let mut world = World::new();
+    world.prepared("job", 4, 3);
+    assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2"]).code, 0);
+    std::fs::create_dir_all(world.path("own/products")).unwrap();
+    let product = include_str!("../../profiles/products/multiapp.toml");
+    let of_payment = "aid = \"A0000000031010\"\n";
+    assert!(product.contains(of_payment));
+    // A DGI in clear that now counts as secret under a key of the card, whose length is no whole block.
+    let changed = product.replacen(of_payment, &format!("{of_payment}pass_through = [\"0101\"]\n"), 1);
+    std::fs::write(world.path("own/products/multiapp.toml"), changed).unwrap();
+    world.set("CARDWRIGHT_PROFILES", "own");
+    let resumed = world.resume("sim-8", &[]);
+    assert_eq!(resumed.code, 15, "{}", resumed.stderr);
+    let says = ["record 3 was accepted, but no longer fits the profiles or keys: ", "DGI 0101"];
+    assert!(says.iter().all(|says| resumed.stderr.contains(says)), "{}", resumed.stderr);
+    assert_eq!(world.dumps().len(), 2, "a card was touched");
+    std::fs::remove_file(world.path("own/products/multiapp.toml")).unwrap();
+    assert_eq!(world.resume("sim-8", &[]).code, 0);
+    assert_eq!(world.dumps().len(), 4);
+}
+
 #[test]
 fn an_emptied_or_missing_ledger_is_not_begun_anew_next_to_its_spool() {
     let world = World::new();

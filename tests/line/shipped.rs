@@ -82,8 +82,9 @@ fn a_profile_that_the_program_does_not_name_is_found() {
 fn every_shipped_profile_is_checked_and_listed() {
     let world = World::new();
     let listed = world.cardwright(&["profile", "list"]).stdout;
-    assert_eq!(listed.lines().count(), LINES.len() + PRODUCTS.len());
-    for path in files(&profiles()).iter().filter(|path| path.ends_with(".toml")) {
+    assert_eq!(listed.lines().count(), LINES.len() + PRODUCTS.len() + TEMPLATES.len());
+    assert!(!listed.contains("WRONG"), "{listed}");
+    for path in files(&profiles()).iter().filter(|path| path.ends_with(".toml") || path.ends_with(".svg")) {
         let checked = world.cardwright(&["profile", "check", profiles().join(path).to_str().unwrap()]);
         assert_eq!(checked.code, 0, "{path}: {}{}", checked.stdout, checked.stderr);
         assert!(checked.stdout.contains(": no fault found"), "{path}: {}", checked.stdout);

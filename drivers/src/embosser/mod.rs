@@ -7,6 +7,10 @@ pub mod framed;
 use std::time::Duration;
 
 use crate::error::DeviceError;
+use crate::wire::FRAME_DATA_MAX;
+
+/// Longest line of a record, in bytes without CR LF: every embosser takes it. A line goes to the machine in one frame.
+pub const LINE_MAX: usize = FRAME_DATA_MAX - 2;
 
 /// An embosser at a station, with at most one card in it.
 pub trait CardEmbosser: Send {

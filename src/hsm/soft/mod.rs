@@ -1,6 +1,7 @@
 //! The software HSM: keys of a store in this process's memory. It runs in the HSM host only, never in the controller.
 //!
 //! ```text
+//! check ──> yes or no
 //! verify ──> handle ──────────┐
 //!                             ├── session: open the channel, wrap ──> APDUs
 //! draw_challenge ──> RTERM ───┘                                       (handle and challenge end here)
@@ -22,9 +23,9 @@ use super::audit_book::AuditBook;
 use super::spool_keys::SpoolKeys;
 use super::store::{KeyStore, StoreSide};
 use super::{
-    ApplicationHandle, AuditInfo, Auditor, CardSession, CardSessionRequest, DocumentDigest, FileAdmission,
-    HostedHsm, Hsm, HsmError, HsmInfo, HsmRefusal, KekInfo, KmcInfo, Realm, TrailerRequest, Vault,
-    VerifiedApplication, VerifyRequest, WipedBytes,
+    ApplicationHandle, AuditInfo, Auditor, CHECK_LIMIT, CardSession, CardSessionRequest, CheckAnswers,
+    CheckRequest, Checker, DocumentDigest, FileAdmission, HostedHsm, Hsm, HsmError, HsmInfo, HsmRefusal,
+    KekInfo, KmcInfo, Realm, TrailerRequest, Vault, VerifiedApplication, VerifyRequest, WipedBytes,
 };
 use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::exit::{Exit, Failure};
@@ -84,7 +85,7 @@ impl SoftHsm {
     }
 
     fn verify_one(&self, request: &VerifyRequest) -> Result<VerifiedApplication, HsmError> {
-        let prepared = verify::application(&self.shared.store, request)?;
+        let prepared = verify::application(&self.shared.store, &request.into())?;
         let mut handle = ApplicationHandle([0; 16]);
         fill_random(&mut handle.0)?;
         let verified =
@@ -217,6 +218,16 @@ impl Auditor for SoftHsm {
         digest: DocumentDigest,
     ) -> Result<Signature, HsmError> {
         self.shared.book.sign(kind, ledger, &digest)
+    }
+}
+
+impl Checker for SoftHsm {
+    fn check(&mut self, request: &CheckRequest) -> Result<CheckAnswers, HsmError> {
+        if request.count() > CHECK_LIMIT {
+            return Err(HsmRefusal::CheckTooLong(CHECK_LIMIT).into());
+        }
+        let subjects = verify::subjects(request);
+        Ok(subjects.map(|subject| verify::check(&self.shared.store, &subject)).collect())
     }
 }
 

@@ -13,8 +13,8 @@ use crate::crypto::{
     unwrap_mac_key,
 };
 use crate::hsm::store::{KekRules, KeyStore, SecretEntry};
-use crate::hsm::{DataFault, HsmError, TrailerRequest, VerifyRequest};
-use crate::ids::{Aid, Dgi, IssuerId, KekId, KmcRef};
+use crate::hsm::{CheckRequest, DataFault, HsmError, TrailerRequest, VerifyRequest};
+use crate::ids::{Aid, CardRef, Dgi, FileId, IssuerId, KekId, KmcRef};
 use crate::record::chip::{ChipApplication, Cmode, EncType};
 use crate::scp::SecLevel;
 
@@ -120,45 +120,136 @@ pub(super) fn trailer(store: &KeyStore, request: &TrailerRequest) -> Result<(), 
     }
 }
 
-/// Checks one application: its MAC, then its rules, then its values. This order must not change: see the module.
+/// An application with what its keys and its rules depend on.
+pub(super) struct CheckSubject<'a> {
+    issuer_id: &'a IssuerId,
+    file_id: &'a FileId,
+    sequence: u32,
+    card_ref: &'a CardRef,
+    others: &'a [u8; 32],
+    application: &'a [u8],
+    card_block: u8,
+    pass_through: &'a [Dgi],
+    allow_ecb: bool,
+}
+
+impl<'a> From<&'a VerifyRequest> for CheckSubject<'a> {
+    fn from(request: &'a VerifyRequest) -> Self {
+        Self {
+            issuer_id: &request.issuer_id,
+            file_id: &request.file_id,
+            sequence: request.sequence,
+            card_ref: &request.card_ref,
+            others: &request.others,
+            application: &request.application,
+            card_block: request.card_block,
+            pass_through: &request.pass_through,
+            allow_ecb: request.allow_ecb,
+        }
+    }
+}
+
+/// The applications of a request, in its order.
+pub(super) fn subjects(request: &CheckRequest) -> impl Iterator<Item = CheckSubject<'_>> {
+    request.records.iter().flat_map(move |record| {
+        record.applications.iter().map(move |application| CheckSubject {
+            issuer_id: &request.issuer_id,
+            file_id: &request.file_id,
+            sequence: record.sequence,
+            card_ref: &record.card_ref,
+            others: &record.others,
+            application: &application.application,
+            card_block: request.card_block,
+            pass_through: &application.pass_through,
+            allow_ecb: request.allow_ecb,
+        })
+    })
+}
+
+/// A value of an application whose MAC is right.
+enum OpenedValue<'a> {
+    Clear(&'a [u8]),
+    PassThrough(&'a [u8]),
+    /// As the card gets it, before its encryption under the session DEK.
+    Protected(Zeroizing<Vec<u8>>),
+}
+
+/// Checks one application and keeps nothing of it.
+pub(super) fn check(store: &KeyStore, subject: &CheckSubject<'_>) -> Result<(), HsmError> {
+    let application = parsed(subject)?;
+    opened(store, &application, subject, |_, value| drop(value)).map(drop)
+}
+
+/// Checks one application and keeps it for a session.
 pub(super) fn application(
     store: &KeyStore,
-    request: &VerifyRequest,
+    subject: &CheckSubject<'_>,
 ) -> Result<PreparedApplication, HsmError> {
-    if !CARD_BLOCKS.contains(&request.card_block) {
-        return Err(HsmError::Unsupported(format!("a card block of {} bytes", request.card_block)));
+    let application = parsed(subject)?;
+    let mut values = Vec::with_capacity(application.dgis.len());
+    let rules = opened(store, &application, subject, |dgi, value| {
+        let digest = |value: &[u8]| (value.len(), Sha256::digest(value).into());
+        let expected = match value {
+            OpenedValue::Clear(value) => {
+                let (length, digest) = digest(value);
+                ExpectedValue::Clear(length, digest)
+            }
+            OpenedValue::PassThrough(value) => {
+                let (length, digest) = digest(value);
+                ExpectedValue::PassThrough(length, digest)
+            }
+            OpenedValue::Protected(value) => ExpectedValue::Protected(value),
+        };
+        values.push((dgi, expected));
+    })?;
+    Ok(PreparedApplication {
+        level: application.pdi.level,
+        aid: application.aid,
+        kek: rules.id,
+        allow: rules.allow.clone(),
+        card_block: subject.card_block,
+        values,
+    })
+}
+
+fn parsed(subject: &CheckSubject<'_>) -> Result<ChipApplication, HsmError> {
+    if !CARD_BLOCKS.contains(&subject.card_block) {
+        return Err(HsmError::Unsupported(format!("a card block of {} bytes", subject.card_block)));
     }
-    let application = ChipApplication::parse(&request.application).map_err(|e| HsmError::Data {
+    ChipApplication::parse(subject.application).map_err(|e| HsmError::Data {
         aid: "not readable".into(),
         fault: DataFault::Malformed(e.to_string()),
-    })?;
-    let (entry, rules) = kek(store, application.kek, application.tk_type, &request.issuer_id)?;
+    })
+}
+
+/// Checks one application: its MAC, then its rules, then its values, each of which `each` gets. This order must not
+/// change: see the module. Returns the rules of its KEK.
+fn opened<'s>(
+    store: &'s KeyStore,
+    application: &ChipApplication,
+    subject: &CheckSubject<'_>,
+    each: impl FnMut(Dgi, OpenedValue<'_>),
+) -> Result<&'s KekRules, HsmError> {
+    let (entry, rules) = kek(store, application.kek, application.tk_type, subject.issuer_id)?;
     let scope = ApplicationScope {
-        issuer_id: request.issuer_id.as_str(),
-        file_id: request.file_id.as_str(),
-        sequence: request.sequence,
-        card_ref: request.card_ref.as_str(),
+        issuer_id: subject.issuer_id.as_str(),
+        file_id: subject.file_id.as_str(),
+        sequence: subject.sequence,
+        card_ref: subject.card_ref.as_str(),
         aid: application.aid.as_bytes(),
     };
     let wrong = |what| fault(&application.aid, what);
-    application_mac(&application, request, &scope, entry.key(), rules.suite).map_err(wrong)?;
+    application_mac(application, subject.others, &scope, entry.key(), rules.suite).map_err(wrong)?;
 
-    consistent(&application, request).map_err(wrong)?;
+    consistent(application, subject).map_err(wrong)?;
     let level = application.pdi.level;
     if application.has_secrets() && !level.covers(rules.min_seclev) {
         return Err(wrong(DataFault::LevelBelowMinimum(level.into())));
     }
 
     let tk = scope.derive(entry.key(), rules.suite, Purpose::Data).map_err(|e| wrong(malformed(e)))?;
-    let values = values(&application, request, &tk).map_err(wrong)?;
-    Ok(PreparedApplication {
-        aid: application.aid,
-        kek: rules.id,
-        allow: rules.allow.clone(),
-        level,
-        card_block: request.card_block,
-        values,
-    })
+    values(application, subject, &tk, each).map_err(wrong)?;
+    Ok(rules)
 }
 
 fn malformed(error: CryptoError) -> DataFault {
@@ -168,13 +259,13 @@ fn malformed(error: CryptoError) -> DataFault {
 /// An application's MAC.
 fn application_mac(
     application: &ChipApplication,
-    request: &VerifyRequest,
+    others: &[u8; 32],
     scope: &ApplicationScope<'_>,
     kek: &CipherKey,
     suite: Suite,
 ) -> Result<(), DataFault> {
     let maced = application.raw.get(application.maced.clone()).unwrap_or_default();
-    let input = application_mac_input(scope, &request.others, maced).map_err(malformed)?;
+    let input = application_mac_input(scope, others, maced).map_err(malformed)?;
     let purposes = (Purpose::MacKey, Purpose::Blind);
     let (wrapped, mac) = (&application.wrapped_mac_key, &application.mac);
     if mac_is_right(scope, kek, suite, purposes, wrapped, &input, mac).map_err(malformed)? {
@@ -184,45 +275,43 @@ fn application_mac(
     }
 }
 
-/// The value of each DGI; protected ones are opened under the TK.
+/// Calls `each` with the value of each DGI; protected ones are opened under the TK.
 fn values(
     application: &ChipApplication,
-    request: &VerifyRequest,
+    subject: &CheckSubject<'_>,
     tk: &CipherKey,
-) -> Result<Vec<(Dgi, ExpectedValue)>, DataFault> {
-    let mut values = Vec::with_capacity(application.dgis.len());
+    mut each: impl FnMut(Dgi, OpenedValue<'_>),
+) -> Result<(), DataFault> {
     for data in &application.dgis {
         let enc = application.pdi.enc.iter().find(|(dgi, _)| *dgi == data.dgi).map(|(_, enc)| *enc);
-        let expected = match enc {
+        let opened = match enc {
             Some(enc) if application.protected.contains(&data.dgi) => {
                 let mut value = secrets::open(tk, application.cmode, data.dgi, &data.value)?;
-                secrets::for_card(enc, data.dgi, &mut value, request.card_block.into())?;
-                ExpectedValue::Protected(value)
+                secrets::for_card(enc, data.dgi, &mut value, subject.card_block.into())?;
+                OpenedValue::Protected(value)
             }
-            _ if request.pass_through.contains(&data.dgi) => {
-                ExpectedValue::PassThrough(data.value.len(), Sha256::digest(&*data.value).into())
-            }
-            _ => ExpectedValue::Clear(data.value.len(), Sha256::digest(&*data.value).into()),
+            _ if subject.pass_through.contains(&data.dgi) => OpenedValue::PassThrough(&data.value),
+            _ => OpenedValue::Clear(&data.value),
         };
-        values.push((data.dgi, expected));
+        each(data.dgi, opened);
     }
-    Ok(values)
+    Ok(())
 }
 
 /// The rules of protection (`src/manual/cwf1.md`, chip section): a DGI under the TK is in ENC; one in ENC without the
 /// TK is marked as pass-through by the product, and cannot be padded or converted here; ECB only where the product
 /// allows it.
-fn consistent(application: &ChipApplication, request: &VerifyRequest) -> Result<(), DataFault> {
+fn consistent(application: &ChipApplication, subject: &CheckSubject<'_>) -> Result<(), DataFault> {
     let protected = &application.protected;
     for data in &application.dgis {
         let dgi = data.dgi;
         let enc = application.pdi.enc.iter().find(|(d, _)| *d == dgi).map(|(_, enc)| *enc);
-        let passes = request.pass_through.contains(&dgi);
+        let passes = subject.pass_through.contains(&dgi);
         match (protected.contains(&dgi), enc) {
             (true, Some(_)) => {}
             (false, None) if !passes => {}
             (false, None | Some(EncType::AsIs)) if passes => {
-                if !data.value.len().is_multiple_of(request.card_block.into()) {
+                if !data.value.len().is_multiple_of(subject.card_block.into()) {
                     return Err(DataFault::Padding(dgi));
                 }
             }
@@ -230,7 +319,7 @@ fn consistent(application: &ChipApplication, request: &VerifyRequest) -> Result<
         }
     }
     match protected.first() {
-        Some(dgi) if matches!(application.cmode, Cmode::Ecb | Cmode::EcbPadded) && !request.allow_ecb => {
+        Some(dgi) if matches!(application.cmode, Cmode::Ecb | Cmode::EcbPadded) && !subject.allow_ecb => {
             Err(DataFault::Protection(*dgi))
         }
         _ => Ok(()),

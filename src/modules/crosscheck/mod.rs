@@ -16,8 +16,9 @@ use zeroize::Zeroizing;
 
 pub use self::shown::{card_ref, fulfilment_without_name, has_digits_of_account};
 use super::{ApplicationWork, Fault, sections};
-use crate::record::Record;
-use crate::record::chip::ChipApplication;
+use crate::ids::Dgi;
+use crate::record::chip::{ApplicationView, ChipApplication};
+use crate::record::{Frame, Record};
 use crate::tlv::{self, Tag};
 
 /// Fewest digits of an account number (ISO/IEC 7812-1: up to 19); shorter groups are dates and the like.
@@ -34,11 +35,31 @@ type AccountDigits = Zeroizing<String>;
 
 /// The parts of the record that hold one number, in words; `None` if fewer than two parts have a number.
 pub fn agreed(record: &Record, applications: &[ApplicationWork]) -> Result<Option<&'static str>, Fault> {
-    let emboss = embossed(record)?;
-    let stripe = on_stripe(record)?;
+    let chip = applications.iter().map(|checked| {
+        let ChipApplication { aid, dgis, protected, .. } = &checked.application;
+        let clear = dgis.iter().filter(|d| !protected.contains(&d.dgi)).map(|d| (d.dgi, d.value.as_slice()));
+        in_chip(|| aid.to_string(), clear)
+    });
+    compared(record.section("EMB"), record.section("MAG"), chip)
+}
+
+/// Compares the parts of a record in a file as [`agreed`] does.
+pub fn check(frame: &Frame<'_>, applications: &[ApplicationView<'_>]) -> Result<(), Fault> {
+    let chip = applications.iter().map(|a| in_chip(|| hex::encode_upper(a.aid), a.clear()));
+    compared(frame.section("EMB"), frame.section("MAG"), chip).map(drop)
+}
+
+/// Compares the embossed number and the stripe's with each other and with those of the chip's applications.
+fn compared(
+    emboss: Option<&[u8]>,
+    stripe: Option<&[u8]>,
+    applications: impl Iterator<Item = Result<Option<AccountDigits>, Fault>>,
+) -> Result<Option<&'static str>, Fault> {
+    let emboss = emboss.map(embossed).transpose()?.flatten();
+    let stripe = stripe.map(on_stripe).transpose()?.flatten();
     let mut chip = Vec::new();
-    for checked in applications {
-        chip.extend(in_chip(&checked.application)?);
+    for number in applications {
+        chip.extend(number?);
     }
     let in_none = |number: &AccountDigits| !chip.is_empty() && !chip.contains(number);
     if let (Some(emboss), Some(stripe)) = (&emboss, &stripe)
@@ -61,8 +82,7 @@ pub fn agreed(record: &Record, applications: &[ApplicationWork]) -> Result<Optio
     })
 }
 
-fn embossed(record: &Record) -> Result<Option<AccountDigits>, Fault> {
-    let Some(section) = record.section("EMB") else { return Ok(None) };
+fn embossed(section: &[u8]) -> Result<Option<AccountDigits>, Fault> {
     let lines =
         sections::emboss_lines(section).map_err(|what| Fault::data(format!("section EMB: {what}")))?;
     let mut longest = AccountDigits::default();
@@ -77,8 +97,7 @@ fn embossed(record: &Record) -> Result<Option<AccountDigits>, Fault> {
     Ok(Some(longest).filter(|number| number.len() >= SHORTEST))
 }
 
-fn on_stripe(record: &Record) -> Result<Option<AccountDigits>, Fault> {
-    let Some(section) = record.section("MAG") else { return Ok(None) };
+fn on_stripe(section: &[u8]) -> Result<Option<AccountDigits>, Fault> {
     let tracks = sections::tracks(section).map_err(|what| Fault::data(format!("section MAG: {what}")))?;
     let track_1 = tracks.t1.and_then(|t| t.strip_prefix('B')).and_then(|t| before(t, '^'));
     let track_2 = tracks.t2.and_then(|t| before(t, '='));
@@ -98,18 +117,21 @@ fn before(track: &str, separator: char) -> Option<AccountDigits> {
     (!number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some(number)
 }
 
-fn in_chip(application: &ChipApplication) -> Result<Option<AccountDigits>, Fault> {
+/// The number in the clear values of an application.
+fn in_chip<'a>(
+    aid: impl Fn() -> String,
+    clear: impl Iterator<Item = (Dgi, &'a [u8])>,
+) -> Result<Option<AccountDigits>, Fault> {
     let mut found: Option<AccountDigits> = None;
-    let clear = application.dgis.iter().filter(|d| d.dgi.record().is_some());
-    for record in clear.filter(|d| !application.protected.contains(&d.dgi)) {
+    for (_, value) in clear.filter(|(dgi, _)| dgi.record().is_some()) {
         // A DGI without a record template holds no tags to compare.
-        let Ok(Some(template)) = tlv::find(&record.value, RECORD) else { continue };
+        let Ok(Some(template)) = tlv::find(value, RECORD) else { continue };
         for (tag, end) in [(TRACK_2, 'D'), (PAN, 'F')] {
             let Ok(Some(value)) = tlv::find(template, tag) else { continue };
             let text = Zeroizing::new(hex::encode_upper(value));
             let number = Zeroizing::new(text.split(end).next().unwrap_or_default().to_owned());
             if found.as_ref().is_some_and(|found| *found != number) {
-                let aid = &application.aid;
+                let aid = aid();
                 return Err(Fault::data(format!("application {aid} has two different account numbers")));
             }
             found = Some(number);

@@ -64,7 +64,7 @@ impl PrinterModule {
     fn render(&self, section: &[u8]) -> Result<SidePictures, Fault> {
         let wrong = |what: String| Fault::data(format!("section {}: {what}", self.mic));
         let graphics = sections::graphics(section).map_err(wrong)?;
-        template::shipped(graphics.template).and_then(|t| t.render(&graphics)).map_err(wrong)
+        template::named(graphics.template).and_then(|t| t.render(&graphics)).map_err(wrong)
     }
 }
 

@@ -3,6 +3,8 @@
 //! The vendor's own parser also takes lower case and blanks. This one takes a single form, so that all readers of a
 //! line understand it alike.
 
+use drivers::embosser::LINE_MAX;
+
 use super::crlf_lines;
 
 /// x of the first character's centre from the left edge, in mils (1/1000 inch): vendor's limits.
@@ -42,6 +44,9 @@ pub fn emboss_lines(data: &[u8]) -> Result<Vec<EmbossLine<'_>>, String> {
 }
 
 fn line(raw: &[u8]) -> Result<EmbossLine<'_>, String> {
+    if raw.len() > LINE_MAX {
+        return Err(format!("is longer than {LINE_MAX} bytes, which is all that an embosser takes"));
+    }
     let rest = raw.strip_prefix(b"~EM%").ok_or("does not begin with ~EM%")?;
     let mut fields = rest.splitn(4, |b| *b == b';');
     let mut number = |what: &'static str| {
@@ -115,6 +120,14 @@ mod tests {
         for control in [0x00, 0x0A, 0x0D, 0x1F, 0x7F, 0x80, 0x9F] {
             assert!(emboss_lines(&[b"~EM%1;100;135;A", &[control][..], b"\r\n"].concat()).is_err());
         }
+    }
+
+    #[test]
+    fn a_line_that_no_frame_of_the_machine_holds_is_refused() {
+        let line = |length: usize| format!("~EM%1;100;135;{}\r\n", "A".repeat(length - 14));
+        assert!(emboss_lines(line(LINE_MAX).as_bytes()).is_ok());
+        let error = emboss_lines(line(LINE_MAX + 1).as_bytes()).err().unwrap();
+        assert!(error.starts_with("line 1: is longer than "), "{error}");
     }
 
     #[test]

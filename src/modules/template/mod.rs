@@ -15,22 +15,26 @@
 //! A name may stand on both sides and then shows the same text or image on both. Only the embedded font is known: no
 //! system fonts, no references to files or images.
 //!
-//! There are two kinds of checks. At acceptance, [`check`] finds wrong templates, fields and images, texts with
-//! characters that cannot be printed, and images that `picture::check` refuses. [`GraphicsTemplate::render`], which
-//! the printer's module calls before the card is fed, finds the rest: a text that is too wide, an image that is
-//! broken inside. Either is a fault of the data and costs no blank.
+//! At acceptance, [`check`] finds all that could be wrong with the graphics of a record: wrong templates, fields and
+//! images, texts with characters that cannot be printed, a text that is too wide, an image that cannot be decoded. It
+//! draws nothing. [`GraphicsTemplate::render`], which the printer's module calls before the card is fed, draws.
+//!
+//! A bureau's own templates come before the shipped ones (`profile::graphics`).
 
+mod room;
 mod side;
 mod slot;
 
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
 use self::side::TemplateSide;
 use super::sections::GraphicsSection;
 use crate::picture;
-use crate::profile::TEMPLATES;
+use crate::profile::graphics::{self, TemplateText};
 
 /// Longest text of a field, in characters: more than twice a card's name line (27, ISO 7811-3).
 const TEXT_MAX: usize = 64;
@@ -49,24 +53,51 @@ pub struct SidePictures {
     pub back: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// Checks a record's graphics as far as that needs no drawing: template, fields and images are the right ones, texts
-/// of sensible length and characters, images of a sensible kind and size.
+/// Checks a record's graphics without drawing them. What passes can be drawn.
 pub fn check(graphics: &GraphicsSection<'_>) -> Result<(), String> {
-    shipped(graphics.template)?.check(graphics)
+    named(graphics.template)?.try_out(graphics)
 }
 
-/// A shipped template; parsed and its background drawn at first use.
-pub fn shipped(name: &str) -> Result<&'static GraphicsTemplate, String> {
-    type ParsedTemplate = OnceLock<Result<GraphicsTemplate, String>>;
-    static SHIPPED: [ParsedTemplate; TEMPLATES.len()] = [const { ParsedTemplate::new() }; TEMPLATES.len()];
-    let Some((source, place)) = TEMPLATES.iter().zip(&SHIPPED).find(|(t, _)| t.name == name) else {
-        let known: Vec<_> = TEMPLATES.iter().map(|t| t.name).collect();
-        return Err(format!("names a template that does not exist; shipped are {}", known.join(", ")));
-    };
-    match place.get_or_init(|| GraphicsTemplate::parse(source.front, source.back)) {
-        Ok(template) => Ok(template),
-        Err(what) => Err(format!("the shipped template {name} is broken: {what}")),
+/// Time after which the files of a template are looked at again.
+const STALE: Duration = Duration::from_secs(1);
+/// Most templates that are held, at some 5 MiB each.
+const HELD: usize = 8;
+
+/// A template that was used.
+struct HeldTemplate {
+    looked_at: Instant,
+    text: TemplateText,
+    parsed: Result<Arc<GraphicsTemplate>, String>,
+}
+
+/// A template by the name that a record gives; parsed and its background drawn at first use, and again when its files
+/// have changed.
+pub fn named(name: &str) -> Result<Arc<GraphicsTemplate>, String> {
+    static TEMPLATES: Mutex<BTreeMap<String, HeldTemplate>> = Mutex::new(BTreeMap::new());
+    let mut held = TEMPLATES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(template) = held.get(name)
+        && template.looked_at.elapsed() < STALE
+    {
+        return template.parsed.clone();
     }
+    let Some(text) = graphics::template(name)? else {
+        held.remove(name);
+        let known = graphics::names().join(", ");
+        return Err(format!("names a template that does not exist; there are {known}"));
+    };
+    let looked_at = Instant::now();
+    if let Some(template) = held.get_mut(name).filter(|template| template.text == text) {
+        template.looked_at = looked_at;
+        return template.parsed.clone();
+    }
+    let parsed = GraphicsTemplate::parse(&text.front, text.back.as_deref());
+    let parsed =
+        parsed.map(Arc::new).map_err(|what| format!("needs {}, which is wrong: {what}", text.origin));
+    if held.len() >= HELD {
+        held.pop_first();
+    }
+    held.insert(name.to_owned(), HeldTemplate { looked_at, text, parsed: parsed.clone() });
+    parsed
 }
 
 impl GraphicsTemplate {
@@ -79,6 +110,11 @@ impl GraphicsTemplate {
 
     fn sides(&self) -> impl Iterator<Item = &TemplateSide> {
         std::iter::once(&self.front).chain(&self.back)
+    }
+
+    /// Whether it prints the back too.
+    pub fn has_back(&self) -> bool {
+        self.back.is_some()
     }
 
     /// Names of the fields, in the order in which they stand, each once.
@@ -128,6 +164,18 @@ impl GraphicsTemplate {
             picture::check(image).map_err(|what| format!("image {} {what}", slot.name))?;
         }
         Ok(())
+    }
+
+    /// Checks as [`Self::check`] does, decodes every image, and checks that every text fits.
+    pub fn try_out(&self, graphics: &GraphicsSection<'_>) -> Result<(), String> {
+        self.check(graphics)?;
+        for (name, image) in &graphics.images {
+            // The template's spelling: nothing of the record is quoted.
+            let slot = self.sides().flat_map(TemplateSide::slots).find(|slot| slot.name == *name);
+            let slot = slot.map_or("", |slot| slot.name.as_str());
+            picture::decode(image).map_err(|what| format!("image {slot} {what}"))?;
+        }
+        self.sides().try_for_each(|side| side.check_texts(graphics))
     }
 
     /// Draws the card. Equal texts and images give equal bytes.

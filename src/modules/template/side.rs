@@ -2,12 +2,14 @@
 //!
 //! Not here: the texts and pictures that a record may have (`template`).
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg::{self, fontdb};
 use zeroize::Zeroizing;
 
+use super::room::{self, FieldRoom};
 use super::slot::{self, ImageSlot};
 use crate::modules::sections::GraphicsSection;
 use crate::panics::contained_or;
@@ -30,6 +32,7 @@ const FORBIDDEN: &[&str] =
 /// The text in an SVG at which the layer of a card begins.
 pub(super) const FIELDS: &str = "<g id=\"fields\"";
 const CLOSE: &str = "</svg>";
+const UNDRAWABLE: &str = "cannot be drawn with these texts and images";
 
 /// A side, ready to render.
 pub(super) struct TemplateSide {
@@ -38,6 +41,8 @@ pub(super) struct TemplateSide {
     pieces: Vec<FieldPiece>,
     slots: Vec<ImageSlot>,
     background: Pixmap,
+    /// The room of its fields; `None` if only laying out shows it.
+    room: Option<FieldRoom>,
     /// The background packed, which is all of a side without fields on a card without its pictures.
     plain: Option<Vec<u8>>,
 }
@@ -75,7 +80,8 @@ impl TemplateSide {
             true => Some(encode(&background).map_err(|e| e.to_string())?.to_vec()),
             false => None,
         };
-        let side = Self { open: open.to_owned(), pieces, slots, background, plain };
+        let room = (room::is_plain(open) && room::is_plain(fields)).then(FieldRoom::default);
+        let side = Self { open: open.to_owned(), pieces, slots, background, room, plain };
         // The layer must be well-formed with any text in it.
         side.layer(|_| "")?;
         Ok(side)
@@ -94,6 +100,22 @@ impl TemplateSide {
         &self.slots
     }
 
+    /// Checks that the texts of a card whose graphics the template has checked can be drawn and fit.
+    pub(super) fn check_texts(&self, graphics: &GraphicsSection<'_>) -> Result<(), String> {
+        let texts = || self.fields().map(|name| (name, super::value(graphics, name)));
+        if texts().next().is_none() {
+            return Ok(());
+        }
+        let probes_fit = |probes: &HashMap<String, String>| {
+            let probe = |name: &str| probes.get(name).map_or("", String::as_str);
+            contained_or(UNDRAWABLE, || fits(self.layer(probe)?.root())).is_ok()
+        };
+        if self.room.as_ref().is_some_and(|room| room.surely_holds(texts(), probes_fit)) {
+            return Ok(());
+        }
+        contained_or(UNDRAWABLE, || fits(self.layer(|name| super::value(graphics, name))?.root()))
+    }
+
     /// Draws the side of a card whose graphics the template has checked.
     pub(super) fn render(&self, graphics: &GraphicsSection<'_>) -> Result<Zeroizing<Vec<u8>>, String> {
         let filled = self.slots.iter().filter_map(|slot| Some((slot, slot.image(graphics)?)));
@@ -102,7 +124,7 @@ impl TemplateSide {
             return Ok(Zeroizing::new(plain.clone()));
         }
         // If this panics, only the record that is drawn is refused.
-        contained_or("cannot be drawn with these texts and images", || self.draw(graphics, filled))
+        contained_or(UNDRAWABLE, || self.draw(graphics, filled))
     }
 
     /// Texts and images on the background, by libraries that lay out, draw and encode.

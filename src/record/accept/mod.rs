@@ -6,7 +6,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -14,20 +13,33 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::chip::ChipSection;
 use super::sealed::{Sealer, SpoolSealing};
-use super::{Cwf1Reader, FileEnd, FileError, FileFault, FileLimits, Frame, Header, Record, Trailer};
-use crate::exit::Failure;
-use crate::ids::{Aid, CardRef, KekId, Mic};
+use super::{Cwf1Reader, FileEnd, FileError, FileFault, FileLimits, Frame, Header, Trailer};
+use crate::exit::{Exit, Failure};
+use crate::ids::CardRef;
 
 /// The checks of acceptance that need more than the file: keys, profiles, files accepted earlier.
 pub trait AcceptanceChecks {
     /// Checks the Header, before the first record is read.
     fn header(&mut self, header: &Header) -> Result<(), Failure>;
-    /// Checks a record whose structure is right. The failure's message quotes no data of the record.
-    fn record(&mut self, record: &Record, chip: Option<&ChipSection>) -> Result<(), Failure>;
+    /// Takes a record whose framing is right. It may be checked later. Returns whether reading goes on: not after a
+    /// fault that [`Self::records`] will return, unless the fault is one of a record's data.
+    fn record(&mut self, frame: &Frame<'_>) -> bool;
+    /// Ends the checks of the records so far, and returns their first fault in file order. It quotes no data of a
+    /// record. A fault of a record's data ([`Exit::RecordData`]) is reported only if the file as a whole is right: a
+    /// damaged file has wrong MACs too.
+    fn records(&mut self) -> Result<(), FileError>;
     /// Checks the Trailer, after the last record. `body` is the input of its MAC without the leading "CWF1T".
     fn trailer(&mut self, header: &Header, trailer: &Trailer, body: &[u8]) -> Result<(), Failure>;
+}
+
+/// A file that passed every check.
+#[derive(Debug)]
+pub struct CheckedFile {
+    /// The Header.
+    pub header: Header,
+    /// The Trailer, the digest of the whole file and its length.
+    pub end: FileEnd,
 }
 
 /// An accepted file: what was read, and where its copy lies.
@@ -43,12 +55,6 @@ pub struct AcceptedFile {
     pub length: u64,
     /// The card_ref of each record, in order.
     pub cards: Vec<CardRef>,
-    /// Number of records with each MIC.
-    pub mics: BTreeMap<Mic, u32>,
-    /// Number of records with each application.
-    pub aids: BTreeMap<Aid, u32>,
-    /// KEKID and TYPEtk of every application and of the Trailer.
-    pub keks: BTreeSet<(KekId, u8)>,
     /// Path of the copy in the spool.
     pub spool: PathBuf,
 }
@@ -67,75 +73,67 @@ pub fn accept(
     let sealing = SpoolSealing::begin(&mut part.file, sealer);
     let mut sealing = sealing.map_err(|e| part.unwritten(e))?;
     let mut copy = SpoolingInput { input, part: &mut part, sealing: &mut sealing };
-    let read = read(&mut copy, limits, checks);
-    let (header, seen, end) = read.map_err(|error| sealing.explain(error))?;
+    let mut cards = Vec::new();
+    let read = read(&mut copy, limits, checks, |frame| {
+        cards.push(frame.to_card_ref()?);
+        Ok(())
+    });
+    let CheckedFile { header, end } = read.map_err(|error| sealing.explain(error))?;
+    let flushed = sealing.flush(&mut part.file);
+    flushed.map_err(|e| sealing.explain(part.unwritten(e)))?;
     part.keep(spool_path)?;
-    let (FileEnd { trailer, digest, length, .. }, SeenRecords { cards, mics, aids, keks }) = (end, seen);
-    let spool = spool_path.to_owned();
-    Ok(AcceptedFile { header, trailer, digest, length, cards, mics, aids, keks, spool })
+    let FileEnd { trailer, digest, length, .. } = end;
+    Ok(AcceptedFile { header, trailer, digest, length, cards, spool: spool_path.to_owned() })
 }
 
-/// Reads and checks the whole file.
-fn read(
-    copy: &mut SpoolingInput<'_, '_>,
+/// Checks the input as [`accept`] does, and copies nothing.
+pub fn check(
+    input: impl Read,
     limits: FileLimits,
     checks: &mut dyn AcceptanceChecks,
-) -> Result<(Header, SeenRecords, FileEnd), FileError> {
-    let mut reader = Cwf1Reader::open(&mut *copy, limits)?;
+) -> Result<CheckedFile, FileError> {
+    read(input, limits, checks, |_| Ok(()))
+}
+
+/// Reads and checks the whole file; `each` gets every record whose framing is right.
+fn read(
+    input: impl Read,
+    limits: FileLimits,
+    checks: &mut dyn AcceptanceChecks,
+    each: impl FnMut(&Frame<'_>) -> Result<(), FileError>,
+) -> Result<CheckedFile, FileError> {
+    let mut reader = Cwf1Reader::open(input, limits)?;
     let header = reader.header().clone();
     checks.header(&header).map_err(|failure| FileError::at(0, FileFault::Refused(failure)))?;
-    let mut seen = SeenRecords::default();
-    while let Some(frame) = reader.next_frame()? {
-        seen.record(&frame, checks)?;
-    }
+    let read = read_records(&mut reader, checks, each);
+    let found = match checks.records() {
+        Err(error) if error.exit() == Exit::RecordData => Err(error),
+        // The reader's fault stands later in the file.
+        other => other.map(Ok)?,
+    };
+    read?;
     let end = reader.finish()?;
     checks
         .trailer(&header, &end.trailer, &end.body)
         .map_err(|failure| FileError::at(end.length, FileFault::Refused(failure)))?;
-    seen.keks.insert((end.trailer.kek, end.trailer.tk_type));
-    let flushed = copy.sealing.flush(&mut copy.part.file);
-    flushed.map_err(|e| copy.part.unwritten(e))?;
-    Ok((header, seen, end))
+    found.map(|()| CheckedFile { header, end })
+}
+
+fn read_records(
+    reader: &mut Cwf1Reader<impl Read>,
+    checks: &mut dyn AcceptanceChecks,
+    mut each: impl FnMut(&Frame<'_>) -> Result<(), FileError>,
+) -> Result<(), FileError> {
+    while let Some(frame) = reader.next_frame()? {
+        each(&frame)?;
+        if !checks.record(&frame) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 const COPYING: &str = "its copy in the spool cannot be written";
-
-/// The counts over the records so far.
-#[derive(Default)]
-struct SeenRecords {
-    cards: Vec<CardRef>,
-    mics: BTreeMap<Mic, u32>,
-    aids: BTreeMap<Aid, u32>,
-    keks: BTreeSet<(KekId, u8)>,
-}
-
-impl SeenRecords {
-    fn record(&mut self, frame: &Frame<'_>, checks: &mut dyn AcceptanceChecks) -> Result<(), FileError> {
-        let refuse = |offset, fault| FileError { record: Some(frame.sequence), offset, fault };
-        let record = frame.to_record()?;
-        let chip = match frame.sections().find(|s| s.mic == b"CHP") {
-            None => None,
-            Some(section) => {
-                let chip = ChipSection::parse(section.data);
-                let chip = chip.and_then(|chip| chip.check_crn(&record.card_ref).map(|()| chip));
-                Some(chip.map_err(|error| {
-                    refuse(section.offset + super::frame::offset(error.at), FileFault::Chip(error))
-                })?)
-            }
-        };
-        let checked = checks.record(&record, chip.as_ref());
-        checked.map_err(|failure| refuse(frame.offset, FileFault::Refused(failure)))?;
-        for application in chip.into_iter().flat_map(|chip| chip.applications) {
-            *self.aids.entry(application.aid.clone()).or_default() += 1;
-            self.keks.insert((application.kek, application.tk_type));
-        }
-        for section in record.sections {
-            *self.mics.entry(section.mic).or_default() += 1;
-        }
-        self.cards.push(record.card_ref);
-        Ok(())
-    }
-}
 
 /// Opens an output file to be read once. Anything but a regular file is refused.
 pub fn open_input(path: &Path) -> Result<File, FileError> {

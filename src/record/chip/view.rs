@@ -25,6 +25,8 @@ const LONGEST: usize = 65_535;
 pub struct ApplicationView<'a> {
     /// The bytes from the length byte of `L1 { L1 AID ..` to the last byte of the MAC.
     pub raw: &'a [u8],
+    /// Offset of [`Self::raw`] in the section.
+    pub at: usize,
     /// AID of the application, 1 to 16 bytes.
     pub aid: &'a [u8],
     /// TKID: the KEK from which the TK is derived.
@@ -114,6 +116,7 @@ impl<'a> ApplicationView<'a> {
 
         let view = Self {
             raw,
+            at: base,
             aid: key.aid,
             kek: key.kek,
             suite: key.suite,
@@ -132,6 +135,26 @@ impl<'a> ApplicationView<'a> {
         };
         rules::check(&view, scratch)?;
         Ok(view)
+    }
+
+    /// Writes everything of the application but its values and its MAC: the processing instructions, and each DGI of
+    /// the data with the length of its value. Applications of one shape differ in nothing that a plan or a rule of
+    /// the product depends on.
+    pub fn shape(&self, shape: &mut Vec<u8>) {
+        shape.clear();
+        let before = self.data.at.saturating_sub(self.at);
+        shape.extend_from_slice(self.raw.get(..before).unwrap_or_default());
+        for (dgi, value) in tlv::dgi::read(self.data.bytes).flatten() {
+            shape.extend_from_slice(&dgi.0.to_be_bytes());
+            // The data of a section have at most 65,535 bytes.
+            shape.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
+        }
+    }
+
+    /// Iterates over the DGIs that are not under the TK, with their values.
+    pub fn clear(&self) -> impl Iterator<Item = (Dgi, &'a [u8])> {
+        let protected = self.protected.bytes;
+        tlv::dgi::read(self.data.bytes).flatten().filter(move |(dgi, _)| !pairs(protected).any(|p| p == *dgi))
     }
 
     /// Copies the application out of the record.

@@ -1,5 +1,5 @@
-//! Records with wrong data in a file with right seals, as if the issuer had made the mistake: such a record
-//! is CANCELLED before a blank is bound to it, the job is held, and the other records are made.
+//! Records with wrong data in a file with right seals, as if the issuer had made the mistake: the file is refused as a
+//! whole before the first card, and inspection lists every wrong record.
 
 use std::collections::BTreeSet;
 
@@ -8,68 +8,23 @@ use serde_json::Value;
 
 use super::chip::{Application, Chip, LOYALTY, PAYMENT, PURSE};
 use super::file::File;
-use super::{Bureau, CARDS, one_message_and_report, pieces, prepare};
+use super::{Bureau, CARDS, Ends, pieces, prepare};
 
-/// Runs the file to its end. The run stops at each wrong record; these records and no others are cancelled.
-fn cancels(wrong: &[u32], change: impl FnOnce(&mut File)) {
+/// The file is refused at the first of the wrong records; these records and no others are listed.
+fn refuses(wrong: &[u32], change: impl FnOnce(&mut File)) {
     let mut file = pieces();
     change(&mut file);
     let bureau = Bureau::new();
+    let ends = Ends { run: Exit::RecordData, inspect: [Exit::StructureOnly, Exit::RecordData] };
+    let place = format!("(record {}, byte ", wrong[0]);
+    let says = ["file: application ", &place, "nothing of this file is used", "ask the issuer"];
+    bureau.refuses(&file.sealed(), ends, &says);
     let world = &bureau.world;
-    std::fs::write(world.path("bad.cwf1"), file.sealed()).unwrap();
     let inspected = world.cardwright(&["inspect", "bad.cwf1", "--keys", "bureau.store", "--json"]);
-    assert_eq!(inspected.code, Exit::RecordData as i32, "{}", inspected.stderr);
     let inspected: Value = serde_json::from_str(&inspected.stdout).unwrap();
     let listed = inspected["faults"].as_array().unwrap().iter().map(|f| f["record"].as_u64().unwrap() as u32);
     assert_eq!(listed.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>(), wrong);
-    assert_eq!(world.cardwright(&["inspect", "bad.cwf1"]).code, Exit::StructureOnly as i32);
-
-    let mut ended = world.run("bad.cwf1", "sim-chip-8", &[]);
-    let mut told = String::new();
-    while ended.code != 0 {
-        told = one_message_and_report(&ended, Exit::RecordData);
-        let first = wrong
-            .iter()
-            .any(|seq| told.starts_with(&format!("error: record {seq} is CANCELLED and the job is held: ")));
-        assert!(first && told.contains("application ") && told.contains("ask the issuer"), "{told}");
-        assert!(told.contains("`cardwright job resume J1 --line sim-chip-8`"), "{told}");
-        assert_eq!(world.report()["job"]["state"], "HELD");
-        balanced(&world.report());
-        ended = world.resume("sim-chip-8", &[]);
-    }
-    let all: Vec<_> = wrong.iter().map(u32::to_string).collect();
-    assert!(told.contains(&format!("cancelled in this job: {};", all.join(", "))), "{told}");
-    let report = world.report();
-    balanced(&report);
-    assert_eq!(report["job"]["state"], "CLOSED");
-    let balance = &report["job"]["balance"];
-    assert_eq!(balance["cancelled"], wrong.len());
-    assert_eq!(balance["good"], CARDS as usize - wrong.len());
-    let stacked = world.dumps().iter().filter(|dump| dump["fate"] == "stacked").count();
-    assert_eq!(stacked, CARDS as usize - wrong.len());
-    for seq in 1..=CARDS {
-        let card = world.cardwright(&["card", "show", "J1", &seq.to_string(), "--json"]);
-        let card: Value = serde_json::from_str(&card.stdout).unwrap();
-        let (state, attempts) = if wrong.contains(&seq) { ("CANCELLED", 0) } else { ("GOOD", 1) };
-        assert_eq!((&card["state"], card["attempts"].as_array().unwrap().len()), (&state.into(), attempts));
-    }
-    let log = world.cardwright(&["log", "--job", "J1", "--json"]).stdout;
-    let log: Vec<Value> = serde_json::from_str(&log).unwrap();
-    let cancelled: Vec<_> = log.iter().filter(|event| event["to"] == "CANCELLED").collect();
-    assert_eq!(cancelled.len(), wrong.len());
-    assert!(cancelled.iter().all(|event| event["reason"] == "data" && event["blank"].is_null()));
-    // No data of a cancelled record are on any blank.
-    for dump in world.dumps() {
-        let text = dump.to_string();
-        for seq in wrong {
-            let member = hex::encode_upper(format!("M{seq:08}"));
-            assert!(!text.contains(&member), "record {seq} is on a blank: {text}");
-        }
-    }
-}
-
-fn balanced(report: &Value) {
-    assert_eq!((&report["records_off"], &report["blanks_off"]), (&0.into(), &0.into()), "{report}");
+    bureau.still_accepts_the_good_file();
 }
 
 /// An application of record `seq`.
@@ -84,27 +39,27 @@ fn forge(file: &mut File, seq: u32, change: impl FnOnce(&mut Chip)) {
 
 #[test]
 fn wrong_application_mac() {
-    cancels(&[2], |file| forge(file, 2, |chip| chip.application(PAYMENT).mac[15] ^= 1));
+    refuses(&[2], |file| forge(file, 2, |chip| chip.application(PAYMENT).mac[15] ^= 1));
     // The fault is in the last application, after three right ones.
-    cancels(&[2], |file| forge(file, 2, |chip| chip.application(LOYALTY).mac[0] ^= 0x80));
+    refuses(&[2], |file| forge(file, 2, |chip| chip.application(LOYALTY).mac[0] ^= 0x80));
 }
 
 #[test]
 fn the_last_or_the_first_record_is_wrong() {
-    cancels(&[1], |file| forge(file, 1, |chip| chip.application(PURSE).mac[3] ^= 1));
-    cancels(&[3], |file| forge(file, 3, |chip| chip.application(PURSE).mac[3] ^= 1));
+    refuses(&[1], |file| forge(file, 1, |chip| chip.application(PURSE).mac[3] ^= 1));
+    refuses(&[3], |file| forge(file, 3, |chip| chip.application(PURSE).mac[3] ^= 1));
 }
 
 #[test]
 fn a_changed_value_in_clear_or_under_the_tk() {
-    cancels(&[2], |file| forge(file, 2, |chip| chip.application(PURSE).value(0x0101)[12] ^= 1));
-    cancels(&[2], |file| forge(file, 2, |chip| chip.application(PAYMENT).value(0x8000)[0] ^= 1));
-    cancels(&[2], |file| forge(file, 2, |chip| chip.application(PAYMENT).level = 0));
+    refuses(&[2], |file| forge(file, 2, |chip| chip.application(PURSE).value(0x0101)[12] ^= 1));
+    refuses(&[2], |file| forge(file, 2, |chip| chip.application(PAYMENT).value(0x8000)[0] ^= 1));
+    refuses(&[2], |file| forge(file, 2, |chip| chip.application(PAYMENT).level = 0));
 }
 
 #[test]
 fn two_records_applications_exchanged() {
-    cancels(&[2, 3], |file| {
+    refuses(&[2, 3], |file| {
         let (second, third) = (of(file, 2, PAYMENT), of(file, 3, PAYMENT));
         forge(file, 2, |chip| *chip.application(PAYMENT) = third);
         forge(file, 3, |chip| *chip.application(PAYMENT) = second);
@@ -118,14 +73,14 @@ fn two_records_chip_sections_exchanged() {
         let third = std::mem::replace(file.records[2].section("CHP"), second);
         *file.records[1].section("CHP") = third;
     };
-    cancels(&[2, 3], |file| {
+    refuses(&[2, 3], |file| {
         exchange(file);
         for seq in [2, 3] {
             let card_ref = file.records[seq - 1].card_ref.clone();
             forge(file, seq as u32, |chip| chip.crn = card_ref.into_bytes());
         }
     });
-    cancels(&[2, 3], |file| {
+    refuses(&[2, 3], |file| {
         exchange(file);
         forge(file, 2, |chip| chip.crn.clear());
         forge(file, 3, |chip| chip.crn.clear());
@@ -140,13 +95,13 @@ fn two_records_chip_sections_exchanged_with_their_crn() {
     *file.records[1].section("CHP") = third;
     let says = &["file: record 2, byte ", "the CRN is not the card_ref of the record", "ask the issuer"];
     let bureau = Bureau::new();
-    bureau.refuses(&file.sealed(), super::Ends::alike(Exit::FileFormat), says);
+    bureau.refuses(&file.sealed(), Ends::alike(Exit::FileFormat), says);
     bureau.still_accepts_the_good_file();
 }
 
 #[test]
 fn two_records_card_refs_exchanged() {
-    cancels(&[1, 3], |file| {
+    refuses(&[1, 3], |file| {
         let first = file.records[0].card_ref.clone();
         let third = std::mem::replace(&mut file.records[2].card_ref, first);
         file.records[0].card_ref = third;
@@ -159,7 +114,7 @@ fn two_records_card_refs_exchanged() {
 
 #[test]
 fn two_records_exchanged_and_renumbered() {
-    cancels(&[1, 2], |file| {
+    refuses(&[1, 2], |file| {
         file.records.swap(0, 1);
         file.renumber();
     });
@@ -170,7 +125,7 @@ fn two_records_exchanged_and_renumbered() {
 fn two_records_plastic_exchanged() {
     for mic in ["EMB", "MAG", "GFX", "FUL"] {
         let differ = pieces().records[0].section(mic) != pieces().records[2].section(mic);
-        cancels(&[1, 3], |file| {
+        refuses(&[1, 3], |file| {
             let first = file.records[0].section(mic).clone();
             let third = std::mem::replace(file.records[2].section(mic), first);
             *file.records[0].section(mic) = third;
@@ -187,14 +142,14 @@ fn two_records_plastic_exchanged() {
 
 #[test]
 fn a_section_taken_away() {
-    cancels(&[2], |file| file.records[1].sections.retain(|(mic, _)| mic != "EMB"));
+    refuses(&[2], |file| file.records[1].sections.retain(|(mic, _)| mic != "EMB"));
 }
 
 #[test]
 fn a_dgi_moved_between_cards() {
     // Three values under the keys of the other card, and one in clear.
     for (aid, dgi) in [(PAYMENT, 0x8000), (PURSE, 0x8020), (PAYMENT, 0x8010), (PURSE, 0x0101)] {
-        cancels(&[2], |file| {
+        refuses(&[2], |file| {
             let value = of(file, 3, aid).value(dgi).clone();
             forge(file, 2, |chip| *chip.application(aid).value(dgi) = value);
         });
@@ -203,24 +158,24 @@ fn a_dgi_moved_between_cards() {
 
 #[test]
 fn a_wrapped_mackey_replaced_by_other_ciphertext_of_the_file() {
-    cancels(&[2], |file| {
+    refuses(&[2], |file| {
         let ciphertext = of(file, 2, PAYMENT).value(0x8000)[..32].to_vec();
         forge(file, 2, |chip| chip.application(PAYMENT).wrapped = ciphertext);
     });
     // The card's key of another application, another card's key of the same application, and the Trailer's
     // key.
-    cancels(&[2], |file| {
+    refuses(&[2], |file| {
         let wrapped = of(file, 2, PURSE).wrapped;
         forge(file, 2, |chip| chip.application(PAYMENT).wrapped = wrapped);
     });
-    cancels(&[2], |file| {
+    refuses(&[2], |file| {
         let other = of(file, 3, PAYMENT);
         forge(file, 2, |chip| {
             let application = chip.application(PAYMENT);
             (application.wrapped, application.mac) = (other.wrapped, other.mac);
         });
     });
-    cancels(&[2], |file| {
+    refuses(&[2], |file| {
         let wrapped = file.trailer.wrapped.clone();
         forge(file, 2, |chip| chip.application(PAYMENT).wrapped = wrapped);
     });
@@ -232,8 +187,8 @@ fn an_application_of_another_file_of_the_issuer() {
     let other = File::split(&prepare(CARDS, 5).bytes);
     assert_ne!(other.file_id, pieces().file_id);
     let application = of(&other, 2, PAYMENT);
-    cancels(&[2], |file| forge(file, 2, |chip| *chip.application(PAYMENT) = application));
-    cancels(&[2], |file| {
+    refuses(&[2], |file| forge(file, 2, |chip| *chip.application(PAYMENT) = application));
+    refuses(&[2], |file| {
         file.records[1] = other.records[1].clone();
     });
 }

@@ -189,3 +189,92 @@ fn an_application_without_data_or_with_one_too_long_for_its_group() {
     bureau.refuses(&long, ends, &["the GROUP of DGI 0101 needs ", "record 2, byte ", "ask the issuer"]);
     bureau.still_accepts_the_good_file();
 }
+
+/// CMODE is in the clear: such a file was accepted, and its records were cancelled one by one.
+#[test]
+fn ecb_where_the_product_does_not_allow_it() {
+    let bureau = Bureau::new();
+    let ends = Ends { run: Exit::FileProfile, inspect: [Exit::StructureOnly, Exit::RecordData] };
+    for cmode in [0x11, 0x13] {
+        let ecb = payment(|a| a.tk[7] = cmode);
+        let what = format!("CMODE {cmode:02X} is ECB, which product multiapp does not allow (allow_ecb)");
+        let says = ["file: application A0000000031010: ", &what, "(record 2, byte ", "ask the issuer"];
+        bureau.refuses(&ecb, ends, &says);
+    }
+    bureau.still_accepts_the_good_file();
+}
+
+/// The product says nothing of how 9F66 is sent.
+#[test]
+fn update_cplc_that_no_product_carries_out() {
+    let bureau = Bureau::new();
+    let ends = Ends { run: Exit::FileProfile, inspect: [Exit::StructureOnly, Exit::Ok] };
+    let asks = payment(|a| a.update_cplc = 1);
+    bureau.refuses(&asks, ends, &["UPDATEcplc is not supported", "(record 2, byte ", "ask the issuer"]);
+    bureau.still_accepts_the_good_file();
+}
+
+/// The structure of the picture is right, so only decoding shows that it is broken. The printer is the last station
+/// that would look at it, when the chip holds live keys.
+#[test]
+fn a_photo_that_is_broken_inside() {
+    let bureau = Bureau::new();
+    let ends = Ends { run: Exit::FileFormat, inspect: [Exit::StructureOnly, Exit::RecordData] };
+    let photo = include_bytes!("../../../src/picture/samples/baseline.jpg");
+    let mut broken = photo.to_vec();
+    let table = photo.windows(2).position(|w| w == [0xFF, 0xC4]).unwrap();
+    broken[table + 5..table + 21].fill(0xFF);
+    let image = |data: &[u8]| {
+        let value = [&super::file::l1(b"photo")[..], data].concat();
+        [vec![3], super::file::l4(&value)].concat()
+    };
+    let with = |data: &[u8]| sealed(|file| file.records[1].section("GFX").extend(image(data)));
+    let says = ["file: section GFX: image photo is a broken JPEG", "(record 2, byte ", "ask the issuer"];
+    bureau.refuses(&with(&broken), ends, &says);
+    let cut = ["file: section GFX: image photo is a JPEG that is cut short", "(record 2, byte "];
+    bureau.refuses(&with(&photo[..500]), ends, &cut);
+    bureau.still_accepts_the_good_file();
+}
+
+/// The text is as long as the template allows, but too wide for the card.
+#[test]
+fn a_text_that_does_not_fit_on_the_card() {
+    let bureau = Bureau::new();
+    let ends = Ends { run: Exit::FileFormat, inspect: [Exit::StructureOnly, Exit::RecordData] };
+    let wide = sealed(|file| {
+        let section = file.records[1].section("GFX");
+        let place = section.windows(5).position(|w| w == b"\x04name").unwrap();
+        let length: [u8; 4] = section[place - 4..place].try_into().unwrap();
+        let end = place + u32::from_be_bytes(length) as usize;
+        let value = [&b"\x04name"[..], &[b'W'; 40]].concat();
+        section.splice(place - 4..end, super::file::l4(&value));
+    });
+    let says = ["file: section GFX: a text does not fit on the card", "(record 2, byte ", "ask the issuer"];
+    bureau.refuses(&wide, ends, &says);
+    bureau.still_accepts_the_good_file();
+}
+
+/// No station would work on such a record, and it was found when its turn came.
+#[test]
+fn a_record_without_a_section_for_any_station() {
+    let bureau = Bureau::new();
+    let ends = Ends { run: Exit::FileProfile, inspect: [Exit::StructureOnly, Exit::Ok] };
+    let empty = sealed(|file| file.records[1].sections.retain(|(mic, _)| mic == "FUL"));
+    let says = ["file: the record has no section for any station of line sim-8", "(record 2, byte "];
+    bureau.refuses(&empty, ends, &says);
+    bureau.still_accepts_the_good_file();
+}
+
+/// Record 1 is wrong for the HSM, records 2 and 3 for rules that are checked without it.
+#[test]
+fn the_fault_that_stands_first_in_the_file_is_reported() {
+    let bureau = Bureau::new();
+    let ends = Ends { run: Exit::RecordData, inspect: [Exit::StructureOnly, Exit::RecordData] };
+    let mut file = pieces();
+    file.forge_chip(0, |chip| chip.application(PAYMENT).mac[0] ^= 1);
+    file.change_chip(1, |chip| chip.application(PAYMENT).tk[7] = 0x11);
+    file.records[2].section("MAG").truncate(10);
+    let says = ["the application MAC is wrong", "(record 1, byte ", "ask the issuer"];
+    bureau.refuses(&file.sealed(), ends, &says);
+    bureau.still_accepts_the_good_file();
+}

@@ -2,7 +2,7 @@
 
 use super::side::{FIELDS, HEIGHT, WIDTH, draw, fits, tree};
 use super::*;
-use crate::profile::TemplateSource;
+use crate::profile::{TEMPLATES, TemplateSource};
 use resvg::tiny_skia::Pixmap;
 use resvg::usvg;
 
@@ -37,7 +37,7 @@ fn pixels(png: &[u8]) -> Pixmap {
 #[test]
 fn every_shipped_template_renders_at_cr80_and_300_dpi() {
     for TemplateSource { name, back, .. } in TEMPLATES {
-        let template = shipped(name).unwrap();
+        let template = named(name).unwrap();
         let texts: Vec<(&str, &str)> = template.fields().into_iter().map(|f| (f, "ÅX 09")).collect();
         let pictures = template.render(&graphics(&texts)).unwrap();
         assert_eq!(pictures.back.is_some(), back.is_some());
@@ -59,13 +59,13 @@ fn two_layers_give_the_same_picture_as_one() {
         .replace("{{expiry}}", "12/29");
     let mut expected = Pixmap::new(WIDTH, HEIGHT).unwrap();
     draw(&tree(&whole).unwrap(), &mut expected).unwrap();
-    let card = pixels(&shipped("multiapp-front").unwrap().render(&front("JANE DOE")).unwrap().front);
+    let card = pixels(&named("multiapp-front").unwrap().render(&front("JANE DOE")).unwrap().front);
     assert!(card.data() == expected.data());
 }
 
 #[test]
 fn the_same_texts_give_the_same_bytes_and_others_do_not() {
-    let template = shipped("multiapp-front").unwrap();
+    let template = named("multiapp-front").unwrap();
     let first = template.render(&front("JANE DOE")).unwrap().front;
     assert_eq!(*first, *template.render(&front("JANE DOE")).unwrap().front);
     assert_ne!(*first, *template.render(&front("JANE DOF")).unwrap().front);
@@ -136,10 +136,10 @@ fn texts_are_bounded_in_length_and_characters() {
 
 #[test]
 fn a_text_that_leaves_the_card_is_refused() {
-    let error = shipped("multiapp-front").unwrap().render(&front(&"W".repeat(40))).err().unwrap();
+    let error = named("multiapp-front").unwrap().render(&front(&"W".repeat(40))).err().unwrap();
     assert!(error.contains("does not fit"));
     // The longest name that EMV knows (5F20: 26 characters) fits.
-    assert!(shipped("multiapp-front").unwrap().render(&front(&"N".repeat(26))).is_ok());
+    assert!(named("multiapp-front").unwrap().render(&front(&"N".repeat(26))).is_ok());
 }
 
 #[test]
@@ -179,3 +179,35 @@ fn broken_or_reaching_templates_are_refused() {
 }
 
 mod slots;
+
+/// The fast answer about widths must never differ from laying the texts out.
+#[test]
+fn texts_surely_fit_only_if_they_fit_when_laid_out() {
+    let template = named("multiapp-front").unwrap();
+    let letters = ["W", "i", "AV", "To", "Ł", "é", " ", "1", "H", "M.", "&", "ffi", "Ω", "Ж"];
+    let mut last = (true, true);
+    for letter in letters {
+        for count in 1..=40 {
+            let text = letter.repeat(count);
+            if text.chars().count() > TEXT_MAX {
+                continue;
+            }
+            let graphics = front(&text);
+            let laid_out = fits(template.front.layer(|name| value(&graphics, name)).unwrap().root()).is_ok();
+            last = (template.try_out(&graphics).is_ok(), laid_out);
+            assert_eq!(last.0, last.1, "{letter} {count} times");
+        }
+    }
+    assert_eq!(last, (false, false), "no text was too wide");
+}
+
+#[test]
+fn a_side_whose_texts_do_not_follow_one_after_the_other_is_laid_out() {
+    use super::room::is_plain;
+    assert!(is_plain("<g id=\"fields\"><text x=\"1\" y=\"2\" text-anchor=\"middle\">{{a}}</text></g>"));
+    for unplain in
+        ["x=\"1 2\"", "x=\"1,2\"", "letter-spacing=\"3\"", "dx=\"1\"", "style=\"a\"", "textLength=\"9\""]
+    {
+        assert!(!is_plain(&format!("<text {unplain}>{{{{a}}}}</text>")), "{unplain}");
+    }
+}

@@ -127,7 +127,7 @@ fn a_wrong_image_is_found_at_acceptance_and_a_broken_one_before_printing() {
 
 #[test]
 fn the_same_image_gives_the_same_bytes() {
-    let template = shipped("multiapp").unwrap();
+    let template = named("multiapp").unwrap();
     let photo =
         image(300, 400, |x, y| [u8::try_from(x % 256).unwrap(), u8::try_from(y % 256).unwrap(), 9, 255]);
     let graphics = || GraphicsSection { images: vec![("photo", &photo)], ..front("JANE DOE") };
@@ -137,7 +137,7 @@ fn the_same_image_gives_the_same_bytes() {
     assert_ne!(one.front, plain.front);
     assert_eq!(one.back, plain.back);
     assert_ne!(plain.back, template.render(&front("JOHN ROE")).unwrap().back);
-    assert_eq!(plain.front, shipped("multiapp-front").unwrap().render(&front("JANE DOE")).unwrap().front);
+    assert_eq!(plain.front, named("multiapp-front").unwrap().render(&front("JANE DOE")).unwrap().front);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn wrong_slots_are_refused() {
 proptest! {
     #[test]
     fn any_image_bytes_are_drawn_or_refused(data in proptest::collection::vec(any::<u8>(), 0..2048), png: bool) {
-        let template = shipped("multiapp").unwrap();
+        let template = named("multiapp").unwrap();
         let magic: &[u8] = if png { b"\x89PNG\r\n\x1A\n" } else { b"\xFF\xD8\xFF" };
         let data = [magic, &data].concat();
         let wanted = GraphicsSection { images: vec![("photo", &data)], ..front("JANE DOE") };

@@ -1,0 +1,174 @@
+//! Acceptance of a large file with all its checks, compared with the cryptography that no acceptance can leave out:
+//! records per second, ratio, and peak memory of the controller, alternating in one run. `RECORDS` sets the number of
+//! records (1,000,000).
+//!
+//! The floor is the bare cryptography of *Check*, on all cores in this process, on applications that lie in memory: the
+//! keys of each application, its MAC, and every value under the TK opened. It reads no file, copies nothing, parses
+//! nothing and looks at no section.
+//!
+//! Aim: half the speed of the floor, at most 64 MiB.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a bench that cannot measure stops, and its figures are small"
+)]
+
+#[allow(dead_code, reason = "each program uses its part of what they share")]
+mod support;
+
+use std::hint::black_box;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use cardwright::crypto::{ApplicationScope, Purpose, Suite, application_mac_input, unwrap_mac_key};
+use cardwright::record::chip::{ChipApplication, ChipSection};
+use cardwright::record::{Record, others_digest};
+use support::{CARDWRIGHT, World, median, records};
+
+/// Measured runs of each program; one more goes first and is not measured.
+const RUNS: usize = 3;
+/// Records of which the floor is measured.
+const SAMPLE: u32 = 2_000;
+/// Times that the floor goes over them.
+const ROUNDS: usize = 20;
+/// KEK 476173FF:1 of `tests/data/keys-bureau.toml`, a published TEST key.
+const KEK: &str = "1619402605FF52C0CEA2ED1B39A75979ED5627082A114A0EF952E1CF3BAFB787";
+
+fn main() {
+    let count: u32 = std::env::var("RECORDS").map_or(1_000_000, |r| r.parse().unwrap());
+    let world = World::new();
+    let begun = Instant::now();
+    let file = world.prepared("big", count);
+    let prepared = begun.elapsed().as_secs_f64();
+    let sample: Vec<Sealed> =
+        records(&world.prepared("sample", SAMPLE)).into_iter().map(Sealed::of).collect();
+    let size = std::fs::metadata(&file).unwrap().len() as f64 / 1e9;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    println!(
+        "acceptance: {count} records of product multiapp, {size:.2} GB, prepared in {prepared:.0} s, {cores} cores"
+    );
+
+    let (mut floors, mut inspected, mut accepted) = (Vec::new(), Vec::new(), Vec::new());
+    for run in 0..=RUNS {
+        let floor = floor(&sample, cores);
+        let inspect = ["inspect", "big.cwf1", "--line", "sim-8", "--keys", "bureau.store"];
+        let inspect = Timed::of(world.command(CARDWRIGHT, &inspect));
+        let accept = ["run", "big.cwf1", "--line", "sim-8", "--keys", "bureau.store", "--ledger", "run.db"];
+        let accept =
+            world.command(CARDWRIGHT, &[&accept[..], &["--simulate", "--limit", "0", "--json"]].concat());
+        let accept = Timed::of(accept);
+        for name in ["run.db", "run.db-wal", "run.db-shm"] {
+            let _ = std::fs::remove_file(world.path(name));
+        }
+        std::fs::remove_dir_all(world.path("run.db.spool")).unwrap();
+        world.new_bureau();
+        // The first round brings the file into the page cache, as far as there is room.
+        if run > 0 {
+            floors.push(floor);
+            inspected.push(inspect);
+            accepted.push(accept);
+        }
+    }
+    let floor = median(floors);
+    println!("  floor: Check's cryptography alone {floor:9.0} records/s on {cores} cores");
+    for (name, runs) in [("inspect --line: all checks", inspected), ("run: checks, spool, ledger", accepted)]
+    {
+        let rate = f64::from(count) / median(runs.iter().map(|run| run.time).collect()).as_secs_f64();
+        let peak = runs.iter().map(|run| run.peak).max().unwrap() as f64 / 1024.0;
+        println!("  {name:<33} {rate:9.0} records/s, {:.2} of the floor (aim 0.5)", rate / floor);
+        println!("  {:<33} peak memory of the controller {peak:.1} MiB (aim 64)", "");
+    }
+}
+
+/// A record with what the floor needs of it.
+struct Sealed {
+    record: Record,
+    others: [u8; 32],
+    applications: Vec<ChipApplication>,
+}
+
+impl Sealed {
+    fn of(record: Record) -> Self {
+        let others = others_digest(&record);
+        let applications = ChipSection::parse(record.section("CHP").unwrap()).unwrap().applications;
+        Self { record, others, applications }
+    }
+}
+
+/// Records per second of the bare cryptography.
+fn floor(sample: &[Sealed], cores: usize) -> f64 {
+    let next = AtomicUsize::new(0);
+    let kek = Suite::Aes256.key(&hex::decode(KEK).unwrap()).unwrap();
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    if place >= sample.len() * ROUNDS {
+                        break;
+                    }
+                    let Sealed { record, others, applications } = &sample[place % sample.len()];
+                    for application in applications {
+                        let scope = ApplicationScope {
+                            issuer_id: "TESTBANK",
+                            file_id: "TESTBANK-20260101-0001",
+                            sequence: record.sequence,
+                            card_ref: record.card_ref.as_str(),
+                            aid: application.aid.as_bytes(),
+                        };
+                        let derive = |purpose| scope.derive(&kek, Suite::Aes256, purpose).unwrap();
+                        let wrapped = &application.wrapped_mac_key;
+                        // In a file of another name the key does not unwrap; the work is done all the same.
+                        let key = unwrap_mac_key(&derive(Purpose::MacKey), Suite::Aes256, wrapped);
+                        let key = key.unwrap_or_default();
+                        let key = scope.blinded(&kek, Suite::Aes256, Purpose::Blind, &key).unwrap();
+                        let maced = &application.raw[application.maced.clone()];
+                        black_box(key.mac(&application_mac_input(&scope, others, maced).unwrap()));
+                        let tk = derive(Purpose::Data);
+                        for data in application.dgis.iter().filter(|d| application.protected.contains(&d.dgi))
+                        {
+                            let mut value = data.value.clone();
+                            tk.cbc_decrypt(&mut value).unwrap();
+                            black_box(value);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    (sample.len() * ROUNDS) as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// Time and peak resident memory in KiB of one run.
+struct Timed {
+    time: Duration,
+    peak: u64,
+}
+
+impl Timed {
+    fn of(mut command: Command) -> Self {
+        let start = Instant::now();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0;
+        loop {
+            if let Some(code) = child.try_wait().unwrap() {
+                // `run --limit 0` makes no card, so not every record is GOOD: the selected ones are none.
+                assert_eq!(code.code(), Some(0), "{command:?}");
+                return Self { time: start.elapsed(), peak };
+            }
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let high = text.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+            peak = high.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0).max(peak);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
