@@ -10,6 +10,7 @@ use cardwright::hardening::harden;
 use cardwright::hsm::store::StoreSide;
 use cardwright::panics;
 use cardwright::prep::{self, PrepRunArgs, SampleArgs};
+use cardwright::stdout::tame;
 use cardwright::version::VERSION_TEXT;
 use clap::{Parser, Subcommand};
 
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => {
             // Standard error may be closed; the exit code reports the failure as well.
-            let _ = writeln!(std::io::stderr(), "cardwright-prep: {}", failure.message);
+            let _ = writeln!(std::io::stderr(), "cardwright-prep: {}", tame(&failure.message));
             failure.exit.into()
         }
     }

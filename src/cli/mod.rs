@@ -31,6 +31,7 @@ use std::io::Write;
 use crate::exit::{Exit, Failure};
 use crate::hardening::harden;
 use crate::panics::{self, ends_well};
+use crate::stdout::tame;
 
 /// Runs a program to its end: prints a failure in one line, and returns its exit code.
 pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::ExitCode {
@@ -44,7 +45,7 @@ pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::Exi
         Ok(exit) => exit.into(),
         Err(failure) => {
             // Standard error may be closed; the exit code reports the failure too.
-            let _ = writeln!(std::io::stderr(), "error: {failure}");
+            let _ = writeln!(std::io::stderr(), "error: {}", tame(&failure.to_string()));
             failure.exit.into()
         }
     }
