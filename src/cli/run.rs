@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::common::{ByArg, LedgerArg, keys_missing};
-use super::next_step::{Desk, after_report, spelled};
+use super::next_step::{Desk, after_report, before_release, spelled};
 use super::simulate::SimulateArgs;
 use crate::bureau::cpu_time as cpu;
 use crate::bureau::run_job::{MadeBy, ReadyJob, stop_text};
@@ -156,6 +156,9 @@ fn make(
     let actor = args.by.actor();
     let people = || (signals.heard(1), crossbeam_channel::never());
     let stopped_by = || Context { reason: Some(ReasonWord::Operator), ..Context::by(&actor) };
+    if let Some(warning) = before_release(id, view.balance.unknown) {
+        tracing::warn!("{warning}");
+    }
     let made = bureau.make(batch, Some(&view), &actor, people, stopped_by, MadeBy::Foreground);
     let line = args.line.as_deref().unwrap_or_default();
     let mut outcome = made.map_err(|refusal| not_begun(&spelled(&refusal), id, line))?;
@@ -173,11 +176,13 @@ fn make(
             rfc3339(gap.to)
         );
     }
-    views.finish()?;
+    let shown = views.finish();
     outcome.stats.cpu = crate::report::summary::CpuTimes { controller: cpu::own(), ..ended.cpu };
     let summary = Summary::build(&reader, id, Some(outcome.stats.clone()), places)
         .map_err(|error| spelled(&error.into()))?;
     report(&summary, args.report.as_deref(), json)?;
+    // An output that failed must not hide the report.
+    shown?;
     let exit = ended_as(&outcome, selected)
         .map_err(|failure| with_next_step(failure, outcome.stopped.as_ref(), &reader, id, line))?;
     // A ledger that failed in the run was reported by the outcome, which says more about it.

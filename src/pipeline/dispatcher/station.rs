@@ -243,6 +243,8 @@ impl Dispatcher<'_> {
 
     /// Counts a card that was thrown out, and acts if a breaker trips.
     fn failed(&mut self, place: Place, fault: &Fault, standing: Standing) {
+        self.outcome.stats.hsm_calls += u64::from(fault.hsm_calls);
+        self.outcome.stats.commands += u64::from(fault.commands);
         self.take_kmc(place);
         self.turns.left(place);
         let clearing = self.station(place).is_some_and(|s| std::mem::take(&mut s.clearing));
