@@ -97,6 +97,7 @@ fn run(world: &World, number: usize, stations: u32, cards: u32) -> Ran {
         name: "isolation",
         stations,
         machines: false,
+        encoders: 1,
         command_s: DEADLINE_S,
         sim,
         without_card: if hung { vec![16] } else { vec![] },

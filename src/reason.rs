@@ -65,6 +65,12 @@ reason_words! {
     CardRemoved = "card-removed",
     /// The transport brought a card, and the device sees none.
     NoCard = "no-card",
+    /// The device of another station saw the card that the transport brought.
+    Miswired = "miswired",
+    /// The device sees a card that the transport did not bring.
+    StrayCard = "stray-card",
+    /// The device was connected anew while a card lay there.
+    ConnectedAnew = "connected-anew",
     /// The transmission protocol broke.
     Protocol = "protocol",
     /// An answer that is not what the standard says.

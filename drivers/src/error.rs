@@ -35,6 +35,17 @@ pub enum DeviceError {
         /// Meaning of the byte.
         meaning: Condition,
     },
+    /// The machine at the link of a transport is not the transport of this station.
+    #[error(
+        "what answers there says that it is {says:?}, not the transport of {station}: exchange the cables, or correct \
+         link.{station}.transport in the profile"
+    )]
+    OtherStation {
+        /// The station that the link is for.
+        station: String,
+        /// What the machine says of itself.
+        says: String,
+    },
     /// No blank left to feed.
     #[error("the hopper is empty: load blanks of the job's stock")]
     HopperEmpty,

@@ -6,7 +6,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | links | [`link`] (traits), [`serial`] (a serial port), [`sim`] (`hwsim`), [`exchange`] (a reader over a byte link) |
+//! | links | [`link`] (traits), [`presence`] (what a device sees of a card), [`serial`] (a serial port), [`sim`] (`hwsim`), [`exchange`] (a reader over a byte link) |
 //! | cards | `apdu` (from a command APDU to its whole response, over T=0 and T=1) |
 //! | real readers | [`pcsc`] (one reader of PC/SC), [`host`] (a process for each reader or machine) |
 //! | codecs | [`framed`] (STX frames); the encoders under [`stripe`] have their own |
@@ -25,6 +25,7 @@ pub mod host;
 pub mod link;
 pub mod pcsc;
 mod port;
+pub mod presence;
 pub mod printer;
 pub mod registry;
 pub mod serial;
@@ -34,6 +35,7 @@ pub mod stripe;
 #[cfg(test)]
 mod testing;
 pub mod transport;
+mod usb_port;
 pub mod wire;
 
 pub use error::{Condition, DeviceError, FramePassage};

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::presence::{LookFor, ReaderSighting};
 use crate::wire::{SW_DONE, reader};
 
 /// A byte link to one machine. With a timeout of zero, a call does not wait.
@@ -15,6 +16,11 @@ pub trait ByteLink: Send {
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError>;
     /// Drops the connection, in whatever state it is, and makes a new one.
     fn reopen(&mut self, timeout: Duration) -> Result<(), LinkError>;
+    /// The name of the connection in the system. It changes when the device was gone, and stays when its node
+    /// is opened again. Empty where the system gives no such name.
+    fn node(&self) -> &str {
+        ""
+    }
 }
 
 impl<L: ByteLink + ?Sized> ByteLink for Box<L> {
@@ -28,6 +34,10 @@ impl<L: ByteLink + ?Sized> ByteLink for Box<L> {
 
     fn reopen(&mut self, timeout: Duration) -> Result<(), LinkError> {
         (**self).reopen(timeout)
+    }
+
+    fn node(&self) -> &str {
+        (**self).node()
     }
 }
 
@@ -138,6 +148,8 @@ pub trait CardLink: Send {
     fn power_off(&mut self, timeout: Duration) -> Result<(), CardError>;
     /// Whether the reader answers, with a card in it or without.
     fn probe(&mut self, timeout: Duration) -> Result<(), CardError>;
+    /// Returns what the reader sees, as soon as that is what is looked for, and after `wait` at the latest.
+    fn look(&mut self, wanted: LookFor, wait: Duration) -> Result<ReaderSighting, CardError>;
     /// Drops the connection to the reader, in whatever state it is, and makes a new one.
     fn reopen(&mut self, timeout: Duration) -> Result<(), CardError>;
 }
@@ -171,6 +183,10 @@ impl<C: CardLink + ?Sized> CardLink for Box<C> {
 
     fn probe(&mut self, timeout: Duration) -> Result<(), CardError> {
         (**self).probe(timeout)
+    }
+
+    fn look(&mut self, wanted: LookFor, wait: Duration) -> Result<ReaderSighting, CardError> {
+        (**self).look(wanted, wait)
     }
 
     fn reopen(&mut self, timeout: Duration) -> Result<(), CardError> {

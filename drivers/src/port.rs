@@ -41,6 +41,11 @@ impl<L: ByteLink> BufferedLink<L> {
         Ok(())
     }
 
+    /// The name of the connection in the system.
+    pub(crate) fn node(&self) -> &str {
+        self.link.node()
+    }
+
     /// Sends all of `bytes`.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), DeviceError> {
         Ok(self.link.send(bytes, SEND_TIME)?)
@@ -76,7 +81,12 @@ impl<L: ByteLink> BufferedLink<L> {
                 // The link closed while no work was under way, so no work is lost.
                 Err(LinkError::Closed) if reopens && !reopened => {
                     reopened = true;
+                    let node = self.link.node().to_owned();
                     self.reopen(REOPEN_TIME)?;
+                    // It may be another machine: only a caller who asked for a new connection may go on.
+                    if self.link.node() != node {
+                        return Err(DeviceError::Closed);
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }

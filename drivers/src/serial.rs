@@ -7,15 +7,22 @@
 //! BrokenPipe), and the command ends as "closed".
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serialport::{DataBits, FlowControl, Parity, SerialPort, StopBits};
 
 use crate::link::{ByteLink, LinkError};
+use crate::presence::node_at;
+use crate::usb_port;
 
 /// Most bytes in a write: with more, poll reports "writable" and the write then blocks for ever (seen with
 /// `serialport` 4.10.1 on a PTY that is not read).
 const WRITE_MAX: usize = 256;
+
+/// The kernel's view of USB, and its device files.
+const SYSFS: &str = "/sys";
+const DEV: &str = "/dev";
 
 /// An open serial port; no other process can open it while this exists (TIOCEXCL and a lock).
 pub struct SerialLink {
@@ -23,12 +30,15 @@ pub struct SerialLink {
     baud: u32,
     /// `None` while it is being reopened.
     port: Option<Box<dyn SerialPort>>,
+    /// The node that was opened.
+    node: String,
 }
 
 impl SerialLink {
-    /// Opens `path` (`/dev/ttyS0`) at `baud` bit/s. An error names the port.
+    /// Opens `path` (`/dev/ttyS0`, or `usb:1-4.2` for the port of the device at that USB path) at `baud` bit/s. An error names the port.
     pub fn open(path: &str, baud: u32) -> Result<Self, LinkError> {
-        Ok(Self { path: path.to_owned(), baud, port: Some(port(path, baud)?) })
+        let (port, node) = port(path, baud)?;
+        Ok(Self { path: path.to_owned(), baud, port: Some(port), node })
     }
 
     /// Makes a second handle, so that bytes can go both ways at once; neither can be reopened while the other
@@ -36,7 +46,7 @@ impl SerialLink {
     pub fn second(&self) -> Result<Self, LinkError> {
         let port = self.port.as_ref().ok_or(LinkError::Closed)?;
         let port = port.try_clone().map_err(|error| LinkError::Io(error.to_string()))?;
-        Ok(Self { path: self.path.clone(), baud: self.baud, port: Some(port) })
+        Ok(Self { path: self.path.clone(), baud: self.baud, port: Some(port), node: self.node.clone() })
     }
 
     /// Returns the open port after setting its time limit.
@@ -47,15 +57,24 @@ impl SerialLink {
     }
 }
 
-fn port(path: &str, baud: u32) -> Result<Box<dyn SerialPort>, LinkError> {
-    serialport::new(path, baud)
+/// Opens the port. Also returns the name of its node; the path leads to it before and after.
+fn port(path: &str, baud: u32) -> Result<(Box<dyn SerialPort>, String), LinkError> {
+    let file = usb_port::device_file(path, Path::new(SYSFS), Path::new(DEV))?;
+    let before = node_at(&file);
+    let port = serialport::new(file.to_string_lossy(), baud)
         .data_bits(DataBits::Eight)
         .parity(Parity::None)
         .stop_bits(StopBits::One)
         .flow_control(FlowControl::None)
         .exclusive(true)
         .open()
-        .map_err(|error| LinkError::Io(format!("serial port {path}: {}", plainly(error))))
+        .map_err(|error| LinkError::Io(format!("serial port {path}: {}", plainly(error))))?;
+    match (before, node_at(&file)) {
+        (Ok(before), Ok(after)) if before == after => Ok((port, after)),
+        _ => {
+            Err(LinkError::Io(format!("serial port {path}: it was plugged in again just now; open it again")))
+        }
+    }
 }
 
 /// The operating system's words, or clearer ones if those do not help a technician.
@@ -72,8 +91,13 @@ impl ByteLink for SerialLink {
     fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
         // Closed first: a port that is open for this process alone cannot be opened twice.
         self.port = None;
-        self.port = Some(port(&self.path, self.baud)?);
+        let (port, node) = port(&self.path, self.baud)?;
+        (self.port, self.node) = (Some(port), node);
         Ok(())
+    }
+
+    fn node(&self) -> &str {
+        &self.node
     }
 
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {

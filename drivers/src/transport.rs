@@ -12,16 +12,29 @@ use crate::link::ByteLink;
 /// Time for one movement of a card; a line moves a card in well under a second.
 const MOVE_WORK: Duration = Duration::from_secs(15);
 
+/// The command that throws a card out.
+const REJECT: u8 = b'R';
+
 /// The transport's end at one station, or at the output.
 pub struct Transport<L> {
     framed: FramedLink<L>,
     work: Duration,
+    /// Name of the station that it must belong to.
+    station: Option<String>,
+    /// It has said that it belongs there, since the connection was made.
+    identified: bool,
 }
 
 impl<L: ByteLink> Transport<L> {
     /// Takes the link over.
     pub fn new(link: L) -> Self {
-        Self { framed: FramedLink::new(link), work: MOVE_WORK }
+        Self { framed: FramedLink::new(link), work: MOVE_WORK, station: None, identified: false }
+    }
+
+    /// Before its first movement on a connection, the transport has to say that it belongs to this station
+    /// ("chip-3"), or `output`: cables may be exchanged.
+    pub fn of_station(self, station: &str) -> Self {
+        Self { station: Some(station.to_owned()), ..self }
     }
 
     /// Changes the time limit for one movement, which is 15 s otherwise.
@@ -51,7 +64,7 @@ impl<L: ByteLink> Transport<L> {
     /// Throws the card that lies in this station, or is on its way to it, into the reject bin; at the output,
     /// one card of the hand or the buffer places. Without a card: [`Condition::NoCard`].
     pub fn reject(&mut self) -> Result<(), DeviceError> {
-        self.motion(b'R', &[])
+        self.motion(REJECT, &[])
     }
 
     /// At the output: waits for the card on its way and puts it into buffer place `slot`.
@@ -71,7 +84,7 @@ impl<L: ByteLink> Transport<L> {
 
     /// At the output: throws the card of buffer place `slot` into the reject bin.
     pub fn discard(&mut self, slot: u16) -> Result<(), DeviceError> {
-        self.motion(b'R', &slot.to_be_bytes())
+        self.motion(REJECT, &slot.to_be_bytes())
     }
 
     /// Asks whether the transport is ready. Returns the name of its station, or `output`, followed by the
@@ -80,14 +93,37 @@ impl<L: ByteLink> Transport<L> {
         self.framed.model()
     }
 
+    /// Checks that the transport is ready and belongs to its station.
+    pub fn check(&mut self) -> Result<(), DeviceError> {
+        let station = self.station.clone().unwrap_or_default();
+        self.identify(&station, b'S')
+    }
+
     /// Drops the connection and makes a new one, within `timeout`. A movement that was under way may still
     /// happen.
     pub fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
+        self.identified = false;
         self.framed.reopen(timeout)
     }
 
     fn motion(&mut self, cmd: u8, data: &[u8]) -> Result<(), DeviceError> {
+        if let Some(station) = self.station.clone().filter(|_| !self.identified) {
+            self.identify(&station, cmd)?;
+        }
         self.framed.command(cmd, data, self.work).map(drop)
+    }
+
+    fn identify(&mut self, station: &str, cmd: u8) -> Result<(), DeviceError> {
+        match self.status() {
+            Ok(says) if says.split(' ').next() == Some(station) => {
+                self.identified = true;
+                Ok(())
+            }
+            Ok(says) => Err(DeviceError::OtherStation { station: station.to_owned(), says }),
+            // A jammed transport does not say its name. It may throw out what lies there, wherever that is.
+            Err(error) if error.is_jam() && cmd == REJECT => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -157,6 +193,35 @@ mod tests {
         let (act, body) = COMMANDS[0];
         assert!(run(act, body, b'1').unwrap_err().is_jam());
         assert!(!run(act, body, b'4').unwrap_err().is_jam());
+    }
+
+    /// A transport that says this name to each question, and then does what it is told.
+    fn named(name: &str, commands: &[&[u8]]) -> (Transport<Box<dyn ByteLink>>, crate::testing::ScriptCheck) {
+        let mut script = Script::new();
+        for command in commands {
+            let data = if *command == b"S" { name.as_bytes() } else { b"" };
+            let answer = [&command[..1], b"0", data].concat();
+            script = script.expect(&frame(command)).give(&[0x06]).give(&frame(&answer)).expect(&[0x06]);
+        }
+        let (link, check) = script.build();
+        let boxed: Box<dyn ByteLink> = Box::new(link);
+        (Transport::new(boxed).of_station("chip-3"), check)
+    }
+
+    #[test]
+    fn it_moves_nothing_before_it_said_its_own_name_on_each_connection() {
+        let (mut transport, check) = named("chip-3 model X", &[b"S", b"F", b"R", b"S", b"F"]);
+        transport.feed().unwrap();
+        transport.reject().unwrap();
+        transport.reopen(Duration::from_secs(1)).unwrap();
+        transport.feed().unwrap();
+        check.finished();
+        for name in ["chip-4 model X", "chip-33", "", "chip-3x y"] {
+            let (mut transport, check) = named(name, &[b"S"]);
+            let error = transport.feed().unwrap_err();
+            assert!(matches!(error, DeviceError::OtherStation { .. }), "{error}");
+            check.finished();
+        }
     }
 
     #[test]

@@ -8,8 +8,10 @@
 //!
 //! ```text
 //! hello  = length u32 BE | UTF-8 JSON {"station": "chip-1", "device": "reader" | "machine" | "stream" | "transport"}
-//! answer = length u32 BE | UTF-8 JSON {"simulated": true} or {"error": "..."}
+//! answer = length u32 BE | UTF-8 JSON {"simulated": true, "wiring": n} or {"error": "..."}
 //! ```
+//!
+//! `wiring` changes when the device has changed its place; its links end then.
 //!
 //! After that, `machine`, `stream` and `transport` are plain byte streams (sections 2 to 6 and 8), and
 //! `reader` is a sequence of exchanges, each one request and one answer (04: one answer for each command):
@@ -22,6 +24,7 @@
 //!   04 transmit all, body = { n u8 | n x status word u16 BE | length u16 BE | command APDU }+
 //!                                                 82 for each command, as it comes
 //!   05 probe                                      85 the reader answers, with a card or without
+//!   06 look, body = for u8 | wait u32 BE          86 body = presence u8 | count u16 BE | connection, UTF-8
 //!                                                 FF body = 1 byte: 01 no card, 02 mute, 03 card removed,
 //!                                                    04 protocol refused, 05 held by another program,
 //!                                                    06 no such reader, 07 the reader failed;
@@ -36,6 +39,12 @@
 //!
 //! reset: 00 cold, 01 warm (ISO 7816-3, 6.2). protocols: the sum of 01 (T=0) and 02 (T=1), those that the
 //! product allows.
+//!
+//! 06 is answered as soon as the reader sees what it looks for (00 anything, 01 no card, 02 a card), and after
+//! `wait` milliseconds at the latest, with what it sees then: 00 no card, 01 a card without an ATR, 02 a card.
+//! count: how often a card came or went since the connection is there, modulo 2^16. connection: a name that
+//! changes when the reader, or the service that has it, was gone; `hwsim` leaves it empty, because its socket is
+//! the connection.
 //!
 //! The stop rule of 04: no further command is sent to the card, and no further answer comes, after an answer
 //! that is not a response APDU, or that ends neither with 9000 nor with one of that command's n status words.
@@ -124,13 +133,15 @@
 //!
 //! ```text
 //! hello  = "CWSH" | version u16 BE = 0001 | length u32 BE | UTF-8 JSON of the device to open    length at most 4,096
-//! answer = "CWSH" | version u16 BE = 0001 | length u32 BE | UTF-8 JSON {"opened": "..."} or {"error": "...", "why": n}
+//! answer = "CWSH" | version u16 BE = 0001 | length u32 BE | UTF-8 JSON {"opened": "...", "node": "..."}
+//!                                                                  or {"error": "...", "why": n}
 //!
 //! device = {"reader": {"by": {"name": "..."} | {"usb": "1-4.2"}, "slot": n, "wait_ms": n}}
 //!        | {"serial": {"path": "...", "baud": n}} | {"tcp": {"address": "host:port"}}
 //! ```
 //!
-//! `wait_ms`: how long a power-on waits for a card. `why`: the first byte of section 1's FF. After an error
+//! `node`: a name of a serial port's node in the system, which changes when the device is plugged in again;
+//! empty for other devices. `wait_ms`: how long a power-on waits for a card. `why`: the first byte of section 1's FF. After an error
 //! the host ends. After a hello that opened its device, a reader's host speaks section 1's exchanges, and a
 //! byte link's host sends and takes these frames:
 //!
@@ -215,6 +226,14 @@ pub mod reader {
     pub const TRANSMIT_ALL: u8 = 0x04;
     /// Request: does the reader answer?
     pub const PROBE: u8 = 0x05;
+    /// Request: what does the reader see?
+    pub const LOOK: u8 = 0x06;
+    /// [`LOOK`]: ends at once.
+    pub const FOR_ANYTHING: u8 = 0x00;
+    /// [`LOOK`]: ends when there is no card.
+    pub const FOR_NO_CARD: u8 = 0x01;
+    /// [`LOOK`]: ends when there is a card.
+    pub const FOR_CARD: u8 = 0x02;
     /// Answer to [`POWER_ON`]: ATR.
     pub const ATR: u8 = 0x81;
     /// Answer to [`TRANSMIT`] and to each command of [`TRANSMIT_ALL`].
@@ -223,6 +242,14 @@ pub mod reader {
     pub const OFF: u8 = 0x83;
     /// Answer to [`PROBE`].
     pub const READY: u8 = 0x85;
+    /// Answer to [`LOOK`].
+    pub const SEEN: u8 = 0x86;
+    /// [`SEEN`]: no card.
+    pub const SEES_NONE: u8 = 0x00;
+    /// [`SEEN`]: a card without an ATR.
+    pub const SEES_MUTE: u8 = 0x01;
+    /// [`SEEN`]: a card.
+    pub const SEES_CARD: u8 = 0x02;
     /// Answer: failed; one byte gives the cause.
     pub const FAILED: u8 = 0xFF;
     /// The reader has no card.

@@ -49,7 +49,8 @@ impl AttachedDevices {
             let context = || format!("sim.attach.{name}");
             if name == OUTPUT {
                 if let Some(path) = &attach.transport {
-                    attached.serial(world, path, None, |link, world, _| device::output(link, world))?;
+                    attached
+                        .serial(world, path, None, false, |link, world, _| device::output(link, world))?;
                 }
                 continue;
             }
@@ -64,10 +65,10 @@ impl AttachedDevices {
                 .with_context(context)?;
             }
             if let Some(path) = &attach.machine {
-                attached.serial(world, path, Some(at), device::machine).with_context(context)?;
+                attached.serial(world, path, Some(at), true, device::machine).with_context(context)?;
             }
             if let Some(path) = &attach.transport {
-                attached.serial(world, path, Some(at), device::transport).with_context(context)?;
+                attached.serial(world, path, Some(at), false, device::transport).with_context(context)?;
             }
             if let Some(address) = &attach.stream {
                 pictures(world, at, address).with_context(context)?;
@@ -82,6 +83,7 @@ impl AttachedDevices {
         world: &Arc<SimulatedLine>,
         path: &Path,
         at: Option<usize>,
+        moves: bool,
         serve: fn(&PseudoTerminal, &SimulatedLine, Option<&SimulatedStation>) -> io::Result<()>,
     ) -> Result<()> {
         let first = Arc::new(PseudoTerminal::open(path).with_context(|| path.display().to_string())?);
@@ -91,7 +93,9 @@ impl AttachedDevices {
         spawn(move || {
             loop {
                 let Some(pty) = lock(&port).clone() else { return };
-                let station = at.and_then(|at| world.at(at));
+                let own = at.and_then(|at| world.at(at));
+                // A transport stays where it is.
+                let station = if moves { own.and_then(|own| world.device_of(&own.name)) } else { own };
                 if let Err(error) = serve(&pty, &world, station) {
                     tracing::warn!(path = %path.display(), %error, "serial port");
                 }

@@ -57,5 +57,6 @@ mod sync;
 mod testing;
 pub mod text_file;
 pub mod timing;
+pub mod wiring;
 pub mod witness;
 pub mod world;

@@ -123,6 +123,7 @@ fn serve(args: &ServeLineArgs) -> Result<()> {
     let line = SimLineProfile::load(&args.line)?;
     let seed = seed(args.seed)?;
     let faults = faults(args.faults.as_deref(), seed)?;
+    faults.check(&line).context("the faults")?;
     if args.check {
         return Ok(());
     }

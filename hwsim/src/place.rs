@@ -74,6 +74,8 @@ pub struct SimulatedStation {
     pub driver: Option<String>,
     slot: Mutex<CardPlace>,
     card_came: Condvar,
+    /// When the last card came.
+    came: Mutex<Option<Instant>>,
     /// When the last blank was fed here.
     pub last_feed: Mutex<Option<Instant>>,
     /// Printers: images that have arrived.
@@ -95,6 +97,7 @@ impl SimulatedStation {
             driver: module.driver.clone(),
             slot: Mutex::default(),
             card_came: Condvar::new(),
+            came: Mutex::default(),
             last_feed: Mutex::default(),
             inbox: ImageInbox::default(),
             no_ribbon: Mutex::default(),
@@ -119,8 +122,15 @@ impl SimulatedStation {
         self.has_card();
     }
 
+    /// Whether a card touches the contacts, and has done so for this time.
+    pub fn touches_since(&self, time: Duration) -> bool {
+        let slot = self.slot();
+        touching(&slot).is_some() && lock(&self.came).is_some_and(|came| came.elapsed() >= time)
+    }
+
     /// Wakes up the threads that wait for a card.
     pub fn has_card(&self) {
+        *lock(&self.came) = Some(Instant::now());
         self.card_came.notify_all();
     }
 

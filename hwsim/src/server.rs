@@ -106,27 +106,31 @@ fn serve(stream: &UnixStream, world: &SimulatedLine) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     if hello.device == StationDevice::Transport && hello.station == OUTPUT {
-        welcome(stream)?;
+        welcome(stream, world, &hello)?;
         return device::output(stream, world);
     }
-    let Some(station) = world.station(&hello.station) else {
+    let place = match hello.device {
+        StationDevice::Transport | StationDevice::Stream => world.station(&hello.station),
+        StationDevice::Reader | StationDevice::Machine => world.device_of(&hello.station),
+    };
+    let Some(station) = place else {
         return refuse(stream, &format!("no station {} in this line", hello.station));
     };
     match (hello.device, station.kind) {
         (StationDevice::Transport, _) => {
-            welcome(stream)?;
+            welcome(stream, world, &hello)?;
             device::transport(stream, world, Some(station))
         }
         (StationDevice::Reader, MachineKind::Chip) => {
-            welcome(stream)?;
+            welcome(stream, world, &hello)?;
             reader::serve(stream, world, station)
         }
         (StationDevice::Stream, MachineKind::Printer) => {
-            welcome(stream)?;
+            welcome(stream, world, &hello)?;
             station.inbox.receive(stream)
         }
         (StationDevice::Machine, MachineKind::Stripe | MachineKind::Printer | MachineKind::Embosser) => {
-            welcome(stream)?;
+            welcome(stream, world, &hello)?;
             device::machine(stream, world, Some(station))
         }
         (StationDevice::Reader | StationDevice::Machine | StationDevice::Stream, _) => {
@@ -147,8 +151,8 @@ fn hello(mut stream: &UnixStream) -> io::Result<StationHello> {
     serde_json::from_slice(&body).map_err(|e| io::Error::new(ErrorKind::InvalidData, format!("hello: {e}")))
 }
 
-fn welcome(stream: &UnixStream) -> io::Result<()> {
-    say(stream, &json!({ "simulated": true }))
+fn welcome(stream: &UnixStream, world: &SimulatedLine, hello: &StationHello) -> io::Result<()> {
+    say(stream, &json!({ "simulated": true, "wiring": world.wiring.moves(&hello.station) }))
 }
 
 fn refuse(stream: &UnixStream, why: &str) -> io::Result<()> {

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tempfile::TempDir;
 
@@ -25,6 +25,7 @@ use crate::hsm::{Hsm, Realm};
 use crate::ids::JobId;
 use crate::ledger::{ClockGap, Ledger, LedgerError};
 use crate::modules::LineProfile;
+use crate::pipeline::WiringProofs;
 use crate::profile::line::{PermittedKeys, RejectDisposal};
 use crate::report::ProgressDisplay;
 use crate::report::summary::CpuTimes;
@@ -51,6 +52,8 @@ pub struct Bureau {
     pub(super) realm: Realm,
     /// Counts the calls to the HSM for the job on the line.
     pub(super) calls: HsmCallCounter,
+    /// Stations whose devices are proved, from job to job.
+    pub(super) proofs: Arc<WiringProofs>,
 }
 
 /// How the processes of a bureau ended.
@@ -120,6 +123,7 @@ impl Bureau {
             socket,
             realm,
             calls: HsmCallCounter::default(),
+            proofs: Arc::default(),
             ledger,
         })
     }

@@ -141,7 +141,7 @@ impl Bureau {
         let links = self.links()?;
         // Earlier calls belong to another job.
         self.calls.take();
-        let mut line = stations::open(&self.line, &*links, || self.hsm())?;
+        let mut line = stations::open(&self.line, &*links, &self.proofs, || self.hsm())?;
         // From here on cards may be touched, so a signal must stop the line instead of ending the program.
         let people = people();
         let found = cleared(&mut line, &self.ledger, job)?;

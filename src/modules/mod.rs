@@ -15,6 +15,7 @@ mod fulfilment;
 pub mod kind;
 mod printer;
 pub mod sections;
+pub mod sight;
 mod stripe;
 pub mod template;
 #[cfg(test)]
@@ -95,6 +96,10 @@ pub trait StationModule: Send {
     fn personalize(&mut self, work: &CardWork) -> Result<ModuleOutcome, Fault>;
     /// Whether the record has anything for this module.
     fn wants(&self, work: &CardWork) -> bool;
+    /// The sight of the device; `None` if it does not notice cards.
+    fn sight(&mut self) -> Option<&mut dyn sight::CardSight> {
+        None
+    }
     /// Without a card: connects anew to a device that did not answer, and asks whether it is ready. Takes a few seconds
     /// at most.
     fn probe(&mut self) -> Result<(), Fault>;

@@ -27,6 +27,8 @@ mod source;
 mod station;
 mod turns;
 
+use std::sync::Arc;
+
 use crossbeam_channel::{Receiver, Sender};
 use drivers::link::ByteLink;
 use drivers::transport::Transport;
@@ -42,6 +44,7 @@ use crate::report::RunStats;
 use crate::threads::ThreadRefused;
 
 pub use clear::{Cleared, clear};
+pub use station::WiringProofs;
 
 /// A transport over any kind of link.
 pub type CardTransport = Transport<Box<dyn ByteLink>>;
@@ -54,12 +57,16 @@ pub struct StationSetup {
     pub module: Box<dyn StationModule>,
     /// Brings cards in and throws them out.
     pub transport: CardTransport,
+    /// The wiring proofs of the line.
+    pub proofs: Arc<WiringProofs>,
 }
 
 /// A processing module with its stations.
 pub struct StageSetup {
     /// Module name, as in the line profile.
     pub name: String,
+    /// Kind of its devices. Devices of different kinds cannot be mistaken for each other.
+    pub kind: &'static str,
     /// A card visits this module if its record has a section with one of these.
     pub mics: Vec<Mic>,
     /// Its stations, at least one.
@@ -101,7 +108,7 @@ pub struct Batch {
     /// Identifier of the file.
     pub file_id: crate::ids::FileId,
     /// Product of the file.
-    pub product: std::sync::Arc<crate::profile::ProductProfile>,
+    pub product: Arc<crate::profile::ProductProfile>,
 }
 
 /// A person's message to a line that runs.

@@ -193,9 +193,11 @@ fn line(plant: &Arc<Plant>) -> LineSetup {
         name: name.to_owned(),
         module: Box::new(Worker { name: name.to_owned(), mic, plant: Arc::clone(plant) }),
         transport: transport(name),
+        proofs: Arc::default(),
     };
     let stage = |name: &str, mic: &'static str, stations: &[&str]| StageSetup {
         name: name.to_owned(),
+        kind: "none",
         mics: vec![Mic::new(mic).unwrap()],
         stations: stations.iter().map(|name| station(name, mic)).collect(),
     };

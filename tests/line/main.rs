@@ -47,3 +47,4 @@ mod stripe_first;
 mod support;
 mod threads;
 mod truth;
+mod wiring;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::link::{CardError, CardLink, CommandStep, Protocols, Reset, SessionLimits};
+use crate::presence::{CardPresence, DeviceConnection, LookFor, ReaderSighting};
 use crate::printer::CardPrinter;
 use crate::registry::Capability;
 use crate::stripe::{LeadingZeros, RawTracks, StripeEncoder, TrackNumber, Tracks, WriteCoercivity};
@@ -212,6 +213,10 @@ impl CardLink for Reader {
     }
     fn probe(&mut self, _: Duration) -> Result<(), CardError> {
         if self.fault == "held" { Err(CardError::Held) } else { Ok(()) }
+    }
+    fn look(&mut self, _: LookFor, _: Duration) -> Result<ReaderSighting, CardError> {
+        let presence = if self.on { CardPresence::Card } else { CardPresence::Empty };
+        Ok(ReaderSighting { presence, connection: DeviceConnection::through("fake") })
     }
     fn reopen(&mut self, _: Duration) -> Result<(), CardError> {
         Ok(())

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use crate::link::{ByteLink, CardError, CardLink, CommandStep, LinkError, Protocols, Reset, SessionLimits};
+use crate::presence::{CardPresence, DeviceConnection, LookFor, ReaderSighting};
 use crate::wire::{READER_BODY_MAX, reader};
 
 /// kind u8, length u32.
@@ -19,6 +20,8 @@ const FAST: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(10);
 /// Shortest pause; the kernel's slack for timers (50 us) would make a shorter one much too long.
 const PAUSE_MIN: Duration = Duration::from_micros(200);
+/// Time for the answer to a look, beyond the wait that it asks for: the service may have to be found again.
+const LOOK_SLACK: Duration = Duration::from_secs(2);
 /// Most characters of the other end's text that are shown: 16 readers with names of 128 bytes.
 const SHOWN_MAX: usize = 2400;
 
@@ -237,6 +240,53 @@ pub(crate) fn shown(text: &[u8]) -> String {
     String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(SHOWN_MAX).collect()
 }
 
+/// The byte of [`reader::LOOK`] for what a look waits for.
+fn looked_for(wanted: LookFor) -> u8 {
+    match wanted {
+        LookFor::Anything => reader::FOR_ANYTHING,
+        LookFor::NoCard => reader::FOR_NO_CARD,
+        LookFor::Card => reader::FOR_CARD,
+    }
+}
+
+/// Reads the body of [`reader::LOOK`].
+pub(crate) fn look_request(body: &[u8]) -> Option<(LookFor, Duration)> {
+    let [wanted, wait @ ..] = body else { return None };
+    let wanted = match *wanted {
+        reader::FOR_ANYTHING => LookFor::Anything,
+        reader::FOR_NO_CARD => LookFor::NoCard,
+        reader::FOR_CARD => LookFor::Card,
+        _ => return None,
+    };
+    let wait = u32::from_be_bytes(wait.try_into().ok()?);
+    Some((wanted, Duration::from_millis(wait.into())))
+}
+
+/// The body of [`reader::SEEN`].
+pub(crate) fn seen(sighting: &ReaderSighting) -> Vec<u8> {
+    let presence = match sighting.presence {
+        CardPresence::Empty => reader::SEES_NONE,
+        CardPresence::Mute => reader::SEES_MUTE,
+        CardPresence::Card => reader::SEES_CARD,
+    };
+    let DeviceConnection { node, count } = &sighting.connection;
+    [&[presence], &count.to_be_bytes()[..], node.as_bytes()].concat()
+}
+
+/// Reads the body of [`reader::SEEN`].
+fn sighting(body: &[u8]) -> Option<ReaderSighting> {
+    let (presence, rest) = body.split_first()?;
+    let presence = match *presence {
+        reader::SEES_NONE => CardPresence::Empty,
+        reader::SEES_MUTE => CardPresence::Mute,
+        reader::SEES_CARD => CardPresence::Card,
+        _ => return None,
+    };
+    let (count, node) = rest.split_first_chunk()?;
+    let connection = DeviceConnection { node: shown(node), count: u16::from_be_bytes(*count) };
+    Some(ReaderSighting { presence, connection })
+}
+
 /// Number of bytes that a step takes in a request.
 fn size(step: &CommandStep<'_>) -> usize {
     1 + 2 * step.go_on.len() + 2 + step.command.len()
@@ -305,6 +355,17 @@ impl<L: ByteLink> CardLink for ReaderExchange<L> {
 
     fn probe(&mut self, timeout: Duration) -> Result<(), CardError> {
         self.exchange(reader::PROBE, &[], reader::READY, timeout).map(drop)
+    }
+
+    fn look(&mut self, wanted: LookFor, wait: Duration) -> Result<ReaderSighting, CardError> {
+        let [a, b, c, d] = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).to_be_bytes();
+        let body = [looked_for(wanted), a, b, c, d];
+        let seen = self.exchange(reader::LOOK, &body, reader::SEEN, wait + LOOK_SLACK)?;
+        let mut sighting = sighting(&seen).ok_or(CardError::Malformed)?;
+        if sighting.connection.node.is_empty() {
+            sighting.connection.node = self.link.node().to_owned();
+        }
+        Ok(sighting)
     }
 
     fn reopen(&mut self, timeout: Duration) -> Result<(), CardError> {

@@ -43,6 +43,9 @@ pub(super) struct HostAnswer {
     /// Name of the device that was opened, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) opened: Option<String>,
+    /// Name of its node in the system; empty for a device without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) node: String,
     /// The reason why no device was opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
@@ -52,10 +55,12 @@ pub(super) struct HostAnswer {
 }
 
 impl HostAnswer {
-    /// Turns the answer into the device's name or an error of the controller.
-    pub(super) fn outcome(self) -> Result<String, CardError> {
+    /// Turns the answer into the names of the device and its node, or an error of the controller.
+    pub(super) fn outcome(self) -> Result<(String, String), CardError> {
         match (self.opened, self.error) {
-            (Some(name), None) => Ok(exchange::shown(name.as_bytes())),
+            (Some(name), None) => {
+                Ok((exchange::shown(name.as_bytes()), exchange::shown(self.node.as_bytes())))
+            }
             (None, Some(text)) => {
                 let why = self.why.unwrap_or(reader::BROKEN);
                 let with_text = matches!(why, reader::NO_READER | reader::BROKEN);
@@ -73,7 +78,7 @@ impl HostAnswer {
             error => error.to_string(),
         };
         text.truncate(text.floor_char_boundary(TEXT_MAX));
-        Self { opened: None, error: Some(text), why: exchange::failure(error).first().copied() }
+        Self { error: Some(text), why: exchange::failure(error).first().copied(), ..Self::default() }
     }
 }
 

@@ -103,4 +103,8 @@ impl ByteLink for HostLink {
         self.held.clear();
         self.pipe.reopen(timeout)
     }
+
+    fn node(&self) -> &str {
+        self.pipe.node()
+    }
 }

@@ -54,12 +54,14 @@ pub(super) struct HostPipe {
     pub(super) refused: Option<CardError>,
     /// Name of the device that the host opened, for people.
     pub(super) opened: String,
+    /// Name of its node in the system.
+    node: String,
 }
 
 impl HostPipe {
     /// Takes the specification; starts nothing yet.
     pub(super) fn new(spec: HostSpec) -> Self {
-        Self { spec, running: None, started: None, refused: None, opened: String::new() }
+        Self { spec, running: None, started: None, refused: None, opened: String::new(), node: String::new() }
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -111,7 +113,7 @@ impl HostPipe {
             LinkError::Closed => fault("it ended before it said hello".into()),
             error => CardError::Reader(error),
         });
-        self.opened = hello.and_then(HostAnswer::outcome)?;
+        (self.opened, self.node) = hello.and_then(HostAnswer::outcome)?;
         Ok(())
     }
 
@@ -127,6 +129,10 @@ impl ByteLink for HostPipe {
 
     fn receive(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, LinkError> {
         self.socket()?.receive(buffer, timeout)
+    }
+
+    fn node(&self) -> &str {
+        &self.node
     }
 
     /// Starts a new host. [`Self::refused`] then says more than the link's error can.

@@ -15,10 +15,11 @@ use nix::unistd::Pid;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::hello::{self, HostAnswer, HostedDevice};
-use super::pump;
+use super::pump::{self, DeviceEnds};
 use crate::exchange;
 use crate::link::{CardError, CommandStep, LinkError, Protocols, Reset};
 use crate::pcsc::PcscReader;
+use crate::presence::{LookFor, ReaderSighting};
 use crate::stream::TimedSocket;
 use crate::wire::{READER_BODY_MAX, reader};
 
@@ -37,6 +38,8 @@ pub trait ServedReader {
     fn power_off(&mut self) -> Result<(), CardError>;
     /// Checks that the reader answers.
     fn probe(&mut self) -> Result<(), CardError>;
+    /// Returns what the reader sees, once that is what is looked for, and after `wait` at the latest.
+    fn look(&mut self, wanted: LookFor, wait: Duration) -> Result<ReaderSighting, CardError>;
 }
 
 impl ServedReader for PcscReader {
@@ -54,6 +57,10 @@ impl ServedReader for PcscReader {
 
     fn probe(&mut self) -> Result<(), CardError> {
         self.probe()
+    }
+
+    fn look(&mut self, wanted: LookFor, wait: Duration) -> Result<ReaderSighting, CardError> {
+        self.look(wanted, wait)
     }
 }
 
@@ -81,17 +88,19 @@ pub fn serve(socket: UnixStream) -> Result<(), HostError> {
     let device: HostedDevice = hello::receive(&mut socket, deadline).map_err(HostError::Hello)?;
     match device {
         HostedDevice::Reader(spec) => {
-            let (mut socket, mut reader) = opened(socket, PcscReader::open(spec), PcscReader::name)?;
+            let name = |reader: &PcscReader| (reader.name(), String::new());
+            let (mut socket, mut reader) = opened(socket, PcscReader::open(spec), name)?;
             exchanges(&mut socket, &mut reader)
         }
         HostedDevice::Serial { path, baud } => {
             let ends = pump::serial(&path, baud).map_err(CardError::Reader);
-            let (socket, ends) = opened(socket, ends, |_| path)?;
+            let node = |(_, from): &DeviceEnds| from.node().to_owned();
+            let (socket, ends) = opened(socket, ends, |ends| (path, node(ends)))?;
             pump::pump(socket, ends)
         }
         HostedDevice::Tcp { address } => {
             let ends = pump::tcp(&address).map_err(CardError::Reader);
-            let (socket, ends) = opened(socket, ends, |_| address)?;
+            let (socket, ends) = opened(socket, ends, |_| (address, String::new()))?;
             pump::pump(socket, ends)
         }
     }
@@ -110,14 +119,17 @@ pub fn end_with(socket: &UnixStream) -> std::io::Result<()> {
     thread::Builder::new().name("controller".into()).spawn(watch).map(drop)
 }
 
-/// Answers the hello.
+/// Answers the hello with the names of the device and its node.
 fn opened<T>(
     mut socket: TimedSocket<UnixStream>,
     device: Result<T, CardError>,
-    name: impl FnOnce(&T) -> String,
+    names: impl FnOnce(&T) -> (String, String),
 ) -> Result<(UnixStream, T), HostError> {
     let answer = match &device {
-        Ok(device) => HostAnswer { opened: Some(name(device)), ..HostAnswer::default() },
+        Ok(device) => {
+            let (opened, node) = names(device);
+            HostAnswer { opened: Some(opened), node, ..HostAnswer::default() }
+        }
         Err(error) => HostAnswer::refusal(error),
     };
     hello::send(&mut socket, &answer, Instant::now() + HELLO_TIME).map_err(HostError::Hello)?;
@@ -149,6 +161,12 @@ pub(super) fn exchanges<S: Read + Write>(
             }
             (reader::PROBE, []) => {
                 answers.give(reader::READY, device.probe().as_ref().map(|()| &[][..]))?;
+            }
+            (reader::LOOK, asked) => {
+                let (wanted, wait) =
+                    exchange::look_request(asked).ok_or(HostError::Protocol("a look for nothing known"))?;
+                let seen = device.look(wanted, wait).map(|sighting| exchange::seen(&sighting));
+                answers.give(reader::SEEN, seen.as_deref())?;
             }
             _ => return Err(HostError::Protocol("a request that is none")),
         }

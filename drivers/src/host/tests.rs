@@ -17,6 +17,7 @@ use super::*;
 use crate::exchange::ReaderExchange;
 use crate::link::{ByteLink, CardError, CardLink, CommandStep, LinkError, Protocols, Reset, SessionLimits};
 use crate::pcsc::{ReaderSelector, ReaderSpec};
+use crate::presence::{CardPresence, DeviceConnection, LookFor, ReaderSighting};
 use crate::sim::SimLink;
 use crate::stream::TimedSocket;
 use crate::wire::{HOST_BODY_MAX, READER_BODY_MAX};
@@ -58,6 +59,16 @@ impl ServedReader for Fake {
     fn probe(&mut self) -> Result<(), CardError> {
         Ok(())
     }
+
+    fn look(&mut self, wanted: LookFor, wait: Duration) -> Result<ReaderSighting, CardError> {
+        let presence = match wanted {
+            LookFor::Anything => CardPresence::Mute,
+            LookFor::NoCard => CardPresence::Empty,
+            LookFor::Card => CardPresence::Card,
+        };
+        let count = u16::try_from(wait.as_millis()).unwrap_or(u16::MAX);
+        Ok(ReaderSighting { presence, connection: DeviceConnection { node: "pcscd X 00 00".into(), count } })
+    }
 }
 
 /// Runs work at the controller's end of a fake reader. Returns the commands that reached the reader.
@@ -72,6 +83,21 @@ fn with_fake(work: impl FnOnce(&mut ReaderExchange<SimLink>)) -> Vec<Vec<u8>> {
     work(&mut link);
     drop(link);
     host.join().unwrap()
+}
+
+#[test]
+fn a_look_brings_presence_and_connection() {
+    with_fake(|link| {
+        for (wanted, presence) in [
+            (LookFor::Anything, CardPresence::Mute),
+            (LookFor::NoCard, CardPresence::Empty),
+            (LookFor::Card, CardPresence::Card),
+        ] {
+            let seen = link.look(wanted, Duration::from_millis(0x0102)).unwrap();
+            let connection = DeviceConnection { node: "pcscd X 00 00".into(), count: 0x0102 };
+            assert_eq!(seen, ReaderSighting { presence, connection });
+        }
+    });
 }
 
 #[test]
@@ -110,6 +136,10 @@ impl ServedReader for Gated {
 
     fn probe(&mut self) -> Result<(), CardError> {
         Err(CardError::Mute)
+    }
+
+    fn look(&mut self, _: LookFor, _: Duration) -> Result<ReaderSighting, CardError> {
+        Err(CardError::Absent)
     }
 }
 

@@ -22,11 +22,13 @@
 //! reader, and the driver forgets its state of the service.
 
 use std::ffi::{CStr, CString};
+use std::os::unix::net::UnixStream;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, mem, thread};
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use pcsc::{Attribute, Card, Context, Disposition, Error, ReaderState, Scope, ShareMode, State};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -36,6 +38,7 @@ use super::usb;
 use crate::apdu::ApduExchange;
 use crate::atr;
 use crate::link::{CardError, LinkError, Protocol, Protocols, Reset};
+use crate::presence::{self, CardPresence, DeviceConnection, LookFor, ReaderSighting};
 
 /// Longest answer to an extended APDU, with the bytes that PC/SC adds: its MAX_BUFFER_SIZE_EXTENDED.
 const ANSWER_MAX: usize = 65_548;
@@ -60,6 +63,10 @@ pub struct PcscReader {
     reader: Option<CString>,
     context: Option<Context>,
     answer: Zeroizing<Vec<u8>>,
+    /// The process that has the reader, with the time of its start.
+    service: String,
+    /// The connection of the last look. A card is reset on no other one: it may be another reader's.
+    looked_at: Option<String>,
     /// The whole response to the last command.
     response: Zeroizing<Vec<u8>>,
     /// The protocol in which the card was reset.
@@ -83,6 +90,8 @@ impl PcscReader {
             card: None,
             reader: None,
             context: None,
+            service: String::new(),
+            looked_at: None,
             answer: Zeroizing::new(vec![0; ANSWER_MAX]),
             response: Zeroizing::default(),
             protocol: Protocol::T1,
@@ -156,6 +165,57 @@ impl PcscReader {
         }
     }
 
+    /// Returns what the reader sees, once that is what is looked for, and after `wait` at the latest. No card
+    /// is touched.
+    pub fn look(&mut self, wanted: LookFor, wait: Duration) -> Result<ReaderSighting, CardError> {
+        let until = Instant::now() + wait;
+        self.guarded(|reader| reader.twice(|reader| reader.look_until(wanted, until)))
+    }
+
+    fn look_until(&mut self, wanted: LookFor, until: Instant) -> Result<ReaderSighting, PcscTrouble> {
+        self.choose()?;
+        let (Some(context), Some(name)) = (&self.context, &self.reader) else {
+            return Err(Error::NoService.into());
+        };
+        let mut states = look(context, name)?;
+        // After a card that left in the middle of a command, pcscd may not notice the next one by itself.
+        let mut ask = (wanted == LookFor::Card && self.torn).then(|| Instant::now() + NOTICE_TIME);
+        loop {
+            let [state] = &mut states;
+            let presence = presence(state.event_state());
+            let now = Instant::now();
+            if wanted.is_met(presence) || now >= until {
+                let count = u16::try_from(state.event_count()).unwrap_or(u16::MAX);
+                let connection = DeviceConnection { node: self.node(name), count };
+                self.looked_at = Some(connection.node.clone());
+                return Ok(ReaderSighting { presence, connection });
+            }
+            if ask.take_if(|ask| now >= *ask).is_some()
+                && let Some(card) = unnoticed(context, name, pcsc::Protocols::ANY)
+            {
+                drop(card.disconnect(Disposition::UnpowerCard));
+                states = look(context, name)?;
+                continue;
+            }
+            let [state] = &mut states;
+            state.sync_current_state();
+            let time = ask.map_or(until, |ask| ask.min(until)).saturating_duration_since(now);
+            match context.get_status_change(time, &mut states) {
+                Err(Error::Timeout) => {}
+                outcome => outcome?,
+            }
+        }
+    }
+
+    /// The service that has the reader, the reader's name there, and its device if it is bound by USB path.
+    fn node(&self, name: &CStr) -> String {
+        let device = match &self.spec.by {
+            ReaderSelector::Usb(path) => usb::channel(&self.sysfs, path).ok(),
+            ReaderSelector::Name(_) => None,
+        };
+        format!("{} {} {:x}", self.service, name.to_string_lossy(), device.unwrap_or_default())
+    }
+
     /// Whether the reader answers, with a card or without.
     pub fn probe(&mut self) -> Result<(), CardError> {
         self.guarded(|reader| reader.twice(Self::answers))
@@ -184,12 +244,10 @@ impl PcscReader {
         outcome.unwrap_or_else(|_| {
             mem::forget((self.card.take(), self.context.take()));
             self.reader = None;
-            let (variable, default) = SOCKET;
-            let socket = env::var_os(variable).unwrap_or_else(|| default.into());
             Err(CardError::Reader(LinkError::Io(format!(
                 "PC/SC: reader {}: what no pcscd answers; look what listens at {} and restart pcscd",
                 self.spec,
-                Path::new(&socket).display()
+                socket().display()
             ))))
         })
     }
@@ -338,6 +396,10 @@ impl PcscReader {
         let (Some(context), Some(name)) = (&self.context, &self.reader) else {
             return Err(Error::NoService.into());
         };
+        if self.looked_at.as_ref().is_some_and(|node| *node != self.node(name)) {
+            let what = format!("reader {}: it was connected anew since it was last looked at", self.spec);
+            return Err(PcscTrouble::Final(CardError::NoReader(what)));
+        }
         let free = until.max(Instant::now() + HELD_PATIENCE);
         // After a card that left in the middle of a command, pcscd may not notice the next one by itself.
         let mut look = mem::take(&mut self.torn).then(|| Instant::now() + NOTICE_TIME);
@@ -371,6 +433,7 @@ impl PcscReader {
         if self.context.is_none() {
             self.reader = None;
             self.context = Some(Context::establish(Scope::System)?);
+            self.service = service();
         }
         let Some(context) = self.context.as_ref().filter(|_| self.reader.is_none()) else { return Ok(()) };
         let listed = match context.list_readers_owned() {
@@ -408,6 +471,35 @@ impl Drop for PcscReader {
 /// Whether this error of pcscd says that the card has gone.
 fn is_gone(error: Error) -> bool {
     matches!(error, Error::RemovedCard | Error::NoSmartcard | Error::ResetCard)
+}
+
+/// The card in a reader of this state.
+fn presence(state: State) -> CardPresence {
+    if state.contains(State::MUTE) {
+        CardPresence::Mute
+    } else if state.contains(State::PRESENT) {
+        CardPresence::Card
+    } else {
+        CardPresence::Empty
+    }
+}
+
+/// The path of the PC/SC library's socket.
+fn socket() -> PathBuf {
+    let (variable, default) = SOCKET;
+    env::var_os(variable).unwrap_or_else(|| default.into()).into()
+}
+
+/// The process that listens at the PC/SC library's socket, with the time of its start. Where the system's
+/// manager listens for pcscd, that is the manager, and the file that pcscd keeps there is new with each pcscd.
+fn service() -> String {
+    let socket = socket();
+    let peer = UnixStream::connect(&socket).ok().and_then(|stream| {
+        let peer = getsockopt(&stream, PeerCredentials).ok()?;
+        Some(presence::process(peer.pid()))
+    });
+    let own_file = presence::node_at(&socket.with_extension("pid"));
+    format!("{} {}", peer.unwrap_or_default(), own_file.unwrap_or_default())
 }
 
 /// Asks pcscd for the reader's state, to wait for a change of it.

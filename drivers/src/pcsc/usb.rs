@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use crate::link::CardError;
+use crate::usb_port;
 
 /// SCARD_ATTR_CHANNEL_ID of a USB reader: 0020 in the upper half, bus and device in the lower (PC/SC part 3,
 /// 3.1.4).
@@ -15,11 +16,7 @@ const USB_CHANNEL: u32 = 0x0020_0000;
 pub(super) fn channel(sysfs: &Path, path: &str) -> Result<u32, CardError> {
     let fault = |what: &str| CardError::NoReader(format!("USB path {path}: {what}"));
     // A path must not lead out of the folder.
-    let plain = path.starts_with(|c: char| c.is_ascii_digit())
-        && path.contains('-')
-        && path.chars().all(|c| c.is_ascii_digit() || c == '-' || c == '.')
-        && !path.contains("..");
-    if !plain {
+    if !usb_port::is_path(path) {
         return Err(fault("is not written as 1-4.2"));
     }
     let device = sysfs.join("bus/usb/devices").join(path);

@@ -4,6 +4,7 @@
 //! Not here: starting `hwsim`. The other end must declare itself simulated, or the link is refused, so that
 //! no real machine can be reached through a simulated line.
 
+use std::fmt::Display;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,7 +15,9 @@ use crate::exchange::ReaderExchange;
 use crate::link::{
     ByteLink, CardError, CardLink, CommandStep, LinkError, Protocol, Protocols, Reset, SessionLimits,
 };
+use crate::presence::{self, LookFor, ReaderSighting};
 use crate::stream::TimedSocket;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde::{Deserialize, Serialize};
 
 /// Time for the hello and its answer.
@@ -46,6 +49,9 @@ struct SimHello<'a> {
 struct SimHelloAnswer {
     #[serde(default)]
     simulated: bool,
+    /// Changes when devices of the line have changed places.
+    #[serde(default)]
+    wiring: u64,
     error: Option<String>,
 }
 
@@ -53,6 +59,8 @@ struct SimHelloAnswer {
 pub struct SimLink {
     stream: TimedSocket<UnixStream>,
     to: SimAddress,
+    /// The process of the simulator.
+    node: String,
 }
 
 /// The address of a link, kept to connect again.
@@ -66,7 +74,8 @@ impl SimLink {
     /// Connects to `device` at `station` ("chip-1", "output"). An error quotes the other end's reason.
     pub fn connect(socket: &Path, station: &str, device: SimDevice) -> Result<Self, LinkError> {
         let to = SimAddress { socket: socket.to_owned(), station: station.to_owned(), device };
-        let mut link = Self { stream: to.connect()?, to };
+        let (stream, node) = to.connect()?;
+        let mut link = Self { stream, to, node };
         link.hello()?;
         Ok(link)
     }
@@ -75,7 +84,7 @@ impl SimLink {
     #[cfg(test)]
     pub(crate) fn bare(stream: UnixStream) -> Self {
         let to = SimAddress { socket: PathBuf::new(), station: String::new(), device: SimDevice::Reader };
-        Self { stream: TimedSocket::new(stream), to }
+        Self { stream: TimedSocket::new(stream), to, node: "bare".into() }
     }
 
     fn hello(&mut self) -> Result<(), LinkError> {
@@ -100,24 +109,34 @@ impl SimLink {
                 let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
                 Err(LinkError::Io(format!("the simulator refuses station {station}: {text}")))
             }
-            None if answer.simulated => Ok(()),
+            None if answer.simulated => {
+                self.node = format!("{} {}", self.node, answer.wiring);
+                Ok(())
+            }
             None => Err(LinkError::Io("the other end does not say that it is simulated".to_string())),
         }
     }
 }
 
 impl SimAddress {
-    fn connect(&self) -> Result<TimedSocket<UnixStream>, LinkError> {
-        UnixStream::connect(&self.socket)
-            .map(TimedSocket::new)
-            .map_err(|error| LinkError::Io(format!("simulator at {}: {error}", self.socket.display())))
+    /// The new connection, and the simulator's process.
+    fn connect(&self) -> Result<(TimedSocket<UnixStream>, String), LinkError> {
+        let fault =
+            |error: &dyn Display| LinkError::Io(format!("simulator at {}: {error}", self.socket.display()));
+        let stream = UnixStream::connect(&self.socket).map_err(|error| fault(&error))?;
+        let peer = getsockopt(&stream, PeerCredentials).map_err(|error| fault(&error))?;
+        Ok((TimedSocket::new(stream), presence::process(peer.pid())))
     }
 }
 
 impl ByteLink for SimLink {
     fn reopen(&mut self, _: Duration) -> Result<(), LinkError> {
-        self.stream = self.to.connect()?;
+        (self.stream, self.node) = self.to.connect()?;
         self.hello()
+    }
+
+    fn node(&self) -> &str {
+        &self.node
     }
 
     fn send(&mut self, bytes: &[u8], timeout: Duration) -> Result<(), LinkError> {
@@ -233,6 +252,10 @@ impl CardLink for SimReader {
 
     fn probe(&mut self, timeout: Duration) -> Result<(), CardError> {
         self.exchange.probe(timeout)
+    }
+
+    fn look(&mut self, wanted: LookFor, wait: Duration) -> Result<ReaderSighting, CardError> {
+        self.exchange.look(wanted, wait)
     }
 
     fn reopen(&mut self, timeout: Duration) -> Result<(), CardError> {

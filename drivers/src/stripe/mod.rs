@@ -14,6 +14,7 @@ use std::time::Duration;
 
 pub use self::tracks::{RawTracks, Tracks};
 use crate::error::DeviceError;
+use crate::presence::DeviceConnection;
 
 /// An encoder at a station, with at most one card under its head.
 pub trait StripeEncoder: Send {
@@ -53,11 +54,29 @@ pub trait StripeEncoder: Send {
         Err(DeviceError::Unsupported("it does not report its settings"))
     }
 
+    /// Its sensor, if it can be asked whether a card has come.
+    fn sensor(&mut self) -> Option<&mut dyn CardSensor> {
+        None
+    }
+
     /// Asks whether it answers; returns model and firmware, as far as the machine names them.
     fn ready(&mut self) -> Result<String, DeviceError>;
 
     /// Drops the connection and makes a new one, within `timeout`; work under way is forgotten.
     fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError>;
+}
+
+/// The sensor of an encoder, which notices that a card comes.
+pub trait CardSensor {
+    /// The connection to the encoder.
+    fn connection(&self) -> DeviceConnection;
+
+    /// Arms the sensor; false if it sees a card already. It stays armed until a card comes or the encoder gets
+    /// another command.
+    fn arm(&mut self) -> Result<bool, DeviceError>;
+
+    /// Waits until the armed sensor sees a card, or the time is over; returns whether it saw one.
+    fn sees(&mut self, wait: Duration) -> Result<bool, DeviceError>;
 }
 
 /// Settings for writing a stripe.

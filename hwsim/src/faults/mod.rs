@@ -20,6 +20,8 @@
 //! is connected to the line's socket. That happens when the line's chips together have answered `after` APDUs
 //! and receive one more, which is not answered.
 //!
+//! Exchanged devices and readers that see badly have their own entries ([`crate::wiring`]).
+//!
 //! A fault takes effect when the line comes to the step that it affects, or never; the witness records the
 //! effect. Probabilities depend on the seed and the feed ordinal alone.
 
@@ -29,7 +31,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use crate::profile::SimLineProfile;
 use crate::rng::SplitMix64;
+use crate::wiring::{DeviceExchange, LineWiring, ReaderSight};
 
 /// The STORE DATA that fails unless the rule names another.
 const STORE_DATA_DEFAULT: u32 = 3;
@@ -207,6 +211,10 @@ impl InjectedFault {
 struct FaultsFile {
     #[serde(default)]
     fault: Vec<FaultEntry>,
+    #[serde(default)]
+    exchange: Vec<DeviceExchange>,
+    #[serde(default)]
+    sight: Vec<ReaderSight>,
 }
 
 #[derive(Deserialize)]
@@ -248,6 +256,7 @@ struct FaultRule {
 pub struct FaultPlan {
     rules: Vec<FaultRule>,
     seed: u64,
+    wiring: LineWiring,
 }
 
 impl FaultPlan {
@@ -263,7 +272,21 @@ impl FaultPlan {
                 rule(entry).with_context(|| format!("fault {} ({})", at + 1, kind.name()))
             })
             .collect::<Result<_>>()?;
-        Ok(Self { rules, seed })
+        let wiring = LineWiring::new(file.exchange, file.sight)?;
+        Ok(Self { rules, seed, wiring })
+    }
+
+    /// Checks that the line has every station that the plan names.
+    pub fn check(&self, line: &SimLineProfile) -> Result<()> {
+        for name in self.wiring.stations() {
+            ensure!(line.stations().any(|(station, _)| station == name), "there is no station {name}");
+        }
+        Ok(())
+    }
+
+    /// Takes the wiring out of the plan.
+    pub fn take_wiring(&mut self) -> LineWiring {
+        std::mem::take(&mut self.wiring)
     }
 
     /// The faults of blank `n`, each kind at most once. Must be asked once for every n, in order.

@@ -41,6 +41,7 @@ pub use crate::place::{CardPlace, SharedBlank, SimulatedStation};
 use crate::profile::{SimLineProfile, SimTable};
 use crate::sync::lock;
 use crate::timing::ChipTiming;
+use crate::wiring::LineWiring;
 use crate::witness::LineWitness;
 
 /// The cards in the line, until the line is switched off.
@@ -64,6 +65,8 @@ pub struct SimulatedLine {
     buffer_places: usize,
     hopper: Mutex<BlankHopper>,
     present: Mutex<PresentCards>,
+    /// How its devices are connected.
+    pub wiring: LineWiring,
     witness: LineWitness,
     /// Number of APDUs of all chips before the controller is killed, if it is to be killed.
     dies_after: Option<u64>,
@@ -78,11 +81,12 @@ impl SimulatedLine {
     pub fn new(
         line: SimLineProfile,
         seed: u64,
-        faults: FaultPlan,
+        mut faults: FaultPlan,
         speed: f64,
         witness: LineWitness,
     ) -> anyhow::Result<Self> {
         let stations = line.stations().map(|(name, module)| SimulatedStation::new(name, module)).collect();
+        let wiring = faults.take_wiring();
         let dies_after = faults.controller_dies_after();
         let hopper = Mutex::new(BlankHopper::new(&line, seed, faults));
         let chip_timing =
@@ -97,6 +101,7 @@ impl SimulatedLine {
             buffer_places: usize::try_from(line.reorder_buffer)?,
             hopper,
             present: Mutex::new(PresentCards::Running(BTreeMap::new())),
+            wiring,
             witness,
             dies_after,
             apdus: AtomicU64::new(0),
@@ -107,6 +112,11 @@ impl SimulatedLine {
     /// The station of this name.
     pub fn station(&self, name: &str) -> Option<&SimulatedStation> {
         self.stations.iter().find(|s| s.name == name)
+    }
+
+    /// The station where the device stands that belongs to the station of this name.
+    pub fn device_of(&self, name: &str) -> Option<&SimulatedStation> {
+        self.station(self.wiring.place_of(name))
     }
 
     /// The index of the station of this name, in line order.
@@ -152,6 +162,7 @@ impl SimulatedLine {
         let mut present = lock(&self.present);
         let PresentCards::Running(cards) = &mut *present else { return None };
         self.witness.fed(&blank, &station.name);
+        self.wiring.fed();
         let jammed = self.jams(&mut blank, FaultKind::FeedJam, station);
         let card = Arc::new(Mutex::new(blank));
         cards.insert(n, Arc::clone(&card));

@@ -59,6 +59,7 @@ pub fn check(
     let mut findings = vec![keys(&line, store, simulation, directory)];
     findings.push(Finding::saying("disk", "ledger", disk::look(ledger)));
     findings.extend(shared(&line));
+    findings.extend(unstable(&line));
     if simulation.on {
         Simulator::check(&text, &origin, simulation, directory)?;
         let simulator = Simulator::start(&text, simulation, directory)?;
@@ -97,6 +98,27 @@ fn keys(line: &LineProfile, store: &Path, simulation: &Simulation, directory: &P
         Ok(format!("{} KEKs, {} KMCs", info.keks.len(), info.kmcs.len()))
     };
     Finding::saying("keys", "key store", look().map_err(|failure| failure.message))
+}
+
+/// Names of ports that depend on the order in which devices were plugged in.
+const UNSTABLE: [&str; 2] = ["/dev/ttyUSB", "/dev/ttyACM"];
+
+/// Warns of ports whose names may belong to other devices after the next start.
+fn unstable(line: &LineProfile) -> Vec<Finding> {
+    let ports = line.link.iter().flat_map(|(station, link)| {
+        let named = [("serial", &link.serial), ("transport", &link.transport)];
+        named.into_iter().filter_map(move |(key, port)| Some((station, key, port.as_ref()?)))
+    });
+    let unstable = ports.filter(|(_, _, port)| UNSTABLE.iter().any(|name| port.starts_with(name)));
+    unstable
+        .map(|(station, key, port)| {
+            let says = format!(
+                "warning: link.{station}.{key} names {port}, which may be another device after a restart: write \
+                 usb:PATH (\"usb:1-4.2\") or a name under /dev/serial/by-path"
+            );
+            Finding::saying(station, "port name", Ok(says))
+        })
+        .collect()
 }
 
 /// Finds a device that two stations name.

@@ -68,13 +68,7 @@ fn with(mut findings: Vec<Finding>, last: Finding) -> Vec<Finding> {
 }
 
 fn transport(name: &str, links: &dyn Links) -> Result<(), String> {
-    let mut transport = Transport::new(links.transport(name).map_err(|failure| failure.message)?);
-    let says = transport.status().map_err(|e| e.to_string())?;
-    match says.split_once(' ') {
-        Some((at, _)) if at == name => Ok(()),
-        _ => Err(format!(
-            "what answers there says that it is {says:?}, not the transport of {name}: exchange the cables, or correct \
-             link.{name}.transport in the profile"
-        )),
-    }
+    let mut transport =
+        Transport::new(links.transport(name).map_err(|failure| failure.message)?).of_station(name);
+    transport.check().map_err(|error| error.to_string())
 }

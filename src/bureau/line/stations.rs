@@ -1,6 +1,7 @@
 //! The composition root of a line: makes stations with drivers on open links from the modules of a line
 //! profile.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use drivers::registry::{self, DrivenMachine, Driver, LinkRole};
@@ -11,7 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
 use crate::modules::kind::KindDevice;
 use crate::modules::{ChipModule, LineProfile, ModuleProfile, StationModule, StripeModule};
-use crate::pipeline::{LineSetup, StageSetup, StationSetup};
+use crate::pipeline::{LineSetup, StageSetup, StationSetup, WiringProofs};
 use crate::profile::line::OUTPUT;
 
 /// The only driver of chip modules: it works with any reader that the link leads to.
@@ -29,6 +30,7 @@ pub fn check(line: &LineProfile) -> Result<(), Failure> {
 pub fn open(
     line: &LineProfile,
     links: &dyn Links,
+    proofs: &Arc<WiringProofs>,
     mut connect_hsm: impl FnMut() -> Result<Box<dyn Hsm>, Failure>,
 ) -> Result<LineSetup, Failure> {
     check(line)?;
@@ -43,12 +45,14 @@ pub fn open(
                     Box::new(ChipModule::new(name.clone(), reader, connect_hsm()?, line.limits))
                 }
             };
-            let transport = Transport::new(links.transport(&name)?);
-            stations.push(StationSetup { name, module: worker, transport });
+            let transport = Transport::new(links.transport(&name)?).of_station(&name);
+            let proofs = Arc::clone(proofs);
+            stations.push(StationSetup { name, module: worker, transport, proofs });
         }
-        stages.push(StageSetup { name: module.name.clone(), mics: module.mics.clone(), stations });
+        let kind = module.kind.rules.word;
+        stages.push(StageSetup { name: module.name.clone(), kind, mics: module.mics.clone(), stations });
     }
-    let output = Transport::new(links.transport(OUTPUT)?);
+    let output = Transport::new(links.transport(OUTPUT)?).of_station(OUTPUT);
     let reorder_buffer = u16::try_from(line.reorder_buffer)
         .map_err(|_| Failure::new(Exit::Profile, "reorder_buffer is too large"))?;
     let recover = Duration::from_secs_f64(line.limits.recover);

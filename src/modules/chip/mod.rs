@@ -19,6 +19,7 @@
 
 mod ask;
 mod deadline;
+mod sight;
 
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use drivers::link::{CardError, CardLink, CommandStep, LinkError, Protocols, Rese
 pub use self::ask::{ApplicationAnswer, ApplicationLife, ChipProgress, RecordReading, chip_progress};
 use self::deadline::CardDeadline;
 use super::kind::{KindDevice, ModuleKind, SectionKind};
+use super::sight::CardSight;
 use super::{
     ApplicationWork, Blame, BlankInspection, CardWork, Fault, LoggedDgi, ModuleOutcome, StationModule,
 };
@@ -83,6 +85,8 @@ pub struct ChipModule {
     hsm_calls: u32,
     /// Number of APDUs sent to this card so far.
     commands: u32,
+    /// The reader reports its empty place as a mute card.
+    without_switch: bool,
     limits: line::TimeLimits,
     /// The time left for this card.
     deadline: CardDeadline,
@@ -129,6 +133,7 @@ impl ChipModule {
             next_challenge: None,
             hsm_calls: 0,
             commands: 0,
+            without_switch: false,
             limits,
             deadline,
         }
@@ -487,6 +492,10 @@ impl StationModule for ChipModule {
 
     fn wants(&self, work: &CardWork) -> bool {
         !work.applications.is_empty()
+    }
+
+    fn sight(&mut self) -> Option<&mut dyn CardSight> {
+        Some(self)
     }
 
     fn probe(&mut self) -> Result<(), Fault> {

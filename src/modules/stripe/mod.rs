@@ -4,10 +4,13 @@
 //! read without them. If the line profile says `read_back = false`, because the encoder cannot read, the module
 //! checks neither the blank stripe nor the written one, and reports no comparison.
 
+mod sight;
+
 use drivers::registry::{Capability, DrivenMachine, Family};
 use drivers::stripe::{self, Density, LeadingZeros, Recording, StripeEncoder, Tracks};
 
 use super::kind::{KindDevice, ModuleKind, ModuleProfile, SectionKind};
+use super::sight::CardSight;
 use super::{BlankInspection, CardWork, Fault, ModuleOutcome, REOPEN_TIME, StationModule, sections};
 use crate::ids::Mic;
 use crate::profile::kind::{DeviceLinks, KindRules};
@@ -72,12 +75,14 @@ pub struct StripeModule {
     recording: Recording,
     read_back: bool,
     mic: Mic,
+    /// The sensor waits for a card.
+    armed: bool,
 }
 
 impl StripeModule {
     /// A station that records the section of this MIC of the line profile in this way.
     pub fn new(machine: Box<dyn StripeEncoder>, recording: Recording, read_back: bool, mic: Mic) -> Self {
-        Self { machine, recording, read_back, mic }
+        Self { machine, recording, read_back, mic, armed: false }
     }
 
     /// The station that a line profile asks for; `None` if the machine is no encoder.
@@ -144,6 +149,10 @@ impl StationModule for StripeModule {
 
     fn wants(&self, work: &CardWork) -> bool {
         work.record.section(self.mic.as_str()).is_some()
+    }
+
+    fn sight(&mut self) -> Option<&mut dyn CardSight> {
+        if self.machine.sensor().is_some() { Some(self) } else { None }
     }
 
     fn probe(&mut self) -> Result<(), Fault> {

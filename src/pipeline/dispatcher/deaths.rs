@@ -41,6 +41,7 @@ impl Dispatcher<'_> {
         if let Some(seq) = self.floor.working_at(place) {
             self.left_at(place, seq, &fault);
         }
+        self.looked(place, false);
     }
 
     /// Handles the death of all stations: the channel that they report on is closed.

@@ -9,6 +9,7 @@ mod output;
 mod start;
 mod station;
 mod turns;
+mod wiring;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -71,6 +72,8 @@ pub struct Dispatcher<'a> {
     /// Longest time that a module may be without a station in service.
     recover: Duration,
     breakers: Breakers,
+    /// Searches for the device that saw a card which its own station's did not see.
+    searches: Vec<wiring::Search>,
     /// Which card of a KMC goes first, and whether its keys are in doubt.
     turns: KeyTurns,
     /// The stages with chip stations.
@@ -175,7 +178,8 @@ impl Dispatcher<'_> {
                     if let Some(station) = self.station(to) {
                         (station.unbound, station.binding) = (true, false);
                     }
-                    self.send(to, StationOrder::Feed(work));
+                    let proving = self.floor.stations.is_unproved(to);
+                    self.send(to, StationOrder::Feed { work, proving });
                 }
             }
             Move::Take { seq, from, to } => {
@@ -184,7 +188,8 @@ impl Dispatcher<'_> {
                     (station.taking, station.unbound) = (Some(from), false);
                 }
                 if let Some(work) = self.work(seq) {
-                    self.send(to, StationOrder::Take { from: from_name, work });
+                    let proving = self.floor.stations.is_unproved(to);
+                    self.send(to, StationOrder::Take { from: from_name, work, proving });
                 }
             }
             Move::ThrowOut(_, place) => {

@@ -68,17 +68,31 @@ impl LineThreads {
     }
 }
 
+/// The empty floor of a line, with the stations whose devices are proved.
+fn floor(line: &mut LineSetup) -> Floor {
+    let counts: Vec<usize> = line.stages.iter().map(|s| s.stations.len()).collect();
+    let mut floor = Floor::new(&counts, line.reorder_buffer);
+    for (index, stage) in line.stages.iter_mut().enumerate() {
+        for (station, setup) in stage.stations.iter_mut().enumerate() {
+            if setup.module.sight().is_some() {
+                let place = Place { stage: index, station };
+                floor.stations.sees_cards(place, stage.kind, setup.proofs.has(&setup.name));
+            }
+        }
+    }
+    floor
+}
+
 impl<'a> Dispatcher<'a> {
     /// Starts the threads of a line. If the system refuses one, the line stops before anything moves.
     pub fn start(
-        line: LineSetup,
+        mut line: LineSetup,
         batch: Batch,
         hsm: Box<dyn Hsm>,
         ledger: &'a Ledger,
         (stop, told): (Receiver<()>, Receiver<LineMessage>),
     ) -> Self {
-        let counts: Vec<usize> = line.stages.iter().map(|s| s.stations.len()).collect();
-        let total: usize = counts.iter().sum();
+        let floor = floor(&mut line);
         let mut threads = LineThreads::default();
 
         let (asks, asked) = bounded(usize::from(line.reorder_buffer) + 1);
@@ -92,7 +106,7 @@ impl<'a> Dispatcher<'a> {
             product: batch.product,
         };
         let source = threads.start("source", move || source.run(&asked, give));
-        let (say, happenings) = bounded(4 * total);
+        let (say, happenings) = bounded(4 * line.stages.iter().map(|s| s.stations.len()).sum::<usize>());
         let stages = line.stages.into_iter().enumerate();
         let stages: Vec<_> = stages.map(|(stage, setup)| threads.stage(stage, setup, &say)).collect();
 
@@ -103,11 +117,12 @@ impl<'a> Dispatcher<'a> {
         let mut dispatcher = Self {
             ledger,
             job: batch.job,
-            floor: Floor::new(&counts, line.reorder_buffer),
+            floor,
             chip_stages: chip_stages(&stages),
             stages,
             recover: line.recover,
             breakers: Breakers::new(line.breakers),
+            searches: Vec::new(),
             turns: KeyTurns::new(),
             asks,
             to_output,

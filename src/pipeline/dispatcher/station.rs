@@ -6,7 +6,7 @@ use super::Dispatcher;
 use super::books::millis;
 use super::kill::killed;
 use crate::ids::KmcRef;
-use crate::ledger::{AttemptState, Change, Context};
+use crate::ledger::{AttemptState, Change, Context, LedgerError};
 use crate::modules::{Blame, BlankInspection, Fault, ModuleOutcome};
 use crate::pipeline::Stop;
 use crate::pipeline::breaker::Trip;
@@ -21,6 +21,7 @@ impl Dispatcher<'_> {
             StationHappening::Found(fault) => return self.found(place, &fault),
             StationHappening::Back => {
                 self.floor.stations.back(place);
+                self.floor.stations.is_unclear(place, false);
                 if let Some(stage) = self.stages.get_mut(place.stage) {
                     stage.awaited = None;
                 }
@@ -28,7 +29,9 @@ impl Dispatcher<'_> {
             }
             StationHappening::Stuck(fault) => return self.station_after(place, fault, Standing::Stuck),
             StationHappening::Died => return self.station_died(place),
-            _ => {}
+            StationHappening::Sight(report) => return self.sight(place, report),
+            StationHappening::Taken => {}
+            _ => self.floor.stations.arrived(place),
         }
         let Some(seq) = self.floor.working_at(place) else { return };
         match happening {
@@ -56,18 +59,22 @@ impl Dispatcher<'_> {
                 self.card_out(place, seq, fault, took, standing)
             }
             StationHappening::Void(fault, standing) => self.void(place, seq, fault, standing),
-            StationHappening::NotBound(error) => {
-                // The blank is neither bound nor thrown out, and the ledger accepts no more changes.
-                self.off_floor(seq);
-                self.turns.left(place);
-                self.floor.stations.stuck(place);
-                self.stop_feeding(Stop::Ledger(error));
-            }
+            StationHappening::NotBegun(fault, standing) => self.not_begun(place, seq, fault, standing),
+            StationHappening::NotBound(error) => self.not_bound(place, seq, error),
             StationHappening::Found(_)
             | StationHappening::Back
             | StationHappening::Stuck(_)
+            | StationHappening::Sight(_)
             | StationHappening::Died => {}
         }
+    }
+
+    /// Stops at a blank that is neither bound nor thrown out: the ledger accepts no more changes.
+    fn not_bound(&mut self, place: Place, seq: u32, error: LedgerError) {
+        self.off_floor(seq);
+        self.turns.left(place);
+        self.floor.stations.stuck(place);
+        self.stop_feeding(Stop::Ledger(error));
     }
 
     fn blank_out(
@@ -250,7 +257,13 @@ impl Dispatcher<'_> {
     }
 
     /// Decides what a fault means for its station and for the line.
-    fn station_after(&mut self, place: Place, fault: Fault, standing: Standing) {
+    pub(super) fn station_after(&mut self, place: Place, fault: Fault, standing: Standing) {
+        let silent = fault.reason == ReasonWord::Transport && standing == Standing::Probed;
+        self.floor.stations.is_unclear(place, silent);
+        let standing = match standing {
+            Standing::InService if self.floor.stations.proof_failed(place) => Standing::Stuck,
+            standing => standing,
+        };
         match standing {
             Standing::InService => self.floor.stations.free(place),
             Standing::Probed => self.floor.stations.out_of_service(place),
@@ -265,7 +278,7 @@ impl Dispatcher<'_> {
         self.module_after(place, fault);
     }
 
-    fn take_blank(&mut self, place: Place) -> Option<u32> {
+    pub(super) fn take_blank(&mut self, place: Place) -> Option<u32> {
         self.station(place).and_then(|s| s.blank.take())
     }
 }

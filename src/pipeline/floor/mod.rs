@@ -26,6 +26,7 @@
 //! Every question is answered from an index (by station, by stage, by what a card waits for), so that a move
 //! costs no more on a line of many stations than on a small one.
 
+mod proofs;
 mod stations;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -240,6 +241,11 @@ impl Floor {
     /// Enters that a card was not taken: it still lies in the previous station, which throws it out.
     pub fn not_taken(&mut self, seq: u32, before: Place) {
         self.put(seq, Where::Working(before));
+    }
+
+    /// Enters that a card was not taken, and lies untouched in the previous station.
+    pub fn stays(&mut self, seq: u32, before: Place) {
+        self.put(seq, Where::Waiting(before));
     }
 
     /// Marks the bound card of this record as one that `by` wants thrown out.
@@ -497,11 +503,20 @@ impl Floor {
     /// The first record that begins at this stage and can get through the whole line.
     fn feedable(&self, stage: usize) -> Option<u32> {
         let passes = |card: &Card| {
-            card.route
-                .iter()
-                .all(|stage| self.stations.service(*stage) == Service::Up && !self.held_back.contains(stage))
+            card.route.iter().all(|stage| {
+                self.stations.service(*stage) == Service::Up
+                    && !self.held_back.contains(stage)
+                    && !(self.stations.lacks_proof(*stage) && self.is_due_at(*stage))
+            })
         };
         self.ready.get(stage)?.iter().copied().find(|seq| self.cards.get(seq).is_some_and(passes))
+    }
+
+    /// Whether a card on the line has yet to pass a stage. Where the devices of a stage are all unproved, one card
+    /// goes there alone: if they are exchanged, it is lost, and no other.
+    fn is_due_at(&self, stage: usize) -> bool {
+        let to_come = |card: &Card| card.route.get(card.leg..).is_some_and(|route| route.contains(&stage));
+        self.fed.iter().filter_map(|seq| self.cards.get(seq)).any(to_come)
     }
 
     fn enter(&mut self, next: Move) {

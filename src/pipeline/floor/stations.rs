@@ -15,6 +15,7 @@
 
 use std::collections::BTreeSet;
 
+use super::proofs::Proof;
 use crate::pipeline::station::Place;
 
 /// Whether a module can work on cards at the moment.
@@ -29,16 +30,26 @@ pub enum Service {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Free,
     Occupied,
     OutOfService,
     Stuck,
 }
 
-struct StageService {
-    states: Vec<State>,
-    free: BTreeSet<usize>,
+pub(super) struct StageService {
+    /// Kind of the devices, if they see cards.
+    pub(super) kind: &'static str,
+    pub(super) states: Vec<State>,
+    /// What is known of the device; `None` for one that does not see cards.
+    pub(super) proofs: Vec<Option<Proof>>,
+    /// A card is being moved into the station.
+    pub(super) moving: Vec<bool>,
+    /// The device stands at another station: only a person can exchange the cables.
+    pub(super) miswired: Vec<bool>,
+    /// A card that the station called for may still come, although the order has ended.
+    pub(super) unclear: Vec<bool>,
+    pub(super) free: BTreeSet<usize>,
     /// Number of stations that are free or occupied.
     up: usize,
     probed: usize,
@@ -47,13 +58,18 @@ struct StageService {
 }
 
 /// All stations, by stage.
-pub struct Stations(Vec<StageService>);
+pub struct Stations(pub(super) Vec<StageService>);
 
 impl Stations {
     /// Stations by stage, all of them free; `counts` has their number in each.
     pub fn new(counts: &[usize]) -> Self {
         let stage = |n: &usize| StageService {
+            kind: "",
             states: vec![State::Free; *n],
+            proofs: vec![None; *n],
+            moving: vec![false; *n],
+            miswired: vec![false; *n],
+            unclear: vec![false; *n],
             free: (0..*n).collect(),
             up: *n,
             probed: 0,
@@ -76,20 +92,15 @@ impl Stations {
     pub fn service(&self, stage: usize) -> Service {
         match self.0.get(stage) {
             Some(stage) if stage.up > 0 => Service::Up,
-            Some(stage) if stage.probed > 0 && !stage.given_up => Service::Awaited,
+            Some(stage) if (stage.probed > 0 || stage.is_miswired()) && !stage.given_up => Service::Awaited,
             _ => Service::Lost,
         }
-    }
-
-    /// A free station of a stage; `None` if there is none.
-    pub fn any_free(&self, stage: usize) -> Option<Place> {
-        let station = *self.0.get(stage)?.free.first()?;
-        Some(Place { stage, station })
     }
 
     /// Occupies a free station, because an order goes there.
     pub fn occupy(&mut self, place: Place) {
         self.turn(place, &[State::Free], State::Occupied);
+        self.set_moving(place, true);
     }
 
     /// Frees a station: no card lies there any more.

@@ -496,3 +496,87 @@ fn while_a_module_is_awaited_its_cards_wait_and_no_blank_is_fed_for_it() {
     floor.stations.back(printer);
     assert_eq!(floor.next_move(true), Some(Move::Feed(2, chip)));
 }
+
+/// A floor of readers at stage 0 and encoders at stage 1, none of them proved, with these records.
+fn unproved(readers: usize, encoders: usize, records: u32) -> Floor {
+    let mut floor = Floor::new(&[readers, encoders], 8);
+    for (stage, kind, count) in [(0, "chip", readers), (1, "stripe", encoders)] {
+        (0..count).for_each(|station| floor.stations.sees_cards(Place { stage, station }, kind, false));
+    }
+    for seq in 1..=records {
+        floor.asked(seq);
+        floor.ready(seq, work(seq), vec![0, 1]);
+    }
+    floor
+}
+
+#[test]
+fn one_station_of_a_kind_proves_itself_at_a_time_and_one_card_goes_first() {
+    let (reader, encoder) = (|station| Place { stage: 0, station }, |station| Place { stage: 1, station });
+    let mut floor = unproved(3, 2, 6);
+    assert_eq!(floor.next_move(true), Some(Move::Feed(1, reader(0))));
+    assert!(floor.stations.is_unproved(reader(0)));
+    assert_eq!(floor.next_move(true), None, "another reader is being proved");
+    floor.stations.arrived(reader(0));
+    floor.stations.proved(reader(0));
+    // No encoder is proved, so one card goes to them alone.
+    assert_eq!(floor.next_move(true), None);
+    floor.done(1, reader(0));
+    assert_eq!(floor.next_move(true), Some(Move::Take { seq: 1, from: reader(0), to: encoder(0) }));
+    floor.stations.free(reader(0));
+    floor.stations.arrived(encoder(0));
+    floor.stations.proved(encoder(0));
+    // Unproved ones first, one after the other.
+    assert_eq!(floor.next_move(true), Some(Move::Feed(2, reader(1))));
+    // The proved reader works on meanwhile.
+    assert_eq!(floor.next_move(true), Some(Move::Feed(3, reader(0))));
+    assert_eq!(floor.next_move(true), None);
+    floor.stations.arrived(reader(1));
+    floor.stations.proved(reader(1));
+    assert_eq!(floor.next_move(true), None, "the blank for the proved reader is still on its way");
+    floor.stations.arrived(reader(0));
+    assert_eq!(floor.next_move(true), Some(Move::Feed(4, reader(2))));
+}
+
+#[test]
+fn nothing_is_proved_while_a_card_may_still_come_to_another_station() {
+    let reader = |station| Place { stage: 0, station };
+    let mut floor = unproved(2, 1, 2);
+    assert_eq!(floor.next_move(true), Some(Move::Feed(1, reader(0))));
+    // Its transport does not answer: a blank may have been fed or not.
+    floor.stations.arrived(reader(0));
+    floor.unfeed(1);
+    floor.stations.out_of_service(reader(0));
+    floor.stations.is_unclear(reader(0), true);
+    assert_eq!(floor.next_move(true), None);
+    floor.stations.back(reader(0));
+    floor.stations.is_unclear(reader(0), false);
+    assert_eq!(floor.next_move(true), Some(Move::Feed(1, reader(0))));
+}
+
+#[test]
+fn three_orders_without_a_proof_need_a_person_and_a_new_connection_begins_anew() {
+    let place = Place { stage: 0, station: 0 };
+    let mut floor = unproved(1, 1, 1);
+    assert!(!floor.stations.proof_failed(place));
+    floor.stations.proved(place);
+    assert!(!floor.stations.proof_failed(place), "a proved station has nothing to prove");
+    floor.stations.unproved(place);
+    for failed in [false, false, true] {
+        assert_eq!(floor.stations.proof_failed(place), failed);
+        floor.stations.unproved(place);
+    }
+}
+
+#[test]
+fn cards_wait_for_a_module_whose_stations_are_exchanged() {
+    let mut floor = unproved(1, 2, 2);
+    let (first, second) = (Place { stage: 1, station: 0 }, Place { stage: 1, station: 1 });
+    assert_eq!(floor.stations.suspects(first), [second]);
+    floor.stations.miswired(first);
+    assert_eq!(floor.stations.service(1), Service::Up);
+    floor.stations.miswired(second);
+    assert_eq!(floor.stations.service(1), Service::Awaited);
+    floor.stations.give_up(1);
+    assert_eq!(floor.stations.service(1), Service::Lost);
+}

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use drivers::Condition;
 
 use super::probe::{Lying, transport_fault};
+use super::proof::{Readiness, Sight};
 use super::turn::CardPermission;
-use super::{HungUp, Runner, Standing, StationHappening};
+use super::{HungUp, Runner, SightReport, Standing, StationHappening};
 use crate::modules::{Blame, BlankInspection, CardWork, Fault};
 use crate::reason::ReasonWord;
 
@@ -18,9 +19,13 @@ const READER_PATIENCE: Duration = Duration::from_secs(3);
 const READER_PAUSE: Duration = Duration::from_millis(200);
 
 impl Runner<'_> {
-    pub(super) fn feed(&mut self, work: &CardWork) -> Result<(), HungUp> {
+    pub(super) fn feed(&mut self, work: &CardWork, proving: bool) -> Result<(), HungUp> {
         if let Err(fault) = self.setup.module.prepare(work) {
             return self.tell(StationHappening::Void(fault, Standing::InService));
+        }
+        let readiness = self.before_card(proving)?;
+        if let Readiness::NotNow(fault, standing) = readiness {
+            return self.tell(StationHappening::NotBegun(fault, standing));
         }
         let start = Instant::now();
         if let Err(error) = self.setup.transport.feed() {
@@ -35,7 +40,8 @@ impl Runner<'_> {
             return self.blank_out(BlankInspection::default(), fault, start, Standing::InService);
         }
         self.tell(StationHappening::Fed)?;
-        let (seen, fault) = match self.look(work) {
+        let Some(inspected) = self.seen(work, &readiness)? else { return Ok(()) };
+        let (seen, fault) = match inspected {
             Ok(blank) => match self.leave(work, blank, StationHappening::MayBind)? {
                 CardPermission::Given(blank, first) => return self.personalize(work, start, blank, first),
                 CardPermission::Refused(blank, fault) => (blank, fault),
@@ -49,6 +55,27 @@ impl Runner<'_> {
         // reports a success.
         let standing = if twice { Standing::Stuck } else { standing };
         self.blank_out(seen, fault, start, standing)
+    }
+
+    /// Inspects the card that was brought, once the device has seen it. `None` if it does not see the card,
+    /// which is reported.
+    fn seen(
+        &mut self,
+        work: &CardWork,
+        readiness: &Readiness,
+    ) -> Result<Option<Result<BlankInspection, Fault>>, HungUp> {
+        let inspected = match self.after_card(readiness)? {
+            Sight::Unseen => {
+                self.tell(StationHappening::Sight(SightReport::Unseen))?;
+                return Ok(None);
+            }
+            Sight::Failed(fault) => Err(fault),
+            Sight::Seen => self.look(work),
+        };
+        if let Err(fault) = &inspected {
+            self.confirm(readiness, fault)?;
+        }
+        Ok(Some(inspected))
     }
 
     fn blank_out(
@@ -84,7 +111,11 @@ impl Runner<'_> {
         }
     }
 
-    pub(super) fn take(&mut self, from: &str, work: &CardWork) -> Result<(), HungUp> {
+    pub(super) fn take(&mut self, from: &str, work: &CardWork, proving: bool) -> Result<(), HungUp> {
+        let readiness = self.before_card(proving)?;
+        if let Readiness::NotNow(fault, standing) = readiness {
+            return self.tell(StationHappening::NotBegun(fault, standing));
+        }
         // The card is bound: from here on the order ends with the card thrown out or done.
         let start = Instant::now();
         if let Err(error) = self.setup.transport.take(from) {
@@ -97,7 +128,11 @@ impl Runner<'_> {
         if let Err(error) = self.setup.transport.arrive() {
             return self.throw_out(transport_fault("bringing the card", &error), start.elapsed());
         }
-        match prepared.and_then(|()| self.look(work)) {
+        if let Err(fault) = prepared {
+            return self.throw_out(fault, start.elapsed());
+        }
+        let Some(inspected) = self.seen(work, &readiness)? else { return Ok(()) };
+        match inspected {
             Ok(blank) => self.open(work, start, blank),
             Err(fault) => self.throw_out(fault, start.elapsed()),
         }

@@ -21,6 +21,7 @@
 
 mod card;
 mod probe;
+mod proof;
 mod turn;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
+pub use self::proof::WiringProofs;
 use super::StationSetup;
 use crate::ids::KmcRef;
 use crate::ledger::{LedgerError, Ticket};
@@ -46,14 +48,23 @@ pub struct Place {
 /// The dispatcher's orders to a station.
 pub enum StationOrder {
     /// Feed a blank, and do the work of this record's first module.
-    Feed(Arc<CardWork>),
+    Feed {
+        /// Work of its record.
+        work: Arc<CardWork>,
+        /// The station is the one that may prove its device now, with this card.
+        proving: bool,
+    },
     /// Take the card from another station, and go on with it.
     Take {
         /// Name of the station where the card lies.
         from: String,
         /// Work of its record.
         work: Arc<CardWork>,
+        /// The station is the one that may prove its device now, with this card.
+        proving: bool,
     },
+    /// Say whether the device sees a card, although none was brought there.
+    Look,
     /// Throw out the card that lies here, for this reason: no other place can go on with it.
     ThrowOut(Fault),
 }
@@ -82,6 +93,19 @@ pub enum Binding {
     AskAnew,
     /// The card has to go, for this reason.
     Refused(Fault),
+}
+
+/// A station's report of what its device sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SightReport {
+    /// The device saw the card that the transport brought: it is the one of this station.
+    Proved,
+    /// The device was connected anew: nothing shows any more that it is the one of this station.
+    Unproved,
+    /// The device does not see the card that was brought. The card lies there until the next order.
+    Unseen,
+    /// The answer to [`StationOrder::Look`].
+    Looked(bool),
 }
 
 /// A station's reports.
@@ -134,6 +158,10 @@ pub enum StationHappening {
     /// No card was touched, because the record's data, the station or the line is at fault. The order is
     /// void.
     Void(Fault, Standing),
+    /// The order was not begun, and no card was touched: the device has lost its proof, or has a fault.
+    NotBegun(Option<Fault>, Standing),
+    /// What the device sees of cards, as far as that proves something.
+    Sight(SightReport),
     /// While out of service, the station threw out a blank after an unclear feed.
     Found(Fault),
     /// Its device answers again.
@@ -179,8 +207,9 @@ impl Runner<'_> {
     fn work(&mut self, orders: &Receiver<StationOrder>) {
         while let Some(order) = self.next(orders) {
             let obeyed = match order {
-                StationOrder::Feed(work) => self.feed(&work),
-                StationOrder::Take { from, work } => self.take(&from, &work),
+                StationOrder::Feed { work, proving } => self.feed(&work, proving),
+                StationOrder::Take { from, work, proving } => self.take(&from, &work, proving),
+                StationOrder::Look => self.look_for_card(),
                 StationOrder::ThrowOut(fault) => self.throw_out(fault, Duration::ZERO),
             };
             if obeyed.is_err() {

@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use crossbeam_channel::{bounded, unbounded};
 use drivers::link::{ByteLink, LinkError};
+use drivers::presence::DeviceConnection;
 use drivers::transport::Transport;
 
 use super::*;
 use crate::ids::{KeyData, KmcRef};
 use crate::ledger::{Change, Context};
+use crate::modules::sight::CardSight;
 use crate::modules::{Blame, StationModule};
 use crate::reason::ReasonWord;
 
@@ -62,6 +64,39 @@ struct Worker {
     shows: BlankInspection,
     /// Faults of `authenticate`.
     keys: VecDeque<Fault>,
+    eye: Option<Eye>,
+}
+
+/// The sight of a scripted device: each answer once, and the last one from then on.
+#[derive(Clone)]
+struct Eye {
+    trace: Trace,
+    connections: VecDeque<DeviceConnection>,
+    sees_none: VecDeque<bool>,
+    comes: VecDeque<bool>,
+}
+
+impl Eye {
+    fn next<T: Clone>(answers: &mut VecDeque<T>) -> T {
+        if answers.len() > 1 { answers.pop_front().unwrap() } else { answers[0].clone() }
+    }
+}
+
+impl CardSight for Eye {
+    fn connection(&mut self) -> Result<(DeviceConnection, Option<bool>), Fault> {
+        Ok((Self::next(&mut self.connections), None))
+    }
+    fn expect(&mut self) -> Result<bool, Fault> {
+        self.trace.lock().unwrap().push("expect".into());
+        Ok(Self::next(&mut self.sees_none))
+    }
+    fn comes(&mut self, _: Duration) -> Result<bool, Fault> {
+        self.trace.lock().unwrap().push("sight".into());
+        Ok(Self::next(&mut self.comes))
+    }
+    fn sees(&mut self) -> Result<bool, Fault> {
+        Ok(Self::next(&mut self.comes))
+    }
 }
 
 impl Worker {
@@ -86,6 +121,9 @@ impl StationModule for Worker {
     }
     fn wants(&self, _: &CardWork) -> bool {
         true
+    }
+    fn sight(&mut self) -> Option<&mut dyn CardSight> {
+        self.eye.as_mut().map(|eye| eye as &mut dyn CardSight)
     }
     fn probe(&mut self) -> Result<(), Fault> {
         Self::step(&self.trace, "probe", &mut self.probe)
@@ -156,11 +194,44 @@ fn start_with_keys(
         probe: probe.into(),
         shows,
         keys: keys.into(),
+        eye: None,
     };
+    bench(trace, machine, module, &Arc::default())
+}
+
+/// A station whose device sees cards in this way.
+fn start_seeing(
+    (connections, sees_none, comes): (&[(&str, u16)], &[bool], &[bool]),
+    inspect: Vec<Fault>,
+    proofs: &Arc<WiringProofs>,
+) -> Bench {
+    let trace = Trace::default();
+    let machine = Machine { trace: Arc::clone(&trace), script: BTreeMap::new(), output: VecDeque::new() };
+    let connection = |(node, count): &(&str, u16)| DeviceConnection { node: (*node).into(), count: *count };
+    let eye = Eye {
+        trace: Arc::clone(&trace),
+        connections: connections.iter().map(connection).collect(),
+        sees_none: sees_none.iter().copied().collect(),
+        comes: comes.iter().copied().collect(),
+    };
+    let module = Worker {
+        trace: Arc::clone(&trace),
+        inspect: inspect.into(),
+        personalize: VecDeque::new(),
+        probe: VecDeque::new(),
+        shows: BlankInspection::default(),
+        keys: VecDeque::new(),
+        eye: Some(eye),
+    };
+    bench(trace, machine, module, proofs)
+}
+
+fn bench(trace: Trace, machine: Machine, module: Worker, proofs: &Arc<WiringProofs>) -> Bench {
     let setup = StationSetup {
         name: "chip-1".into(),
         module: Box::new(module),
         transport: Transport::new(Box::new(machine) as Box<dyn ByteLink>),
+        proofs: Arc::clone(proofs),
     };
     let (orders, ordered) = bounded(1);
     let (say, said) = unbounded();
@@ -177,11 +248,19 @@ impl Bench {
     }
 
     fn feed(&self) {
-        self.order(StationOrder::Feed(work()));
+        self.order(StationOrder::Feed { work: work(), proving: false });
     }
 
     fn take(&self) {
-        self.order(StationOrder::Take { from: "chip-0".into(), work: work() });
+        self.order(StationOrder::Take { from: "chip-0".into(), work: work(), proving: false });
+    }
+
+    fn feed_proving(&self) {
+        self.order(StationOrder::Feed { work: work(), proving: true });
+    }
+
+    fn take_proving(&self) {
+        self.order(StationOrder::Take { from: "chip-0".into(), work: work(), proving: true });
     }
 
     /// The station's next reports, abbreviated.
@@ -227,6 +306,14 @@ fn short(happening: &StationHappening) -> String {
             format!("card out: {} {standing:?}", fault.reason)
         }
         StationHappening::Void(fault, standing) => format!("void: {} {standing:?}", fault.reason),
+        StationHappening::NotBegun(fault, standing) => {
+            let why = fault.as_ref().map_or("", |fault| fault.reason.as_str());
+            format!("not begun: {why} {standing:?}")
+        }
+        StationHappening::Sight(SightReport::Proved) => "proved".into(),
+        StationHappening::Sight(SightReport::Unproved) => "unproved".into(),
+        StationHappening::Sight(SightReport::Unseen) => "unseen".into(),
+        StationHappening::Sight(SightReport::Looked(sees)) => format!("looked: {sees}"),
         StationHappening::Found(fault) => format!("found: {}", fault.reason),
         StationHappening::Back => "back".into(),
         StationHappening::Stuck(fault) => format!("stuck: {}", fault.reason),
@@ -499,4 +586,95 @@ fn a_card_that_does_not_come_is_thrown_out_here_or_left_there() {
         bench.says(says);
         bench.end();
     }
+}
+
+/// Connections of one device that stays, and that sees a card come.
+const STAYS: &[(&str, u16)] = &[("x", 4), ("x", 5)];
+
+#[test]
+fn an_unproved_device_moves_no_card_without_the_turn() {
+    let bench = start_seeing((STAYS, &[true], &[true]), vec![], &Arc::default());
+    bench.feed();
+    bench.says(&["unproved", "not begun:  InService"]);
+    bench.take();
+    bench.says(&["unproved", "not begun:  InService"]);
+    assert_eq!(bench.did(), "");
+    bench.end();
+}
+
+#[test]
+fn a_card_that_its_device_sees_proves_it_from_job_to_job() {
+    let proofs = Arc::default();
+    let bench = start_seeing((STAYS, &[true], &[true]), vec![], &proofs);
+    bench.feed_proving();
+    bench.says(&["unproved", "fed", "proved", "may bind"]);
+    assert_eq!(bench.did(), "expect F sight inspect");
+    bench.end();
+    let next_job = start_seeing((&[("x", 6), ("x", 7)], &[true], &[true]), vec![], &proofs);
+    next_job.feed();
+    next_job.says(&["fed", "may bind"]);
+    assert_eq!(next_job.did(), "F sight inspect");
+    next_job.end();
+    let new_reader = start_seeing((&[("x", 0)], &[true], &[true]), vec![], &proofs);
+    new_reader.feed();
+    new_reader.says(&["unproved", "not begun:  InService"]);
+    new_reader.end();
+}
+
+#[test]
+fn a_device_that_sees_a_card_before_one_was_moved_moves_none() {
+    let bench = start_seeing((STAYS, &[false], &[true]), vec![], &Arc::default());
+    bench.feed_proving();
+    bench.says(&["unproved", "not begun: stray-card Stuck"]);
+    bench.take_proving();
+    bench.says(&["unproved", "not begun: stray-card Stuck"]);
+    assert_eq!(bench.did(), "expect expect");
+    bench.end();
+}
+
+#[test]
+fn a_card_that_its_device_does_not_see_stays_and_gets_nothing() {
+    let bench = start_seeing((STAYS, &[true], &[false]), vec![], &Arc::default());
+    bench.feed_proving();
+    bench.says(&["unproved", "fed", "unseen"]);
+    assert_eq!(bench.did(), "expect F sight");
+    bench.order(StationOrder::ThrowOut(bad_card()));
+    bench.says(&["card out: mute InService"]);
+    bench.take_proving();
+    bench.says(&["unproved", "taken", "unseen"]);
+    assert_eq!(bench.did(), "R expect T A sight");
+    bench.order(StationOrder::Look);
+    bench.says(&["looked: false"]);
+    bench.end();
+}
+
+#[test]
+fn a_device_that_was_connected_anew_under_a_card_gets_no_data() {
+    let proofs = Arc::default();
+    for connections in [&[("x", 4), ("y", 5)], &[("x", 4), ("x", 0)]] {
+        let bench = start_seeing((connections, &[true], &[true]), vec![], &proofs);
+        bench.feed_proving();
+        bench.says(&["unproved", "fed", "unproved", "blank out: connected-anew InService"]);
+        assert_eq!(bench.did(), "expect F sight R");
+        bench.end();
+    }
+    // A proved one as well.
+    let bench = start_seeing((&[("x", 4), ("x", 5), ("x", 6), ("z", 0)], &[true], &[true]), vec![], &proofs);
+    bench.feed_proving();
+    bench.says(&["unproved", "fed", "proved", "may bind"]);
+    bench.line.as_ref().unwrap().1.send(Binding::Refused(bad_card())).unwrap();
+    bench.says(&["blank out: mute InService"]);
+    bench.take();
+    bench.says(&["taken", "unproved", "card out: connected-anew InService"]);
+    assert_eq!(bench.did(), "expect F sight inspect R T A sight R");
+    bench.end();
+}
+
+/// The sighting may have been the late report of the card before.
+#[test]
+fn a_card_that_does_not_answer_proves_nothing() {
+    let bench = start_seeing((STAYS, &[true], &[true]), vec![bad_card()], &Arc::default());
+    bench.feed_proving();
+    bench.says(&["unproved", "fed", "proved", "unproved", "blank out: mute InService"]);
+    bench.end();
 }

@@ -155,7 +155,7 @@ fn a_good_line_is_ready_and_the_fault_of_each_broken_one_is_named() {
 }
 
 /// Exchanges the names of two files in the controller's tables, which come before the simulator's.
-fn exchanged(text: &str, one: &str, other: &str) -> String {
+pub fn exchanged(text: &str, one: &str, other: &str) -> String {
     let (links, sim) = text.split_once("\n[sim]\n").unwrap();
     let links = links.replace(one, "\u{0}").replace(other, one).replace('\u{0}', other);
     format!("{links}\n[sim]\n{sim}")

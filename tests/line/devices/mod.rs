@@ -10,6 +10,7 @@
 //! | `killed` | a controller that is killed, and goes on |
 //! | `ask` | questions to the cards that lie in the line after a kill |
 //! | `replaced` | machines that are lost under a daemon and replaced by others |
+//! | `wiring` | readers and ports that are exchanged |
 //! | `check` | `line check` on a good line and on broken ones |
 
 mod ask;
@@ -19,6 +20,7 @@ mod job;
 mod killed;
 mod profile;
 mod replaced;
+mod wiring;
 
 use std::process::Command;
 

@@ -17,6 +17,8 @@ pub struct Lined {
     pub stations: u32,
     /// Whether stripe, printer and embosser stand after the chip stations.
     pub machines: bool,
+    /// Number of stripe encoders among them.
+    pub encoders: u32,
     /// Limits of a command and a phase, in seconds.
     pub command_s: f64,
     /// `[sim]` lines, usually [`FAST`].
@@ -33,6 +35,7 @@ impl Default for Lined {
             name: "real-16",
             stations: 16,
             machines: true,
+            encoders: 1,
             command_s: 30.0,
             sim: FAST.into(),
             without_card: vec![],
@@ -59,12 +62,13 @@ impl Lined {
             self.command_s * 4.0,
         );
         module(&mut text, "chip", "mics = [\"CHP\"]", self.stations);
-        let mut machines = vec![];
+        let mut machines: Vec<String> = vec![];
         if self.machines {
-            module(&mut text, "stripe", "mics = [\"MAG\"]\ncoercivity = \"hico\"", 1);
+            module(&mut text, "stripe", "mics = [\"MAG\"]\ncoercivity = \"hico\"", self.encoders);
             module(&mut text, "printer", "mics = [\"GFX\"]", 1);
             module(&mut text, "embosser", "mics = [\"EMB\", \"IND\"]", 1);
-            machines = vec!["stripe", "printer", "embosser"];
+            machines = (1..=self.encoders).map(|n| format!("stripe-{n}")).collect();
+            machines.extend(["printer-1", "embosser-1"].map(String::from));
         }
         module(&mut text, "fulfilment", "mics = [\"FUL\"]", 1);
 
@@ -86,12 +90,11 @@ impl Lined {
             }
         }
         for machine in machines {
-            let (serial, transport) =
-                (at(&format!("{machine}-1.serial")), at(&format!("{machine}-1.transport")));
-            writeln!(links, "[link.{machine}-1]\nserial = {serial:?}\ntransport = {transport:?}").unwrap();
-            writeln!(attach, "[sim.attach.{machine}-1]\nmachine = {serial:?}\ntransport = {transport:?}")
+            let (serial, transport) = (at(&format!("{machine}.serial")), at(&format!("{machine}.transport")));
+            writeln!(links, "[link.{machine}]\nserial = {serial:?}\ntransport = {transport:?}").unwrap();
+            writeln!(attach, "[sim.attach.{machine}]\nmachine = {serial:?}\ntransport = {transport:?}")
                 .unwrap();
-            if machine == "printer" {
+            if machine == "printer-1" {
                 writeln!(links, "stream = \"127.0.0.1:{STREAM}\"").unwrap();
                 writeln!(attach, "stream = \"127.0.0.1:{STREAM}\"").unwrap();
             }

@@ -1,11 +1,16 @@
 //! The MSR605 as a [`StripeEncoder`].
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Msr605, number};
+use super::{ARM_TIME, Msr605, number};
 use crate::error::DeviceError;
 use crate::link::ByteLink;
-use crate::stripe::{RawTracks, Recording, StripeEncoder, TrackNumber, Tracks};
+use crate::presence::DeviceConnection;
+use crate::stripe::{CardSensor, RawTracks, Recording, StripeEncoder, TrackNumber, Tracks};
+use crate::wire::ESC;
+
+/// Letter of the sensor test.
+const SENSOR_TEST: u8 = 0x86;
 
 impl<L: ByteLink> StripeEncoder for Msr605<L> {
     fn write(&mut self, tracks: &Tracks, how: &Recording) -> Result<(), DeviceError> {
@@ -66,6 +71,10 @@ impl<L: ByteLink> StripeEncoder for Msr605<L> {
         })
     }
 
+    fn sensor(&mut self) -> Option<&mut dyn CardSensor> {
+        Some(self)
+    }
+
     fn ready(&mut self) -> Result<String, DeviceError> {
         self.comm_test()?;
         Ok(format!("MSR605 family, model {}, firmware {}", self.model()?, self.firmware()?))
@@ -74,6 +83,35 @@ impl<L: ByteLink> StripeEncoder for Msr605<L> {
     fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
         self.unsure = true;
         self.port.reopen(timeout)
+    }
+}
+
+/// The sensor test: the machine answers when a card is sensed. Any other command is preceded by a reset, which
+/// ends the test.
+impl<L: ByteLink> CardSensor for Msr605<L> {
+    fn connection(&self) -> DeviceConnection {
+        DeviceConnection::through(self.port.node())
+    }
+
+    fn arm(&mut self) -> Result<bool, DeviceError> {
+        // A program that was killed may have left the machine waiting for a card to write on.
+        self.unsure = true;
+        self.settle()?;
+        self.unsure = true;
+        self.port.send(&[ESC, SENSOR_TEST])?;
+        Ok(!self.sees(ARM_TIME)?)
+    }
+
+    fn sees(&mut self, wait: Duration) -> Result<bool, DeviceError> {
+        match self.status(Instant::now() + wait) {
+            Ok(()) => {
+                self.unsure = false;
+                Ok(true)
+            }
+            // It is still armed.
+            Err(DeviceError::Timeout(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -110,6 +148,31 @@ mod tests {
         let (link, check) = done(Script::new(), b"\x1By").expect(b"\x1Bd").give(b"\x1BH").build();
         let outcome = Msr605::new(link).write(&Tracks::default(), &how);
         assert!(matches!(outcome, Err(DeviceError::Unexpected(_))));
+        check.finished();
+    }
+
+    #[test]
+    fn an_armed_sensor_reports_the_card_that_comes() {
+        let reset = || Script::new().expect(b"\x1Ba\x1Be").give(b"\x1By");
+        let (link, check) = reset().expect(b"\x1B\x86").give(b"\x1B0").build();
+        assert_eq!(Msr605::new(link).arm(), Ok(false), "a card lies there already");
+        check.finished();
+        let (link, check) = reset().expect(b"\x1B\x86").silence().give(b"\x1B0").build();
+        let mut device = Msr605::new(link);
+        assert_eq!(device.arm(), Ok(true));
+        assert_eq!(device.sees(ARM_TIME), Ok(true));
+        check.finished();
+    }
+
+    #[test]
+    fn the_next_command_ends_a_sensor_test_without_a_card() {
+        let script =
+            Script::new().expect(b"\x1Ba\x1Be").give(b"\x1By").expect(b"\x1B\x86").silence().silence();
+        let (link, check) =
+            script.expect(b"\x1Ba\x1Be").give(b"\x1By").expect(b"\x1Be").give(b"\x1By").build();
+        let mut device = Msr605::new(link);
+        assert_eq!((device.arm(), device.sees(ARM_TIME)), (Ok(true), Ok(false)));
+        device.comm_test().unwrap();
         check.finished();
     }
 

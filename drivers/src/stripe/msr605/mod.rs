@@ -33,6 +33,8 @@ const SWIPE_TIME: Duration = Duration::from_secs(15);
 const REST_TIME: Duration = Duration::from_secs(3);
 /// Longest version of the firmware: "REV?X.XX" has eight characters.
 const VERSION_MAX: usize = 16;
+/// Time in which an armed sensor reports a card that lies there already.
+const ARM_TIME: Duration = Duration::from_millis(150);
 /// Silence that ends a version, which has no end mark.
 const VERSION_GAP: Duration = Duration::from_millis(200);
 
@@ -97,11 +99,6 @@ impl<L: ByteLink> Msr605<L> {
             b'y' => Ok(()),
             _ => Err(DeviceError::Unexpected("communication test not answered with ESC y")),
         })
-    }
-
-    /// Waits until a card passes the sensor.
-    pub fn sensor_test(&mut self) -> Result<(), DeviceError> {
-        self.ask(&[0x86], SWIPE_TIME, Self::status)
     }
 
     /// Tests the machine's memory.

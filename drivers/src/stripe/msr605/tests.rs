@@ -43,7 +43,6 @@ fn setting_commands_as_in_the_manuals() {
 #[test]
 fn asking_commands_as_in_the_manuals() {
     with(b"\x1Be", b"\x1By", |d| d.comm_test()).unwrap();
-    with(b"\x1B\x86", b"\x1B0", |d| d.sensor_test()).unwrap();
     with(b"\x1B\x87", b"\x1B0", |d| d.ram_test()).unwrap();
     assert_eq!(with(b"\x1Bd", b"\x1BH", |d| d.coercivity()), Ok(WriteCoercivity::Hi));
     assert_eq!(with(b"\x1Bd", b"\x1BL", |d| d.coercivity()), Ok(WriteCoercivity::Lo));

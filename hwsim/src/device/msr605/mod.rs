@@ -10,11 +10,13 @@
 mod parser;
 
 use std::io;
+use std::time::Duration;
 
 use drivers::wire::{ESC, FS};
 
 use super::head::{self, EncoderHead, SwipeMiss};
 use super::link::MachineLink;
+use super::reader::is_cut;
 use crate::blank::SimulatedBlank;
 use crate::faults::FaultKind;
 use crate::profile::StripeCoercivity;
@@ -33,6 +35,8 @@ mod status {
     pub const FAIL: u8 = 0x41;
 }
 
+/// Pause between two looks for the card of a sensor test.
+const SENSOR_PAUSE: Duration = Duration::from_millis(5);
 /// Model byte: three tracks, read and write.
 const MODEL: u8 = b'3';
 /// Version of the firmware, in the form "REV?X.XX".
@@ -44,7 +48,21 @@ pub fn serve(stream: &impl MachineLink, world: &SimulatedLine, station: &Simulat
     let mut parser = CommandParser::default();
     let mut buffer = [0; 1024];
     let mut out = Vec::new();
+    let device = world.wiring.device_at(&station.name);
+    let moves = world.wiring.moves(device);
     loop {
+        while encoder.armed && !stream.stirs_within(SENSOR_PAUSE)? {
+            if encoder.head.station.slot().card().is_some() && !encoder.head.is_silent() {
+                encoder.armed = false;
+                stream.send(&[ESC, status::OK])?;
+            }
+            if world.wiring.moves(device) != moves {
+                return Ok(());
+            }
+        }
+        if is_cut(stream, world, device, moves)? {
+            return Ok(());
+        }
         let n = stream.receive(&mut buffer)?;
         if n == 0 {
             return Ok(());
@@ -53,8 +71,11 @@ pub fn serve(stream: &impl MachineLink, world: &SimulatedLine, station: &Simulat
             continue;
         }
         for byte in buffer.iter().take(n) {
-            if let Some(command) = parser.push(*byte) {
-                encoder.run(command, &mut out);
+            // An armed encoder waits for a card or a reset, and for nothing else.
+            match parser.push(*byte) {
+                Some(EncoderCommand::Reset) => encoder.reset(),
+                Some(command) if !encoder.armed => encoder.run(command, &mut out),
+                _ => {}
             }
         }
         match encoder.head.link {
@@ -84,22 +105,30 @@ impl EncoderSettings {
 struct SimulatedMsr605<'a> {
     head: EncoderHead<'a>,
     settings: EncoderSettings,
+    /// A sensor test waits for a card.
+    armed: bool,
 }
 
 impl<'a> SimulatedMsr605<'a> {
     fn new(world: &'a SimulatedLine, station: &'a SimulatedStation) -> Self {
-        Self { head: EncoderHead::new(world, station), settings: EncoderSettings::DEFAULT }
+        Self { head: EncoderHead::new(world, station), settings: EncoderSettings::DEFAULT, armed: false }
+    }
+
+    fn reset(&mut self) {
+        self.settings = EncoderSettings::DEFAULT;
+        self.armed = false;
     }
 
     /// Carries out a command and appends its reply to `out`.
     fn run(&mut self, command: EncoderCommand, out: &mut Vec<u8>) {
         let verdict = |ok: bool| [ESC, if ok { status::OK } else { status::FAIL }];
         match command {
-            EncoderCommand::Reset => self.settings = EncoderSettings::DEFAULT,
+            EncoderCommand::Reset => self.reset(),
             EncoderCommand::Leds => {}
             EncoderCommand::CommTest => out.extend([ESC, b'y']),
             EncoderCommand::SensorTest => {
-                if self.head.station.slot().card().is_some() {
+                self.armed = self.head.station.slot().card().is_none();
+                if !self.armed {
                     out.extend([ESC, status::OK]);
                 }
             }

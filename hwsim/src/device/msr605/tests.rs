@@ -183,8 +183,28 @@ fn without_a_card() {
         client.expect(b"\x1bs\x1b\x01\x1b\x02\x1b\x03\x3f\x1c\x1b9");
         client.send(WRITE);
         client.expect(b"\x1b9");
-        client.send(b"\x1bc\x07\x1b\x86\x1be");
+        client.send(b"\x1bc\x07\x1be");
         client.expect(b"\x1bA\x1by");
+    });
+}
+
+#[test]
+fn a_sensor_test_waits_for_a_card_or_a_reset_and_for_nothing_else() {
+    encoding("", |world, station, client| {
+        let mut pace = LinkPace::new(0.0);
+        world.reject(station, &mut pace).unwrap();
+        client.send(b"\x1b\x86\x1be\x1bd");
+        client.expect_silence();
+        world.feed(station, &mut pace).unwrap();
+        client.expect(b"\x1b0");
+        client.send(b"\x1be");
+        client.expect(b"\x1by");
+        world.reject(station, &mut pace).unwrap();
+        client.send(b"\x1b\x86");
+        client.send(b"\x1ba\x1be");
+        client.expect(b"\x1by");
+        world.feed(station, &mut pace).unwrap();
+        client.expect_silence();
     });
 }
 
@@ -268,7 +288,7 @@ fn silent_late_and_closed_links() {
         client.send(b"\x1be");
         client.expect_silence();
         // After a while the encoder answers again, and the card was not written.
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(300));
         link(
             |stream| serve(stream, world, station),
             |again| {

@@ -8,20 +8,22 @@
 
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use drivers::wire::{READER_BODY_MAX, SW_DONE, reader};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Pid;
 
-use super::link::forget;
+use super::link::{MachineLink, forget};
 use crate::blank::SimulatedBlank;
 use crate::faults::{FaultKind, InjectedFault};
 use crate::pace::LinkPace;
 use crate::sync::lock;
 use crate::world::{SimulatedLine, SimulatedStation};
 
+/// Pause between two looks at the place.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// INS of INITIALIZE UPDATE, where a wrong supplier or cryptogram shows.
 const INITIALIZE_UPDATE: u8 = 0x50;
 /// INS of STORE DATA, where an injected status shows.
@@ -39,7 +41,12 @@ pub fn serve(stream: &UnixStream, world: &SimulatedLine, station: &SimulatedStat
     contacts.controller = getsockopt(stream, PeerCredentials).ok().map(|peer| Pid::from_raw(peer.pid()));
     let mut body = Vec::new();
     let mut answer = Vec::new();
+    let device = world.wiring.device_at(&station.name);
+    let moves = world.wiring.moves(device);
     loop {
+        if requests.buffer().is_empty() && is_cut(stream, world, device, moves)? {
+            return Ok(());
+        }
         let mut header = [0; 5];
         match requests.read_exact(&mut header) {
             Ok(()) => {}
@@ -57,28 +64,13 @@ pub fn serve(stream: &UnixStream, world: &SimulatedLine, station: &SimulatedStat
         let last = match (kind, &body[..]) {
             (reader::POWER_ON, [_, _]) => contacts.power_on(),
             (reader::TRANSMIT, command) => contacts.transmit(command),
-            (reader::TRANSMIT_ALL, commands) => {
-                let commands = split(commands).ok_or_else(no_request)?;
-                let mut commands = commands.into_iter().peekable();
-                loop {
-                    let (command, go_on) = commands.next().ok_or_else(no_request)?;
-                    let reply = contacts.transmit(command);
-                    match &reply {
-                        ContactsReply::Said(reader::RESPONSE, response)
-                            if commands.peek().is_some() && goes_on_after(response, go_on) =>
-                        {
-                            put(&mut answer, reader::RESPONSE, response);
-                        }
-                        _ => break reply,
-                    }
-                    if !contacts.pace.is_instant() {
-                        answers.write_all(&answer)?;
-                        answer.clear();
-                    }
-                }
-            }
+            (reader::TRANSMIT_ALL, commands) => all(&mut contacts, commands, &mut answer, &mut answers)?,
             (reader::POWER_OFF, []) => contacts.power_off(),
             (reader::PROBE, []) => ContactsReply::Said(reader::READY, Vec::new()),
+            (reader::LOOK, [wanted, wait @ ..]) => {
+                let wait = wait.try_into().map(u32::from_be_bytes).map_err(|_| no_request())?;
+                contacts.look(*wanted, Duration::from_millis(wait.into())).ok_or_else(no_request)?
+            }
             _ => return Err(no_request()),
         };
         match last {
@@ -90,6 +82,48 @@ pub fn serve(stream: &UnixStream, world: &SimulatedLine, station: &SimulatedStat
         }
         answers.write_all(&answer)?;
     }
+}
+
+/// Sends commands to the card, and the answers to all but the last one, until one of them ends the session;
+/// returns the last answer.
+fn all(
+    contacts: &mut ChipContacts<'_>,
+    commands: &[u8],
+    answer: &mut Vec<u8>,
+    answers: &mut impl Write,
+) -> io::Result<ContactsReply> {
+    let mut commands = split(commands).ok_or_else(no_request)?.into_iter().peekable();
+    loop {
+        let (command, go_on) = commands.next().ok_or_else(no_request)?;
+        let reply = contacts.transmit(command);
+        match &reply {
+            ContactsReply::Said(reader::RESPONSE, response)
+                if commands.peek().is_some() && goes_on_after(response, go_on) =>
+            {
+                put(answer, reader::RESPONSE, response);
+            }
+            _ => return Ok(reply),
+        }
+        if !contacts.pace.is_instant() {
+            answers.write_all(answer)?;
+            answer.clear();
+        }
+    }
+}
+
+/// Waits for the next request; true if the device has changed its place before one came.
+pub(super) fn is_cut(
+    link: &impl MachineLink,
+    world: &SimulatedLine,
+    device: &str,
+    moves: usize,
+) -> io::Result<bool> {
+    while world.wiring.changes() && !link.stirs_within(LOOK_AGAIN)? {
+        if world.wiring.moves(device) != moves {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn no_request() -> io::Error {
@@ -152,9 +186,39 @@ impl<'a> ChipContacts<'a> {
         Self { world, station, pace: LinkPace::new(world.speed), reset: None, controller: None }
     }
 
+    /// What the reader sees, once that is what is asked for, and after `wait` at the latest; `None` if nothing
+    /// known is asked for.
+    fn look(&self, wanted: u8, wait: Duration) -> Option<ContactsReply> {
+        let until = Instant::now() + wait;
+        loop {
+            let sees = self.sees();
+            let met = match wanted {
+                reader::FOR_ANYTHING => true,
+                reader::FOR_NO_CARD => !sees,
+                reader::FOR_CARD => sees,
+                _ => return None,
+            };
+            if met || Instant::now() >= until {
+                let presence = if sees { reader::SEES_CARD } else { reader::SEES_NONE };
+                // Nothing is counted: a link that ended is made again by another name.
+                return Some(ContactsReply::Said(reader::SEEN, vec![presence, 0, 0]));
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    fn sees(&self) -> bool {
+        let wiring = &self.world.wiring;
+        let place = &self.station.name;
+        wiring.always_sees(place) || self.station.touches_since(wiring.lateness(place))
+    }
+
     /// Resets the card and returns its ATR.
     pub fn power_on(&mut self) -> ContactsReply {
         let (world, station) = (self.world, self.station);
+        if !self.sees() {
+            return failed(reader::NO_CARD);
+        }
         let slot = station.slot();
         let Some(card) = slot.card() else { return failed(reader::NO_CARD) };
         let mut blank = lock(card);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use drivers::link::{CardError, LinkError, SessionLimits};
+use drivers::presence::{CardPresence, DeviceConnection, LookFor, ReaderSighting};
 
 use super::*;
 use crate::hsm::{
@@ -103,6 +104,11 @@ impl CardLink for Card {
     fn reopen(&mut self, _: Duration) -> Result<(), CardError> {
         self.trace.lock().unwrap().push("reopen".into());
         Ok(())
+    }
+
+    fn look(&mut self, _: LookFor, _: Duration) -> Result<ReaderSighting, CardError> {
+        let presence = if self.atr.is_ok() { CardPresence::Card } else { CardPresence::Empty };
+        Ok(ReaderSighting { presence, connection: DeviceConnection::through("scripted") })
     }
 }
 

@@ -1,0 +1,179 @@
+//! The wiring proof of a station: its device saw no card, then the one that the station's transport brought.
+//! Nothing of a record leaves for a device that is not proved.
+//!
+//! ```text
+//!               the device is connected anew
+//!  PROVED ◄─────────────────────────────────► UNPROVED ──order to prove──► sees no card? ──no──► STUCK
+//!    ▲                                           ▲                                   │ yes
+//!    │                                           │ no card came                      ▼
+//!    │                                           └────────────────────────── move the card in
+//!    │ sees the card                                                                 │
+//!    └───────────────────────────────────────────────────────────────────────────────┴─ sees none ──► UNSEEN
+//! ```
+//!
+//! The dispatcher lets one unproved station of a kind of device at a time prove itself (`floor::proofs`), so the
+//! card that the device sees is the one that came here. It also finds the device that saw an unseen card
+//! (`dispatcher::wiring`).
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use drivers::presence::DeviceConnection;
+
+use super::{HungUp, Runner, SightReport, Standing, StationHappening};
+use crate::modules::sight::LATE_TIME;
+use crate::modules::{Blame, Fault};
+use crate::reason::ReasonWord;
+
+/// The proofs of the stations of a line, by the station's name: the connection over which its device saw the
+/// right card. They outlive the jobs of the program.
+#[derive(Default)]
+pub struct WiringProofs(Mutex<BTreeMap<String, DeviceConnection>>);
+
+impl WiringProofs {
+    pub(in crate::pipeline) fn has(&self, station: &str) -> bool {
+        self.of(station).is_some()
+    }
+
+    fn of(&self, station: &str) -> Option<DeviceConnection> {
+        self.table().get(station).cloned()
+    }
+
+    fn keep(&self, station: &str, connection: DeviceConnection) {
+        self.table().insert(station.to_owned(), connection);
+    }
+
+    fn forget(&self, station: &str) {
+        self.table().remove(station);
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, DeviceConnection>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a card may be moved into the station.
+pub(super) enum Readiness {
+    /// It may: the device is proved, or cannot see cards.
+    Ready,
+    /// It may, and proves the device on this connection.
+    Proving(DeviceConnection),
+    /// It may not: the card stays where it is.
+    NotNow(Option<Fault>, Standing),
+}
+
+/// The device's answer about a card that was brought.
+pub(super) enum Sight {
+    /// It sees the card, or was proved before.
+    Seen,
+    /// It sees none.
+    Unseen,
+    /// It failed.
+    Failed(Fault),
+}
+
+impl Runner<'_> {
+    /// Makes sure, before a card is moved, that the device is the proved one, or that the card can prove it.
+    /// An unproved device needs to be the one that is proved now (`proving`).
+    pub(super) fn before_card(&mut self, proving: bool) -> Result<Readiness, HungUp> {
+        let Some(sight) = self.setup.module.sight() else { return Ok(Readiness::Ready) };
+        let connection = match sight.connection() {
+            Ok((connection, _)) => connection,
+            Err(fault) => return Ok(self.not_now(fault)),
+        };
+        let proved = self.setup.proofs.of(&self.setup.name);
+        if proved.is_some_and(|proved| connection.continues(&proved)) {
+            self.setup.proofs.keep(&self.setup.name, connection);
+            if proving {
+                self.tell(StationHappening::Sight(SightReport::Proved))?;
+            }
+            return Ok(Readiness::Ready);
+        }
+        self.unproved()?;
+        if !proving {
+            return Ok(Readiness::NotNow(None, Standing::InService));
+        }
+        let Some(sight) = self.setup.module.sight() else { return Ok(Readiness::Ready) };
+        Ok(match sight.expect() {
+            Ok(true) => Readiness::Proving(connection),
+            Ok(false) => {
+                let detail = format!(
+                    "device: the device of {} sees a card, and its transport brought none: look for a card that was left \
+                     there, and whether its cable leads to another station",
+                    self.setup.name
+                );
+                let fault = Fault::new(Blame::Device, ReasonWord::StrayCard, detail);
+                Readiness::NotNow(Some(fault), Standing::Stuck)
+            }
+            Err(fault) => self.not_now(fault),
+        })
+    }
+
+    fn not_now(&mut self, fault: Fault) -> Readiness {
+        let standing = self.after(&fault);
+        Readiness::NotNow(Some(fault), standing)
+    }
+
+    /// Waits until the device sees the card that was brought, which proves it. Data goes to the card over this
+    /// connection, or not at all.
+    pub(super) fn after_card(&mut self, readiness: &Readiness) -> Result<Sight, HungUp> {
+        let Some(sight) = self.setup.module.sight() else { return Ok(Sight::Seen) };
+        let came = sight.comes(LATE_TIME).and_then(|came| Ok((came, sight.connection()?.0)));
+        let (came, now) = match came {
+            Ok(came) => came,
+            Err(fault) => return Ok(Sight::Failed(fault)),
+        };
+        let before = match readiness {
+            Readiness::Proving(before) => Some(before.clone()),
+            _ => self.setup.proofs.of(&self.setup.name),
+        };
+        if before.is_none_or(|before| !now.continues(&before)) {
+            self.unproved()?;
+            return Ok(Sight::Failed(self.connected_anew()));
+        }
+        match (came, readiness) {
+            (true, Readiness::Proving(_)) => {
+                self.setup.proofs.keep(&self.setup.name, now);
+                self.tell(StationHappening::Sight(SightReport::Proved))?;
+            }
+            (true, _) => self.setup.proofs.keep(&self.setup.name, now),
+            (false, Readiness::Proving(_)) => return Ok(Sight::Unseen),
+            // The module finds that it has no card.
+            (false, _) => {}
+        }
+        Ok(Sight::Seen)
+    }
+
+    /// Takes a proof back if the card that gave it did not answer: the report of an earlier card may have come
+    /// late.
+    pub(super) fn confirm(&mut self, readiness: &Readiness, fault: &Fault) -> Result<(), HungUp> {
+        let silent = matches!(fault.reason, ReasonWord::NoCard | ReasonWord::CardRemoved | ReasonWord::Mute);
+        if silent && matches!(readiness, Readiness::Proving(_)) { self.unproved() } else { Ok(()) }
+    }
+
+    fn unproved(&self) -> Result<(), HungUp> {
+        self.setup.proofs.forget(&self.setup.name);
+        self.tell(StationHappening::Sight(SightReport::Unproved))
+    }
+
+    fn connected_anew(&self) -> Fault {
+        let detail = format!(
+            "device: the device of {} was connected anew while a card lay there, so nothing shows that it is this \
+             station's; the next card proves it",
+            self.setup.name
+        );
+        Fault::new(Blame::Device, ReasonWord::ConnectedAnew, detail)
+    }
+
+    /// Reports whether the device sees a card, although none was brought here.
+    pub(super) fn look_for_card(&mut self) -> Result<(), HungUp> {
+        let sees = self.setup.module.sight().is_some_and(|sight| match sight.sees() {
+            Ok(sees) => sees,
+            Err(fault) => {
+                tracing::debug!(station = %self.setup.name, %fault, "it cannot say whether it sees a card");
+                false
+            }
+        });
+        self.tell(StationHappening::Sight(SightReport::Looked(sees)))
+    }
+}

@@ -1,0 +1,81 @@
+//! Readers and serial ports that are exchanged: a real pcscd and real ports report what the proof asks for.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::check::exchanged;
+use super::{Bureau, Lined};
+use crate::books::{Witness, job, none, number, stacked};
+use crate::expected;
+
+const CARDS: u32 = 30;
+
+/// Three readers and two encoders.
+fn lined() -> Lined {
+    Lined { stations: 3, encoders: 2, ..Lined::default() }
+}
+
+/// Fails if a GOOD card has other data than ordered. Returns the job and the dumps.
+fn no_wrong_card_is_good(bureau: &Bureau, expected: &expected::Expected) -> (Value, Witness) {
+    let witness = Witness::keep(&bureau.world, 1);
+    witness.holds(&bureau.world);
+    none(&expected.differences(&stacked(&bureau.world.events(), &witness), 5));
+    (job(&bureau.world), witness)
+}
+
+#[test]
+fn readers_and_ports_exchanged_before_the_start_are_named() {
+    let links = [
+        (
+            "reader = \"Cardwright Test 0\"\nslot = 0",
+            "reader = \"Cardwright Test 1\"\nslot = 0",
+            ["chip-1", "chip-3"],
+        ),
+        ("/stripe-1.serial", "/stripe-2.serial", ["stripe-1", "stripe-2"]),
+    ];
+    for (one, other, stations) in links {
+        let bureau = Bureau::new(&lined());
+        let expected = expected::prepared(&bureau.world, "job", CARDS, 61);
+        let path = bureau.world.path("line.toml");
+        let right = std::fs::read_to_string(&path).unwrap();
+        let machines = bureau.machines(&["--seed", "7"]);
+        std::fs::write(&path, exchanged(&right, one, other)).unwrap();
+        let ended = bureau.made(&["run", "job.cwf1"]);
+        machines.off();
+        let (job, witness) = no_wrong_card_is_good(&bureau, &expected);
+        assert!(stations.iter().all(|s| ended.stderr.contains(s)), "{}", ended.stderr);
+        assert!(ended.stderr.contains("miswired"), "{}", ended.stderr);
+        let lost = u64::from(stations[0].starts_with("stripe"));
+        assert_eq!(number(&job["balance"], "blanks_rejected"), lost, "{job}");
+        assert!(witness.fate("rejected").all(|dump| dump["stripe"]["2"].is_null()));
+    }
+}
+
+/// pcscd ends, and comes back with two readers exchanged, as after USB cables were pulled and put back.
+#[test]
+fn readers_exchanged_while_the_line_runs_make_no_wrong_card() {
+    let mut bureau = Bureau::new(&lined());
+    let expected = expected::prepared(&bureau.world, "job", CARDS, 62);
+    let machines = bureau.machines(&["--seed", "8"]);
+    let path = bureau.world.path("events.jsonl");
+    let mut run = bureau.job().stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let good = || std::fs::read_to_string(&path).unwrap_or_default().matches("\"STACKED\"").count();
+    while good() < 5 && run.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    bureau.scene.kill_pcscd();
+    bureau.scene.rename(0, "Cardwright Test 1");
+    bureau.scene.rename(1, "Cardwright Test 0");
+    bureau.scene.plug(&[0, 1]);
+    bureau.scene.start_pcscd();
+    let ended = run.wait_with_output().unwrap();
+    machines.off();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    let (job, _) = no_wrong_card_is_good(&bureau, &expected);
+    let count = |name: &str| number(&job["balance"], name);
+    assert!(count("good") >= 5 && count("good") < u64::from(CARDS), "{job}\n{said}");
+    assert!(said.contains("miswired") && said.contains("chip-1") && said.contains("chip-3"), "{said}");
+    // The three cards that lay in the readers, and for each station one blank that found no reader.
+    assert!(count("blanks_rejected") <= 6 && count("unknown") == 0, "{job}\n{said}");
+}
