@@ -256,7 +256,8 @@ pub fn stop_text(stop: &Stop) -> String {
         Stop::Operator => "stopped by the operator; no card is half done".into(),
         Stop::Data { seq, fault } => {
             format!(
-                "record {seq} is CANCELLED and the job is held: {}; ask the issuer for the record again",
+                "record {seq} was not made and the job is held: {}; it was right at acceptance, so look whether its keys or \
+                 profiles have changed since, or cancel it and ask the issuer for the record again",
                 fault.detail
             )
         }

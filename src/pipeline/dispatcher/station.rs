@@ -249,7 +249,7 @@ impl Dispatcher<'_> {
     fn void(&mut self, place: Place, seq: u32, fault: Fault, standing: Standing) {
         if fault.blame == Blame::Data {
             self.not_fed();
-            self.cancel(seq, fault);
+            self.hold_for_data(seq, fault);
             self.floor.stations.free(place);
             return;
         }
