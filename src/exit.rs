@@ -34,7 +34,7 @@ pub enum Exit {
     /// This file was accepted before: same file_id, or same digest.
     FileSeen = 14,
     /// A record's data is wrong (application MAC, padding, account numbers that differ): acceptance refuses the file. If
-    /// only the run finds it, the record is CANCELLED(data) and the job is held.
+    /// only the run finds it, the record waits and the job is held.
     RecordData = 15,
     /// An input of the preparation (CSV) is wrong.
     Input = 16,

@@ -1,15 +1,60 @@
-//! The memory of a process that holds keys or secrets is its own.
+//! The memory of a process that holds keys, secrets or cardholder data is its own, and is wiped when it is freed.
 //!
-//! Not here: wiping what is no longer needed (`zeroize`, where it lies).
+//! Not here: wiping at once what is no longer needed (`zeroize`, where it lies), memory that is never swapped out.
+
+use std::alloc::{GlobalAlloc, Layout, System};
 
 use crate::exit::{Exit, Failure};
 
-/// Makes a process that holds keys keep its memory to itself: no core dump, no debugger, no `/proc/self/mem`
-/// for others.
+/// Makes a process keep its memory to itself: no core dump, no debugger, no `/proc/self/mem` for others. Every program
+/// calls it before it reads data.
 pub fn harden() -> Result<(), Failure> {
     use nix::sys::resource::{Resource, setrlimit};
     let failed =
         |e: nix::Error| Failure::new(Exit::Io, format!("us: cannot protect the memory of this process: {e}"));
     nix::sys::prctl::set_dumpable(false).map_err(failed)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(failed)
+}
+
+/// Bytes of a stack that [`wipe_stack`] wipes: more than the work of a thread of ours takes.
+const STACK: usize = 256 << 10;
+
+/// Wipes the part of this thread's stack that is not in use. A thread calls it when its work is done, because the system
+/// keeps the stacks of ended threads for later ones.
+#[inline(never)]
+pub fn wipe_stack() {
+    let mut stack = [0u8; STACK];
+    // Keeps the compiler from leaving the array out.
+    std::hint::black_box(&mut stack);
+}
+
+/// The system's memory, wiped as it is given back. A record's data pass through many buffers, also of other crates
+/// (decoders, renderers, serializers), and not each of them can be wiped where it lies.
+struct WipingAllocator;
+
+#[global_allocator]
+static MEMORY: WipingAllocator = WipingAllocator;
+
+#[allow(unsafe_code, reason = "an allocator is unsafe by its nature; this one only adds the wiping")]
+// SAFETY: every call is passed on to the system's allocator as it came. `realloc` is the trait's own: it makes a new
+// block, copies, and calls `dealloc`, so that a block that grows leaves no copy.
+unsafe impl GlobalAlloc for WipingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps the rules of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps the rules of `alloc_zeroed`.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the block has this size and is the caller's until it is given back. A compiler may leave out a plain
+        // write to memory that is about to be freed, but not this one.
+        unsafe {
+            nix::libc::explicit_bzero(block.cast(), layout.size());
+            System.dealloc(block, layout);
+        }
+    }
 }

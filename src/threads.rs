@@ -1,5 +1,5 @@
 //! Threads that the system may refuse to give: every thread of the controller is started here, and a refusal
-//! is an error like any other.
+//! is an error like any other. A thread wipes its stack at its end.
 //!
 //! Not here: the consequences of a panic (`panics`).
 
@@ -9,6 +9,7 @@ use std::thread::{Builder, JoinHandle, scope};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
+use crate::hardening::wipe_stack;
 use crate::panics::contained;
 
 /// The system refused a thread.
@@ -35,7 +36,11 @@ pub fn start<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, ThreadRefused> {
-    let started = Builder::new().name(name.to_owned()).spawn(work);
+    let started = Builder::new().name(name.to_owned()).spawn(|| {
+        let done = work();
+        wipe_stack();
+        done
+    });
     started.map_err(|error| ThreadRefused { name: name.to_owned(), why: error.to_string() })
 }
 
@@ -49,7 +54,9 @@ pub fn each_at_once<T: Send, R: Send>(
     let waiting: Vec<_> = places.into_iter().map(|place| Mutex::new(Some(place))).collect();
     let once = |place: &Mutex<Option<T>>| {
         let place = place.lock().unwrap_or_else(PoisonError::into_inner).take();
-        place.map(&work)
+        let done = place.map(&work);
+        wipe_stack();
+        done
     };
     let once = &once;
     scope(|scope| {

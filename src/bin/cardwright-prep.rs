@@ -10,6 +10,7 @@ use cardwright::hardening::harden;
 use cardwright::hsm::store::StoreSide;
 use cardwright::panics;
 use cardwright::prep::{self, PrepRunArgs, SampleArgs};
+use cardwright::stdout::tame;
 use cardwright::version::VERSION_TEXT;
 use clap::{Parser, Subcommand};
 
@@ -38,17 +39,17 @@ fn main() -> ExitCode {
     let mut result =
         Err(Failure::new(Exit::Thread, "us: the program itself died, which is a bug: report it"));
     panics::ends_well(|| {
-        result = match command {
-            PrepCommand::Run(args) => harden().and_then(|()| prep::run(&args)),
+        result = harden().and_then(|()| match command {
+            PrepCommand::Run(args) => prep::run(&args),
             PrepCommand::Key(command) => keys::run(&command, StoreSide::Issuer),
             PrepCommand::Sample(args) => prep::sample(&args),
-        };
+        });
     });
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
             // Standard error may be closed; the exit code reports the failure as well.
-            let _ = writeln!(std::io::stderr(), "cardwright-prep: {}", failure.message);
+            let _ = writeln!(std::io::stderr(), "cardwright-prep: {}", tame(&failure.message));
             failure.exit.into()
         }
     }

@@ -23,9 +23,9 @@ use nix::fcntl::OFlag;
 
 use super::key_host::Connect;
 use super::outcome::Deletion;
-use super::papers::JobPapers;
 use super::papers::folder::paper;
 use super::papers::seal::sealed;
+use super::papers::{JobPapers, signed};
 use super::refusal::{FaultReport, Refusal};
 use super::run_job::proven;
 use super::spool_folder::{spool_directory, spool_of};
@@ -265,6 +265,7 @@ fn write_missing(
         return Err(Refusal::fault(Exit::Io, what));
     }
     if !there.all {
+        signed(reader, job)?;
         done.papers = papers.write(reader, spool, false)?;
     }
     Ok(())

@@ -2,21 +2,65 @@
 //!
 //! Not here: the host itself (`hsm::host`), the HSM of a line that is open (`opening`).
 
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use tempfile::TempDir;
 
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::{HostProcess, HsmClient};
 use crate::hsm::{AuditInfo, Auditor};
 
-/// Makes a directory for sockets that only this user can enter. It is removed with its value.
-pub fn socket_directory() -> Result<tempfile::TempDir, Failure> {
-    tempfile::Builder::new()
-        .prefix("cardwright-")
-        .permissions(std::fs::Permissions::from_mode(0o700))
-        .tempdir()
-        .map_err(|e| Failure::new(Exit::Io, format!("no directory for sockets: {e}")))
+/// The names of the directories for sockets begin like this.
+const DIRECTORY: &str = "cardwright-run-";
+
+/// Makes a directory for sockets that only this user can enter. It is removed with its value; one whose program was
+/// killed is removed here.
+pub fn socket_directory() -> Result<TempDir, Failure> {
+    let failed = |e| Failure::new(Exit::Io, format!("no directory for sockets: {e}"));
+    remove_left();
+    loop {
+        let directory = tempfile::Builder::new()
+            .prefix(DIRECTORY)
+            .permissions(std::fs::Permissions::from_mode(0o700))
+            .tempdir()
+            .map_err(failed)?;
+        // Another program that starts now may take the new directory for one that was left, and remove it.
+        if let Some(lock) = locked(directory.path())
+            && directory.path().is_dir()
+        {
+            // It is held until this process ends, however that happens.
+            std::mem::forget(lock);
+            return Ok(directory);
+        }
+    }
+}
+
+/// Locks a directory, unless the program that made it has it locked.
+fn locked(directory: &Path) -> Option<Flock<File>> {
+    let options = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    let file = File::options().read(true).custom_flags(options.bits()).open(directory).ok()?;
+    let ours = file.metadata().is_ok_and(|meta| meta.uid() == nix::unistd::geteuid().as_raw());
+    if !ours {
+        return None;
+    }
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()
+}
+
+/// Removes the directories of programs of this user that were killed. One that stays does no harm.
+fn remove_left() {
+    let entries = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(DIRECTORY)) {
+        let path = entry.path();
+        if let Some(_lock) = locked(&path)
+            && let Err(error) = std::fs::remove_dir_all(&path)
+        {
+            tracing::debug!(%error, "the directory of a program that was killed stays");
+        }
+    }
 }
 
 /// Opens one more connection to the HSM.
@@ -28,7 +72,7 @@ pub struct KeyHost {
     pub hsm: HsmClient,
     socket: std::path::PathBuf,
     _host: HostProcess,
-    _directory: tempfile::TempDir,
+    _directory: TempDir,
 }
 
 impl KeyHost {

@@ -161,10 +161,27 @@ impl Bureau {
             // The program that was to stop is gone.
             self.ledger.record(job, Change::HoldTakenBack, by()).wait()?;
         }
-        // The figures are recorded even after a stop, for the job's report. A ledger that failed takes none.
         let outcome = crate::pipeline::run(line, batch, self.hsm()?, &self.ledger, people);
+        // The cards are made: a ledger that takes no more than that is the ledger's fault, which its end reports, and
+        // not the job's.
+        if let Err(error) = self.note(job, &outcome, (counted, closes), by, stopped_by) {
+            tracing::error!(%error, "{job}: the cards are made, and the ledger did not take the end of the run");
+        }
+        Ok(outcome)
+    }
+
+    /// Records the end of a run: its figures, a hold with the reason of the stop, or the closing.
+    fn note(
+        &self,
+        job: JobId,
+        outcome: &RunOutcome,
+        (counted, closes): (bool, bool),
+        by: impl Fn() -> Context,
+        stopped_by: impl FnOnce() -> Context,
+    ) -> Result<(), LedgerError> {
+        // The figures are recorded even after a stop, for the job's report. A ledger that failed takes none.
         if !matches!(outcome.stopped, Some(Stop::Ledger(_))) {
-            for counts in self.counted(&outcome).parts() {
+            for counts in self.counted(outcome).parts() {
                 self.ledger.record(job, Change::Ran(counts), Context::by("line")).wait()?;
             }
         }
@@ -190,7 +207,7 @@ impl Bureau {
                 Err(error) => tracing::warn!(%error, "{job} stays open"),
             },
         }
-        Ok(outcome)
+        Ok(())
     }
 
     /// The figures that a run counted.
@@ -249,7 +266,8 @@ pub fn stop_text(stop: &Stop) -> String {
         Stop::Operator => "stopped by the operator; no card is half done".into(),
         Stop::Data { seq, fault } => {
             format!(
-                "record {seq} is CANCELLED and the job is held: {}; ask the issuer for the record again",
+                "record {seq} was not made and the job is held: {}; it was right at acceptance, so look whether its keys or \
+                 profiles have changed since, or cancel it and ask the issuer for the record again",
                 fault.detail
             )
         }

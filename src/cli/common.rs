@@ -143,7 +143,7 @@ impl From<std::io::Error> for Early {
 
 /// Runs a command on standard output. A reader that closes it early (`| head`) is no failure.
 pub fn on_stdout(command: impl FnOnce(&mut dyn Write) -> Result<Exit, Early>) -> Result<Exit, Failure> {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = stdout::Tame::new(std::io::BufWriter::new(std::io::stdout().lock()));
     let result = command(&mut out);
     let flushed = out.flush();
     match result {

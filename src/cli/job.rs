@@ -7,11 +7,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::common::{ByArg, Early, LedgerArg, SocketArg, on_stdout};
+use super::next_step::before_release;
 use super::{foreground, paper_files, remote, render};
 use crate::bureau::{Outcome, Refusal, deletion, papers};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
-use crate::ledger::{Context, JobState, Ledger, Reader};
+use crate::ledger::{Context, JobState, Ledger, LedgerError, Reader};
 use crate::record::open_input;
 use crate::request::Action;
 
@@ -157,8 +158,14 @@ pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early
             let what = "operator: the daemon has its line and keys; name the job alone";
             return Err(Failure::new(Exit::Usage, what).into());
         }
-        (JobVerb::Plain(verb), _) => {
+        (JobVerb::Plain(verb), daemon) => {
             let (action, by) = verb.action();
+            if let (Some(daemon), Action::ReleaseJob { job } | Action::ResumeJob { job }) = (daemon, &action)
+                && let Ok(Outcome::Job(view)) = remote::ask(daemon, &Action::ShowJob { job: *job }, &[])
+                && let Some(warning) = before_release(*job, view.balance.unknown)
+            {
+                tracing::warn!("{warning}");
+            }
             foreground::carry_out(&args.socket, &args.ledger, by, &action)?
         }
     };
@@ -189,6 +196,14 @@ fn papers_here(ledger: &Path, job: JobId, keys: Option<&PathBuf>, folder: &Path)
         return Err(Refusal::NoPapersYet { job, state });
     }
     let keys = foreground::key_host(keys)?;
+    if !reader.is_closing_signed(job)? {
+        // Commands without keys sign nothing. The end of this program does, unless another one has the ledger open.
+        match Ledger::open_audited(ledger, Box::new(keys.auditor()?)) {
+            Ok(opened) => opened.close()?,
+            Err(LedgerError::InUse { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     Ok(Outcome::Papers(papers::write(&reader, job, &|| keys.connect(), folder)?))
 }
 

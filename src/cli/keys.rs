@@ -8,7 +8,6 @@ use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::hardening::harden;
 use crate::hsm::store::{KeyStore, StoreSide};
 use crate::stdout;
 
@@ -45,10 +44,8 @@ pub enum KeyCommand {
     },
 }
 
-/// Runs one of the key commands, printing to standard output. `side` is the side whose program runs. Core
-/// dumps are off, so that a dump of this process cannot show a key.
+/// Runs one of the key commands, printing to standard output. `side` is the side whose program runs.
 pub fn run(command: &KeyCommand, side: StoreSide) -> Result<Exit, Failure> {
-    harden()?;
     let mut answer = Vec::new();
     let exit = run_to(command, side, &mut answer)?;
     stdout::print(&String::from_utf8_lossy(&answer)).map(|()| exit)

@@ -29,7 +29,9 @@ mod tests;
 use std::io::Write;
 
 use crate::exit::{Exit, Failure};
+use crate::hardening::harden;
 use crate::panics::{self, ends_well};
+use crate::stdout::tame;
 
 /// Runs a program to its end: prints a failure in one line, and returns its exit code.
 pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::ExitCode {
@@ -38,12 +40,12 @@ pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::Exi
         "us: the program itself died, which is a bug: report it (its place stands in the log above); cards under way are \
          UNKNOWN at the next start",
     ));
-    ends_well(|| result = program());
+    ends_well(|| result = harden().and_then(|()| program()));
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
             // Standard error may be closed; the exit code reports the failure too.
-            let _ = writeln!(std::io::stderr(), "error: {failure}");
+            let _ = writeln!(std::io::stderr(), "error: {}", tame(&failure.to_string()));
             failure.exit.into()
         }
     }

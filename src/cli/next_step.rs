@@ -73,7 +73,7 @@ fn after_denied_card(job: JobId, record: u32, why: Denial) -> Option<String> {
     match why {
         Denial::NoCard => Some(format!("to give the record up: cardwright card cancel {job} {record}")),
         Denial::Stacked => Some(format!("cardwright card sample {job} {record}")),
-        Denial::CardUnknown => Some(format!("cardwright card resolve {job} {record}")),
+        Denial::CardUnknown => Some(ask_first(job, Some(record))),
         _ => None,
     }
 }
@@ -125,6 +125,27 @@ pub fn after_decision(done: &CardDecisions, desk: Desk) -> String {
     }
 }
 
+/// What to do with UNKNOWN cards: one that is GOOD must not be destroyed unseen, and one that is called destroyed must
+/// not turn up later. `seq`: one card, or all of them.
+fn ask_first(job: JobId, seq: Option<u32>) -> String {
+    let (asked, each) =
+        seq.map_or_else(|| ("all".into(), "SEQ".into()), |seq| (seq.to_string(), seq.to_string()));
+    format!(
+        "look for the card in the machine (cardwright card ask {job} {asked}), then cardwright card resolve {job} {each} --good, \
+         or --destroyed once it is destroyed"
+    )
+}
+
+/// A warning before the line is cleared for a job with UNKNOWN cards; `None` if there are none.
+pub fn before_release(job: JobId, unknown: u64) -> Option<String> {
+    (unknown > 0).then(|| {
+        format!(
+            "{job} has {unknown} UNKNOWN cards: one that lies in the line is thrown out as the line is cleared; {}",
+            ask_first(job, None)
+        )
+    })
+}
+
 /// How a person goes on with a job: `resume` takes an operator's hold back, and a daemon lets only a
 /// supervisor release a job that is HELD for another reason.
 fn go_on(job: JobId, phase: JobPhase, held_for: Option<&ReasonWord>, desk: Desk) -> String {
@@ -155,19 +176,20 @@ fn after_law(law: &Law, job: JobId, seq: Option<u32>, go_on: impl Fn() -> String
         | Law::AlreadyDeleted
         | Law::AlreadyDeleting => Some(format!("cardwright job show {job}")),
         Law::Record { is: RecordState::Unknown, .. }
-        | Law::EarlierAttempt { is: AttemptState::Unknown, .. } => {
-            seq.map(|seq| format!("cardwright card resolve {job} {seq} --destroyed (or --good)"))
-        }
+        | Law::EarlierAttempt { is: AttemptState::Unknown, .. } => seq.map(|seq| ask_first(job, Some(seq))),
         Law::EarlierAttempt { .. } => {
-            seq.map(|seq| format!("cardwright card resolve {job} {seq} --destroyed"))
+            seq.map(|seq| format!("destroy the card, then cardwright card resolve {job} {seq} --destroyed"))
         }
         Law::NotReleased => card("remake"),
         Law::Record { .. } | Law::Attempt { .. } | Law::NoAttempt => card("show"),
         Law::Closing { queued, in_flight, remake, unknown, rejects, blanks, hopper } => {
             Some(if *unknown > 0 {
-                format!("cardwright card resolve {job} all --destroyed (or SEQ --good)")
+                ask_first(job, None)
             } else if *rejects > 0 {
-                format!("cardwright card resolve {job} all --destroyed")
+                format!(
+                    "destroy the cards that cardwright job report {job} lists, then for each: cardwright card resolve {job} SEQ \
+                     --destroyed"
+                )
             } else if *remake > 0 {
                 format!("cardwright card remake {job} all (or card cancel)")
             } else if *queued > 0 {

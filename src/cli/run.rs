@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::common::{ByArg, LedgerArg, keys_missing};
-use super::next_step::{Desk, after_report, spelled};
+use super::next_step::{Desk, after_report, before_release, spelled};
 use super::simulate::SimulateArgs;
 use crate::bureau::cpu_time as cpu;
 use crate::bureau::run_job::{MadeBy, ReadyJob, stop_text};
@@ -11,7 +11,7 @@ use crate::bureau::spool_folder::open_submitted;
 use crate::bureau::{Bureau, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
-use crate::ledger::{Context, JobState, JobView, Ledger, LedgerError, Reader, RecordState, rfc3339};
+use crate::ledger::{Context, JobState, JobView, Ledger, LedgerError, rfc3339};
 use crate::output_path;
 use crate::pipeline::{RunOutcome, Stop};
 use crate::reason::ReasonWord;
@@ -21,8 +21,6 @@ use crate::report::{
 use crate::signals::Signals;
 use crate::stdout;
 
-/// Most records that a message names; the ledger has all of them.
-const NAMED: usize = 20;
 /// Printed when a signal ends the program before a card was touched.
 const STOPPED: &str = "stopped by the operator before the first card; a file that was accepted is an open job: see \
                        `cardwright job list`";
@@ -156,6 +154,9 @@ fn make(
     let actor = args.by.actor();
     let people = || (signals.heard(1), crossbeam_channel::never());
     let stopped_by = || Context { reason: Some(ReasonWord::Operator), ..Context::by(&actor) };
+    if let Some(warning) = before_release(id, view.balance.unknown) {
+        tracing::warn!("{warning}");
+    }
     let made = bureau.make(batch, Some(&view), &actor, people, stopped_by, MadeBy::Foreground);
     let line = args.line.as_deref().unwrap_or_default();
     let mut outcome = made.map_err(|refusal| not_begun(&spelled(&refusal), id, line))?;
@@ -173,13 +174,15 @@ fn make(
             rfc3339(gap.to)
         );
     }
-    views.finish()?;
+    let shown = views.finish();
     outcome.stats.cpu = crate::report::summary::CpuTimes { controller: cpu::own(), ..ended.cpu };
     let summary = Summary::build(&reader, id, Some(outcome.stats.clone()), places)
         .map_err(|error| spelled(&error.into()))?;
     report(&summary, args.report.as_deref(), json)?;
+    // An output that failed must not hide the report.
+    shown?;
     let exit = ended_as(&outcome, selected)
-        .map_err(|failure| with_next_step(failure, outcome.stopped.as_ref(), &reader, id, line))?;
+        .map_err(|failure| with_next_step(failure, outcome.stopped.as_ref(), id, line))?;
     // A ledger that failed in the run was reported by the outcome, which says more about it.
     ended.ledger.map_err(|error| spelled(&error.into()))?;
     // A job that is closed now had only to be closed, and a limit of 0 asks for no card.
@@ -271,35 +274,19 @@ fn ended_as(outcome: &RunOutcome, selected: usize) -> Result<Exit, Failure> {
 }
 
 /// Adds the next step to the failure of a run that stopped for data or for stock.
-fn with_next_step(
-    failure: Failure,
-    stopped: Option<&Stop>,
-    reader: &Reader,
-    job: JobId,
-    line: &str,
-) -> Failure {
+fn with_next_step(failure: Failure, stopped: Option<&Stop>, job: JobId, line: &str) -> Failure {
     match stopped {
-        Some(Stop::Data { .. }) => after_cancelling(failure, reader, job, line),
+        Some(Stop::Data { seq, .. }) => Failure::new(
+            failure.exit,
+            format!(
+                "{failure}; next: cardwright card cancel {job} {seq} if it is to be given up, then cardwright job resume {job} \
+                 --line {line}"
+            ),
+        ),
         Some(Stop::Fault { fault, .. }) if fault.reason == ReasonWord::Stock => Failure::new(
             failure.exit,
             format!("{failure}; next: cardwright stock issue {job} N, then cardwright job resume {job}"),
         ),
         _ => failure,
     }
-}
-
-/// Adds the next step, and every record that the job has lost because of its data, because one run may find
-/// several.
-fn after_cancelling(failure: Failure, reader: &Reader, job: JobId, line: &str) -> Failure {
-    // The ledger was written a moment ago. If the list cannot be read, the failure is still printed.
-    let cancelled = reader.in_state(job, RecordState::Cancelled).unwrap_or_default();
-    let mut named: Vec<String> = cancelled.iter().take(NAMED).map(u32::to_string).collect();
-    if cancelled.len() > NAMED {
-        named.push(format!("and {} more", cancelled.len() - NAMED));
-    }
-    let next = format!(
-        "cancelled in this job: {}; make the others with `cardwright job resume {job} --line {line}`",
-        named.join(", ")
-    );
-    Failure::new(failure.exit, format!("{failure}; {next}"))
 }

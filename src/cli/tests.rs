@@ -77,7 +77,7 @@ fn a_job_in_trouble_is_brought_to_its_close() {
         path,
         "job close J1",
         Exit::Denied,
-        &["not accounted for", "2 UNKNOWN", "cardwright card resolve J1 all"],
+        &["not accounted for", "2 UNKNOWN", "cardwright card ask J1 all", "resolve J1 SEQ --good"],
     );
     fails(
         path,
@@ -85,7 +85,7 @@ fn a_job_in_trouble_is_brought_to_its_close() {
         Exit::Denied,
         &["attempt 1 is REJECTED", "card resolve J1 2 --destroyed"],
     );
-    fails(path, "card remake J1 3", Exit::Denied, &["UNKNOWN", "card resolve J1 3"]);
+    fails(path, "card remake J1 3", Exit::Denied, &["UNKNOWN", "card ask J1 3", "card resolve J1 3 --good"]);
     fails(path, "card cancel J1 1", Exit::Denied, &["GOOD", "card show J1 1"]);
     fails(path, "card resolve J1 2 --good", Exit::Denied, &["REJECTED", "cannot become GOOD"]);
     fails(path, "card resolve J1 5 --destroyed", Exit::Denied, &["no card was begun"]);

@@ -94,7 +94,9 @@ impl LineDaemon {
             }
             _ => {
                 drop(queue);
-                self.bureau.carry_out(action, &actor, files)
+                let mut done = self.bureau.carry_out(action, &actor, files)?;
+                self.show_phase(&mut done);
+                Ok(done)
             }
         }
     }
@@ -152,11 +154,13 @@ impl LineDaemon {
         }
     }
 
-    /// Shows the stored state of a job instead of COMPLETE while it is still on the line, because the ledger
-    /// does not know that.
+    /// Adds what the ledger does not know: requests that wait for a second person, and the stored state of a job instead
+    /// of COMPLETE while it is still on the line.
     fn show_phase(&self, shown: &mut Outcome) {
         let queue = self.queue();
+        let now = Instant::now();
         let mark = |view: &mut JobView| {
+            view.second_person = queue.second_person_wanted(view, now);
             if view.phase == JobPhase::Complete && queue.is_on_line(view.job) {
                 view.phase = view.state.into();
             }

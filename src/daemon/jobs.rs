@@ -106,7 +106,11 @@ impl LineDaemon {
                 self.died("line");
                 Ok(())
             }
-            _ => Ok(()),
+            // It failed after the last card.
+            _ => match self.bureau.ledger.failed() {
+                Some(error) => Err(error.clone().into()),
+                None => Ok(()),
+            },
         }
     }
 }

@@ -23,8 +23,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 
 use super::policy::Situation;
+use super::server::plain_word;
 use crate::actor::Actor;
-use crate::ledger::{Balance, JobId, JobState};
+use crate::ledger::{Balance, JobId, JobState, JobView, SecondPersonWanted};
 use crate::pipeline::LineMessage;
 use crate::reason::ReasonWord;
 use crate::request::ActionKind;
@@ -54,6 +55,19 @@ struct Asked {
     balance: Balance,
     /// Whether the job was on the line then, where its counts change all the time.
     on_line: bool,
+}
+
+impl Asked {
+    /// Whether a second person may still agree to it. The counts of a job on the line change with every card. In any
+    /// other state a change means that the two people saw different jobs.
+    fn stands(&self, on_line: bool, (state, balance): (JobState, &Balance), now: Instant) -> bool {
+        let same = match (self.on_line, on_line) {
+            (true, true) => true,
+            (false, false) => self.state == state && self.balance == *balance,
+            _ => false,
+        };
+        same && now.saturating_duration_since(self.at) < ASKED_FOR
+    }
 }
 
 /// Time for which a request waits for the second person.
@@ -89,14 +103,7 @@ impl Queue {
     ) -> Situation {
         let on_line = self.is_on_line(job);
         let asked = self.asked.get(&(ask.listed(), job, records.to_owned()));
-        // The counts of a job on the line change with every card. In any other state a change means that the
-        // two people saw different jobs.
-        let stands = |a: &&Asked| match (a.on_line, on_line) {
-            (true, true) => true,
-            (false, false) => a.state == state && a.balance == *balance,
-            _ => false,
-        };
-        let asked = asked.filter(|a| now.saturating_duration_since(a.at) < ASKED_FOR).filter(stands);
+        let asked = asked.filter(|asked| asked.stands(on_line, (state, balance), now));
         Situation {
             state,
             held_for,
@@ -125,6 +132,21 @@ impl Queue {
     ) {
         let asked = Asked { by: by.to_owned(), at: now, state, balance, on_line: self.is_on_line(job) };
         self.asked.insert((ask.listed(), job, records.to_owned()), asked);
+    }
+
+    /// The requests about a job that wait for a second person.
+    pub fn second_person_wanted(&self, view: &JobView, now: Instant) -> Vec<SecondPersonWanted> {
+        let (on_line, stands) = (self.is_on_line(view.job), (view.state, &view.balance));
+        let waits = self
+            .asked
+            .iter()
+            .filter(|((_, job, _), asked)| *job == view.job && asked.stands(on_line, stands, now));
+        let wanted = waits.map(|((action, _, subject), asked)| SecondPersonWanted {
+            action: plain_word(action),
+            subject: subject.clone(),
+            by: asked.by.clone(),
+        });
+        wanted.collect()
     }
 
     /// Forgets a request because it was carried out. Returns the name of the first of two people, if there

@@ -135,9 +135,15 @@ fn end_of(core: &LineDaemon) -> Result<Exit, Refusal> {
     Ok(simulator.map(|()| Exit::Ok)?)
 }
 
-/// A word, spelled as in the profile and people files.
+/// A word in a message, spelled as in the profile and people files.
 fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default().replace('"', "`")
+    format!("`{}`", plain_word(value))
+}
+
+/// A word as in the profile and people files.
+pub(super) fn plain_word(value: &impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 fn inode(path: &Path) -> Option<(u64, u64)> {

@@ -56,10 +56,11 @@ impl HsmCallCounter {
 }
 
 fn broken(error: &std::io::Error) -> HsmError {
-    HsmError::Host(match error.kind() {
-        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => "it takes too long".into(),
-        _ => error.to_string(),
-    })
+    HsmError::Host(if is_slow(error) { "it takes too long".into() } else { error.to_string() })
+}
+
+fn is_slow(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
 }
 
 /// Connects to a host of this user and this version. A call may take `limit`.
@@ -108,16 +109,37 @@ impl HsmClient {
             calls.count(request.counted());
         }
         // Taken out, and put back only after a whole answer: after a fault a late answer must not be read.
-        let mut frames = match (self.frames.take(), &self.again) {
-            (Some(frames), _) => frames,
-            (None, Some(socket)) => greeted(socket, ALONE_LIMIT)?.0,
-            (None, None) => return Err(HsmError::Host("the connection failed before".into())),
-        };
-        wire::send(frames.stream(), request).map_err(|e| broken(&e))?;
-        let reply: Option<HsmReply> = frames.receive().map_err(|e| broken(&e))?;
-        let reply = reply.ok_or_else(|| HsmError::Host("it closed the connection".into()))?;
+        match (self.frames.take(), self.again.clone()) {
+            (Some(frames), None) => self.ask_on(frames, request).map_err(|error| broken(&error))?,
+            // A host that was restarted has ended the connection, which shows only now. One that hangs is not asked
+            // twice, because the caller waits.
+            (Some(frames), Some(socket)) => match self.ask_on(frames, request) {
+                Err(error) if !is_slow(&error) => self.ask_anew(&socket, request)?,
+                answered => answered.map_err(|error| broken(&error))?,
+            },
+            (None, Some(socket)) => self.ask_anew(&socket, request)?,
+            (None, None) => Err(HsmError::Host("the connection failed before".into())),
+        }
+    }
+
+    /// Asks on a new connection.
+    fn ask_anew(&mut self, socket: &Path, request: &HsmRequestRef<'_>) -> Result<HsmReply, HsmError> {
+        let (frames, _) = greeted(socket, ALONE_LIMIT)?;
+        self.ask_on(frames, request).map_err(|error| broken(&error))
+    }
+
+    /// Asks on this connection, and keeps it if the answer came. The error is the connection's.
+    fn ask_on(
+        &mut self,
+        mut frames: WireFrames<UnixStream>,
+        request: &HsmRequestRef<'_>,
+    ) -> std::io::Result<HsmReply> {
+        wire::send(frames.stream(), request)?;
+        let reply = frames.receive()?;
+        let ended = || std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "it closed the connection");
+        let reply = reply.ok_or_else(ended)?;
         self.frames = Some(frames);
-        reply
+        Ok(reply)
     }
 }
 

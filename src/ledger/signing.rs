@@ -19,8 +19,13 @@ pub(super) const SIGNED_EVERY: u64 = 1_000;
 pub(super) const SIGNED_WITHIN: Duration = Duration::from_secs(1);
 /// The oldest event that may be owed while a card is bound.
 const OWED_LONGEST: Duration = Duration::from_secs(10);
-/// Pause before an HSM that did not sign is asked again.
+/// Shortest pause before an HSM that did not sign is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// The pause is this many times as long as the HSM took not to sign: while it hangs, the writer waits for it, and the
+/// cards that are under way wait for the writer.
+const PAUSE_FACTOR: u32 = 2;
+/// Longest pause. A binding that waits has to see the HSM asked at least once.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How long a binding waits for the HSM before it is refused.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -82,13 +87,14 @@ impl Signing {
         (self.signed_to, self.since) = (to, None);
     }
 
-    /// Notes that the HSM did not sign. People are told once for each outage.
-    pub(super) fn failed(&mut self, error: HsmError, last: u64) {
+    /// Notes that the HSM did not sign, and how long that took. People are told once for each outage.
+    pub(super) fn failed(&mut self, error: HsmError, last: u64, took: Duration) {
         if self.failed.is_none() {
             let owed = self.owed(last);
             tracing::warn!(%error, owed, "the ledger's end is not signed; the HSM is asked again until it signs");
         }
-        self.failed = Some((error, Instant::now() + PAUSE));
+        let pause = took.saturating_mul(PAUSE_FACTOR).clamp(PAUSE, PAUSE_MAX);
+        self.failed = Some((error, Instant::now() + pause));
     }
 
     /// The error for a change that needs what is owed to be signed; `None` if the HSM signs.

@@ -60,6 +60,20 @@ pub struct JobView {
     pub accepted: u64,
     /// Both balances, of records and of blanks.
     pub balance: Balance,
+    /// Requests that wait for a second person. A daemon knows of them, and the ledger does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub second_person: Vec<SecondPersonWanted>,
+}
+
+/// A request that one person has made, and that takes two.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondPersonWanted {
+    /// Word of the action, as line profiles list it.
+    pub action: String,
+    /// The records that it is about, or a count; empty if it is about the job as a whole.
+    pub subject: String,
+    /// Who made the request first.
+    pub by: String,
 }
 
 /// The state of a job as shown to people: the stored states, and two phases that are derived and stored nowhere.

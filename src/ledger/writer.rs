@@ -207,6 +207,7 @@ impl LedgerWriter {
         }
         let Some(auditor) = &mut self.signing.auditor else { return };
         let place = self.store.place();
+        let begun = Instant::now();
         let checkpoint = match auditor.checkpoint(place) {
             Ok(checkpoint) => checkpoint,
             // Another copy of this ledger was signed: to ask again cannot mend that.
@@ -214,7 +215,7 @@ impl LedgerWriter {
                 self.fail(LedgerError::Auditor(error));
                 return;
             }
-            Err(error) => return self.signing.failed(error, place.n),
+            Err(error) => return self.signing.failed(error, place.n, begun.elapsed()),
         };
         let kept =
             self.store.begin().and_then(|()| self.store.keep(&checkpoint)).and_then(|()| self.store.commit());
@@ -231,10 +232,6 @@ impl LedgerWriter {
         let last = self.store.last_event();
         if matches!(said.1, Change::Closed) {
             self.sign();
-            // The first request may have found a connection that had ended; the second makes a new one.
-            if self.signing.debt(last).is_some() {
-                self.sign();
-            }
             if let Some(error) = self.signing.debt(last) {
                 answer(said.3, Err(error));
                 return None;

@@ -11,7 +11,16 @@ use crate::reason::ReasonWord;
 impl Fault {
     /// A fault at no particular command.
     pub fn new(blame: Blame, reason: ReasonWord, detail: impl Into<String>) -> Self {
-        Self { blame, reason, detail: detail.into(), header: None, sw: None, key_data: None }
+        Self {
+            blame,
+            reason,
+            detail: detail.into(),
+            header: None,
+            sw: None,
+            key_data: None,
+            commands: 0,
+            hsm_calls: 0,
+        }
     }
 
     /// Whether the device itself did not answer, or waits for supplies: no card can be worked on there until a

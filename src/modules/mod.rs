@@ -147,6 +147,10 @@ pub struct Fault {
     pub sw: Option<u16>,
     /// KEYDATA of the chip that is at fault, if it was asked before anything was bound.
     pub key_data: Option<KeyData>,
+    /// Commands that the card got before.
+    pub commands: u32,
+    /// Calls to the HSM that it cost.
+    pub hsm_calls: u32,
 }
 
 /// Who is to blame. This decides what happens to card, record and line.

@@ -165,7 +165,7 @@ pub enum Stop {
     /// A person asked for it, or a signal.
     #[error("the operator asked")]
     Operator,
-    /// A record's data is wrong. The record is CANCELLED and the job is held.
+    /// A record's data is wrong. The record stays as it is, and the job is held.
     #[error("record {seq}: {fault}")]
     Data {
         /// Sequence of the record.

@@ -304,6 +304,12 @@ impl<K: KindTable> LineProfileOf<K> {
                 "two_people: {what} is not an action for two people (\"release\" stands for resume too, \"cancel\" for card cancel)"
             ));
         }
+        // Names go into the ledger, to terminals and into commands.
+        if let Some(name) =
+            self.modules.iter().map(|module| &module.name).chain([&self.name]).find(|n| !super::is_plain(n))
+        {
+            return Err(format!("name: {name:?} is no name: letters A to Z, digits, - and _"));
+        }
         let (mut names, mut mics) = (BTreeSet::new(), BTreeSet::new());
         for module in &self.modules {
             if !names.insert(&module.name) {

@@ -326,7 +326,7 @@ mod tests {
             "Blanks    3 fed = 0 in line + 1 good + 1 rejected + 0 unknown + 1 returned + 0 sample (off 0)",
             "4 cards, good or not, in 8.0 s\n",
             "24 calls, 6.00 per card, 2.00 per application (12 applications)",
-            "Commands  90 to the chips that were finished\n",
+            "Commands  90 to the chips, rejected cards included\n",
             "CPU       controller 0.02 s, HSM host 0.03 s, 12.50 ms per card",
             "chip: 5 cards, 1 fault, busy 500 ms, 1 time out of service, 250 ms\n",
             "stripe-1: 4 cards, 0 faults, busy 400 ms\n",

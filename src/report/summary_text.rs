@@ -5,7 +5,7 @@
 use super::counted;
 use super::events::cause;
 use super::summary::{RunFigures, StationStats, SummaryWithNext, float};
-use crate::ledger::{JobView, RejectView, Stock, StockView};
+use crate::ledger::{JobView, RejectView, SecondPersonWanted, Stock, StockView};
 
 /// The shortest run, in seconds, whose speed says anything about an hour.
 const SHORTEST_RATE: f64 = 10.0;
@@ -79,6 +79,10 @@ pub fn write_job(job: &JobView, f: &mut dyn std::fmt::Write) -> std::fmt::Result
             job.wants.join(", ")
         )?;
     }
+    for SecondPersonWanted { action, subject, by } in &job.second_person {
+        let of = if subject.is_empty() { String::new() } else { format!(" {subject}") };
+        writeln!(f, "          waits for a second person: {action}{of}, asked for by {by}")?;
+    }
     writeln!(f, "          line {}, KEK {}, SHA-256 {}", job.line, job.kek, job.digest)?;
     if job.deleted {
         writeln!(f, "          its cardholder data are deleted")?;
@@ -130,7 +134,7 @@ fn write_run(run: &RunFigures, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Res
         "HSM       {} calls, {:.2} per card, {:.2} per application ({} applications)",
         run.hsm_calls, run.hsm_calls_per_card, run.hsm_calls_per_application, run.applications
     )?;
-    writeln!(f, "Commands  {} to the chips that were finished", run.commands)?;
+    writeln!(f, "Commands  {} to the chips, rejected cards included", run.commands)?;
     let per_card = if run.cards > 0 {
         format!(
             ", {:.2} ms per card",

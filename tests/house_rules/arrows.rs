@@ -12,7 +12,8 @@ use crate::sources::{Source, repository, tokens};
 /// a new folder here first.
 const FLOORS: &[&[&str]] = &[
     &["ids", "exit", "actor", "audit", "sibling_path", "manual", "panics", "reason", "version", "build"],
-    &["tlv", "crypto", "output_path", "request", "hardening", "threads", "picture", "stdout", "files"],
+    &["hardening"],
+    &["tlv", "crypto", "output_path", "request", "threads", "picture", "stdout", "files"],
     &["scp"],
     &["record"],
     &["hsm"],

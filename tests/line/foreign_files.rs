@@ -105,3 +105,55 @@ fn keys_are_never_written_into_a_file_that_lies_there() {
     assert_eq!(run(&world, &[]).0, 0);
     assert_eq!(std::fs::read_to_string(world.path("theirs")).unwrap(), "before");
 }
+
+/// A ledger that another program changed: an endless view in the place of a table, a text of hundreds of megabytes, and
+/// control characters that a terminal would obey.
+#[test]
+fn a_reader_looks_at_a_foreign_ledger_before_it_believes_it() {
+    let world = World::new();
+    world.prepared("job", 2, 3);
+    assert_eq!(run(&world, &[]).0, 0);
+    let whole = std::fs::read(world.path("cardwright.db")).unwrap();
+    let changed = |sql: &str| {
+        for more in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(world.path(&format!("cardwright.db{more}")));
+        }
+        std::fs::write(world.path("cardwright.db"), &whole).unwrap();
+        let shell = Command::new("sqlite3").arg(world.path("cardwright.db")).arg(sql).output().unwrap();
+        assert!(shell.status.success(), "{}", String::from_utf8_lossy(&shell.stderr));
+    };
+    let read = |words: &str| {
+        let begun = Instant::now();
+        let ended = world.cardwright(&words.split(' ').collect::<Vec<_>>());
+        assert!(begun.elapsed() < Duration::from_secs(20), "{words} hung");
+        ended
+    };
+    let readers = ["job list", "job show J1", "job report J1", "card show J1 all", "log", "stock show"];
+    let endless = "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT";
+    changed(&format!("ALTER TABLE job RENAME TO hidden; CREATE VIEW job AS {endless} id, * FROM n, hidden;"));
+    for words in readers.into_iter().chain(["audit verify", "audit export"]) {
+        let ended = read(words);
+        assert_eq!(ended.code, LEDGER, "{words}: {}{}", ended.stdout, ended.stderr);
+        assert!(ended.stderr.contains("schema"), "{words}: {}", ended.stderr);
+    }
+    changed("UPDATE job SET product = hex(zeroblob(100000000))");
+    for words in ["job list", "job show J1"] {
+        let ended = read(words);
+        assert!(ended.code != 0 && ended.stdout.len() + ended.stderr.len() < 100_000, "{words}");
+    }
+    // ESC, the CSI of one character, and a carriage return.
+    changed("UPDATE job SET product = 'a' || char(27) || '[2J' || char(155) || '31m' || char(13) || 'b'");
+    for words in ["job list", "job show J1", "job show J1 --json"] {
+        let ended = read(words);
+        let shown = ended.stdout + &ended.stderr;
+        assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{words}: {shown:?}");
+        assert!(shown.contains("\\u001b[2J"), "{words}: {shown:?}");
+    }
+    // A line whose name would be a path.
+    let shipped =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/lines/sim-8.toml")).unwrap();
+    std::fs::write(world.path("x.toml"), shipped.replacen("name = \"sim-8\"", "name = \"../../x\"", 1))
+        .unwrap();
+    let ended = world.cardwright(&["profile", "check", "x.toml"]);
+    assert!(ended.code == PROFILE && ended.stderr.contains("no name"), "{}", ended.stderr);
+}

@@ -112,7 +112,12 @@ fn an_act_for_two_people_needs_two_under_every_verb() {
     for words in ["job release J1", "job resume J1", "job release J1"] {
         waits(&daemon.asks(words));
     }
+    let shown = ["job show J1", "job list", "job report J1"].map(|words| daemon.ok(words));
+    for shown in &shown[..2] {
+        assert!(shown.contains("waits for a second person: release, asked for by anna"), "{shown}");
+    }
     bo.ok("job resume J1");
+    assert!(!daemon.ok("job show J1").contains("second person"));
     // The job does not close by itself.
     let made = daemon.until("J1", |shown| good(shown) == 10);
     assert_eq!(word(&made, "state"), "OPEN");
@@ -126,6 +131,8 @@ fn an_act_for_two_people_needs_two_under_every_verb() {
     for words in ["card cancel J2 all", "job cancel J2"] {
         waits(&daemon.asks(words));
     }
+    let shown = daemon.ok("job show J2");
+    assert!(shown.contains("waits for a second person: cancel all, asked for by anna"), "{shown}");
     bo.ok("job hold J2");
     assert_eq!(number(&daemon.job("J2")["balance"], "queued"), 10);
     bo.ok("card cancel J2 all");

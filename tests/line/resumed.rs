@@ -44,6 +44,46 @@ fn a_job_whose_product_has_changed_is_checked_anew() {
     assert_eq!(world.dumps().len(), 4);
 }
 
+/// A wrong value of the KEK, as after a store was made anew. The run finds it before a blank is bound; nothing of the record
+/// is lost, because it is the store that is to be put right.
+#[test]
+fn a_record_that_fails_only_in_the_run_holds_the_job_and_stays_queued() {
+    let world = World::new();
+    world.prepared("job", 4, 3);
+    assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2"]).code, 0);
+    let keys = include_str!("../data/keys-bureau.toml");
+    std::fs::write(world.path("other.toml"), keys.replace("value = \"16194026", "value = \"16194027"))
+        .unwrap();
+    let other = ["key", "init", "--test", "--from", "other.toml", "--store", "other.store"];
+    assert_eq!(world.cardwright(&other).code, 0);
+    let store = world.path("bureau.store");
+    std::fs::rename(&store, world.path("kept.store")).unwrap();
+    std::fs::rename(world.path("other.store"), &store).unwrap();
+    let held = world.resume("sim-8", &[]);
+    assert_eq!(held.code, 15, "{}{}", held.stdout, held.stderr);
+    let says = [
+        "error: record 3 was not made and the job is held: ",
+        "the application MAC is wrong",
+        "next: cardwright card cancel J1 3 if it is to be given up, then cardwright job resume J1 --line sim-8",
+    ];
+    assert!(says.iter().all(|says| held.stderr.contains(says)), "{}", held.stderr);
+    let report = world.report();
+    assert_eq!(
+        (&report["job"]["state"], &report["job"]["held_for"]),
+        (&"HELD".into(), &"data".into()),
+        "{report}"
+    );
+    let balance = &report["job"]["balance"];
+    assert_eq!(
+        (&balance["queued"], &balance["cancelled"], &balance["good"]),
+        (&2.into(), &0.into(), &2.into())
+    );
+    assert!(world.events().iter().all(|event| event["to"] != "BOUND"), "a blank was bound");
+    std::fs::rename(world.path("kept.store"), &store).unwrap();
+    assert_eq!(world.resume("sim-8", &[]).code, 0);
+    assert_eq!(world.dumps().iter().filter(|dump| dump["fate"] == "stacked").count(), 4);
+}
+
 #[test]
 fn an_emptied_or_missing_ledger_is_not_begun_anew_next_to_its_spool() {
     let world = World::new();

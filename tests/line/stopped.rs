@@ -53,3 +53,46 @@ fn a_signal_before_the_first_card_leaves_no_remains() {
         }
     }
 }
+
+/// The directory of a program that was killed is removed by the next one, and that of a running program stays.
+#[test]
+fn a_killed_program_leaves_no_directory_for_long() {
+    let world = World::new();
+    world.prepared("job", 40, 62);
+    let directories = || {
+        let entries = std::fs::read_dir(world.path("")).unwrap().map(|e| e.unwrap().file_name());
+        entries.filter(|name| name.to_string_lossy().starts_with("cardwright-run-")).count()
+    };
+    let start = |ledger: &str| {
+        let args = format!(
+            "run job.cwf1 --line sim-8 --keys bureau.store --simulate --speed 1 --ledger {ledger} --dump {ledger}-dumps"
+        );
+        let mut command = world.command(std::path::Path::new(env!("CARGO_BIN_EXE_cardwright")));
+        command.args(args.split(' ')).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let until = Instant::now() + Duration::from_secs(20);
+    let wait_for = |count: usize| {
+        while directories() != count {
+            assert!(Instant::now() < until, "{} directories instead of {count}", directories());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let mut killed = start("killed.db");
+    wait_for(1);
+    std::thread::sleep(Duration::from_millis(200));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(directories(), 1, "nobody was there to remove it");
+    let made = ["key", "init", "--test", "--from", crate::support::BUREAU_KEYS, "--store", "other.store"];
+    assert_eq!(world.cardwright(&made).code, 0);
+    let check = ["line", "check", "sim-8", "--keys", "other.store", "--simulate"];
+    world.cardwright(&check);
+    assert_eq!(directories(), 0);
+
+    let mut running = start("running.db");
+    wait_for(1);
+    world.cardwright(&check);
+    assert_eq!(directories(), 1, "a running program has lost its sockets");
+    running.kill().unwrap();
+    running.wait().unwrap();
+}

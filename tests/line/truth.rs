@@ -190,3 +190,20 @@ fn without(world: &World, label: &str) {
         world.cardwright(&["key", "init", "--test", "--from", "fewer.toml", "--store", "bureau.store"]);
     assert_eq!(made.code, 0, "{}", made.stderr);
 }
+
+/// The figures of a run count the work on cards that were rejected.
+#[test]
+fn commands_to_rejected_cards_are_counted() {
+    let world = World::new();
+    world.prepared("job", 4, 61);
+    let faults = "[[fault]]\nkind = \"status\"\nsw = \"6A84\"\nstore_data = 2\nblanks = [1, 2, 3, 4]\n";
+    std::fs::write(world.path("faults.toml"), faults).unwrap();
+    let ended = world.run("job.cwf1", "sim-8", &["--faults", "faults.toml"]);
+    assert_ne!(ended.code, 0, "{}", ended.stdout);
+    let report = world.report();
+    let (job, run) = (&report["job"]["balance"], &report["run"]);
+    assert_eq!(number(job, "good"), 0, "{report}");
+    // SELECT, INITIALIZE UPDATE, EXTERNAL AUTHENTICATE and two STORE DATA for each card that was bound.
+    let bound = number(job, "blanks_rejected");
+    assert!(bound > 0 && number(run, "commands") >= 5 * bound && number(run, "hsm_calls") >= bound, "{run}");
+}

@@ -6,7 +6,6 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::exit::{Exit, Failure};
-use crate::hardening::harden;
 use crate::hsm::client::READY;
 use crate::hsm::host;
 use crate::hsm::soft::SoftHsm;
@@ -16,7 +15,6 @@ use crate::threads;
 /// Opens the store, listens, prints `ready`, and serves until standard input closes, which means that the
 /// parent has ended.
 pub fn run(keys: &Path, socket: &Path) -> Result<Exit, Failure> {
-    harden()?;
     let hsm = SoftHsm::new(KeyStore::open(keys)?)?;
     let listener = host::listen(socket)?;
     let lost = |e: std::io::Error| Failure::new(Exit::Io, format!("us: the HSM host lost its parent: {e}"));

@@ -8,13 +8,11 @@ use std::os::unix::net::UnixStream;
 use drivers::host::{self, HostError};
 
 use crate::exit::{Exit, Failure};
-use crate::hardening::harden;
 use crate::threads::ThreadRefused;
 
 /// Opens the device that the other end names, and carries bytes. Personalization commands pass through this
 /// process, so its memory is protected like that of the HSM host.
 pub fn run() -> Result<Exit, Failure> {
-    harden()?;
     let io = |e: std::io::Error| Failure::new(Exit::Io, format!("us: no socket on standard input: {e}"));
     let socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().map_err(io)?);
     host::end_with(&socket)

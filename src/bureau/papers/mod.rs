@@ -14,6 +14,7 @@ pub mod seal;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::key_host::Connect;
 use super::refusal::{Refusal, Senseless};
@@ -31,6 +32,9 @@ use crate::request::PaperName;
 use content::{PaperSigner, Text, each_paper};
 use folder::PaperFolder;
 use seal::{Ours, Whose};
+
+/// How long papers wait for the signature of the closing: it is made within a second if the HSM answers.
+const SIGNED_TIME: Duration = Duration::from_secs(5);
 
 /// The papers of a job in a folder.
 pub struct JobPapers<'a> {
@@ -85,7 +89,23 @@ fn spool_of_closed(reader: &Reader, job: JobId, connect: Connect<'_>) -> Result<
         return Err(Refusal::NoPapersYet { job, state: view.state });
     }
     proven(reader, job)?;
+    signed(reader, job)?;
     if view.deleted { Ok(None) } else { spool_of(&view, Box::new(connect()?)).map(Some) }
+}
+
+/// Waits until the closing of a job is signed: papers say what the HSM has signed, and no more.
+pub(super) fn signed(reader: &Reader, job: JobId) -> Result<(), Refusal> {
+    let until = Instant::now() + SIGNED_TIME;
+    while !reader.is_closing_signed(job)? {
+        if Instant::now() >= until {
+            let what = format!(
+                "HSM: the closing of {job} is not signed, and papers wait for that; the log says why the HSM does not sign"
+            );
+            return Err(Refusal::fault(Exit::Hsm, what));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 impl<'a> JobPapers<'a> {

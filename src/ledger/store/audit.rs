@@ -232,7 +232,7 @@ fn hash_at(connection: &Connection, n: u64) -> Result<Option<Hash>, LedgerError>
         .optional()?)
 }
 
-fn last(connection: &Connection, id: LedgerId) -> Result<Option<Checkpoint>, LedgerError> {
+pub(super) fn last(connection: &Connection, id: LedgerId) -> Result<Option<Checkpoint>, LedgerError> {
     Ok(checkpoints(connection, id, "ORDER BY n DESC LIMIT 1")?.pop())
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use rustix::fs::{Advice, fadvise};
 
@@ -48,6 +49,10 @@ const PAGE: u32 = 1024;
 
 /// Bytes in the WAL at which a commit also checkpoints.
 const WAL_MAX: i32 = 16 << 20;
+
+/// Longest value and row that a reader takes, in bytes. The longest event has 8 KiB, and a migration of the schema is not
+/// longer than this either.
+const VALUE_MAX: i32 = 1 << 16;
 
 /// Prepared statements that a connection keeps; more than there are.
 const STATEMENTS: usize = 64;
@@ -257,6 +262,7 @@ pub(super) fn open_reader(path: &Path) -> Result<(Connection, Option<LedgerError
     let noted = lock::noted(path);
     let (connection, version) = read_only(path).map_err(|e| e.of(path))?;
     if usize::try_from(version).is_ok_and(|version| version >= MIGRATIONS.len()) {
+        super::schema::check_tables(&connection).map_err(|e| e.of(path))?;
         let behind = is_behind(&connection, noted).map_err(|e| e.of(path))?;
         return Ok((connection, behind, path.to_owned()));
     }
@@ -284,6 +290,7 @@ fn read_only(path: &Path) -> Result<(Connection, u32), LedgerError> {
     )?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_MAX)?;
     let version = identify(&connection, path)?;
     Ok((connection, version))
 }

@@ -452,6 +452,12 @@ impl Reader {
         super::audit::id(&self.connection)
     }
 
+    /// Whether the HSM has signed the closing of a job.
+    pub fn is_closing_signed(&self, job: JobId) -> Result<bool, LedgerError> {
+        let signed = super::audit::last(&self.connection, self.id()?)?.map_or(0, |last| last.place.n);
+        Ok(self.last_mark(job, JobMark::Closed)?.is_some_and(|closed| closed.n <= signed))
+    }
+
     /// All checkpoints, in order.
     pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError> {
         super::audit::all_checkpoints(&self.connection)
@@ -509,6 +515,7 @@ fn job_view(row: &Row<'_>) -> rusqlite::Result<JobView> {
         spool_key: row.get::<_, Option<[u8; 16]>>(14)?.map(SpoolKeyName),
         deleted: row.get(15)?,
         deleting: row.get(16)?,
+        second_person: Vec::new(),
         balance: row::balance(row, 17)?,
     })
 }

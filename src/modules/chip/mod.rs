@@ -409,6 +409,11 @@ impl ChipModule {
         }
     }
 
+    /// Adds the work that was spent on the card, so that the figures of a run have it.
+    fn counted(&self, fault: Fault) -> Fault {
+        Fault { commands: self.commands, hsm_calls: self.hsm_calls, ..fault }
+    }
+
     /// The fault of a reader that did not answer a command.
     fn failed(&self, error: CardError, doing: &str) -> Fault {
         match error {
@@ -458,7 +463,7 @@ impl StationModule for ChipModule {
             Ok(answer) => Ok(BlankInspection { key_data: Some(answer.key_data), kmc: Some(answer.kmc()) }),
             Err(fault) => {
                 self.end(Some(&fault));
-                Err(fault)
+                Err(self.counted(fault))
             }
         }
     }
@@ -471,7 +476,7 @@ impl StationModule for ChipModule {
             Ok(session) => self.opened = Some((key_data, session)),
             Err(fault) => {
                 self.end(Some(&fault));
-                return Err(fault);
+                return Err(self.counted(fault));
             }
         }
         Ok(())
@@ -487,7 +492,8 @@ impl StationModule for ChipModule {
         };
         let outcome = self.write(work, first);
         self.end(outcome.as_ref().err());
-        outcome.map(|done| ModuleOutcome { commands: self.commands, hsm_calls: self.hsm_calls, ..done })
+        let (commands, hsm_calls) = (self.commands, self.hsm_calls);
+        outcome.map(|done| ModuleOutcome { commands, hsm_calls, ..done }).map_err(|fault| self.counted(fault))
     }
 
     fn wants(&self, work: &CardWork) -> bool {

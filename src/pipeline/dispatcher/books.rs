@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Dispatcher;
-use crate::ledger::{Change, Context, Law, LedgerError, RecordState, Ticket};
+use crate::ledger::{Change, Context, Ticket};
 use crate::modules::{CardWork, Fault};
 use crate::pipeline::Stop;
 use crate::pipeline::source::Ask;
@@ -40,24 +40,15 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Cancels a record that the line cannot make because its data is wrong.
-    pub(super) fn cancel(&mut self, seq: u32, fault: Fault) {
-        let context = Context {
-            reason: Some(fault.reason.clone()),
-            detail: Some(fault.detail.clone()),
-            actor: Some("line".into()),
-            ..Context::default()
-        };
-        let cancelled = self.ledger.record(self.job, Change::Cancelled { seq }, context).wait();
-        self.withdrawn.remove(&seq);
+    /// Stops the line for a record that it cannot make because its data is wrong. The record stays QUEUED: people decide
+    /// whether it is given up.
+    pub(super) fn hold_for_data(&mut self, seq: u32, fault: Fault) {
+        // A person may have cancelled it meanwhile; then its data no longer matter.
+        let withdrawn = self.withdrawn.remove(&seq);
         self.drop_record(seq);
-        match cancelled {
-            // A person cancelled it before, so its data no longer matter.
-            Err(LedgerError::Denied { law: Law::Record { is: RecordState::Cancelled, .. }, .. }) => return,
-            Err(error) => return self.stop_feeding(Stop::Ledger(error)),
-            Ok(_) => {}
+        if !withdrawn {
+            self.stop_feeding(Stop::Data { seq, fault });
         }
-        self.stop_feeding(Stop::Data { seq, fault });
     }
 
     /// Has the source release what the HSM verified for a card.

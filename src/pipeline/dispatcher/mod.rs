@@ -216,8 +216,8 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Enters a prepared record on the floor. Wrong data costs its own record; any other failure would meet
-    /// the next record too, so the line stops and the record stays QUEUED.
+    /// Enters a prepared record on the floor. If it cannot be made, the line stops and the record stays QUEUED: its data
+    /// were right at acceptance, so something has changed since, which would meet the next record too.
     fn source_gave(&mut self, prepared: Prepared) {
         self.outcome.stats.hsm_calls += u64::from(prepared.hsm_calls);
         let seq = prepared.seq;
@@ -234,12 +234,12 @@ impl Dispatcher<'_> {
                 if route.is_empty() {
                     let detail = "the record has no section for any module of this line".to_owned();
                     let fault = Fault::new(Blame::Data, ReasonWord::Data, detail);
-                    self.cancel(seq, fault);
+                    self.hold_for_data(seq, fault);
                 } else {
                     self.floor.ready(seq, work, route);
                 }
             }
-            Err(Unready::Fault(fault)) if fault.blame == Blame::Data => self.cancel(seq, fault),
+            Err(Unready::Fault(fault)) if fault.blame == Blame::Data => self.hold_for_data(seq, fault),
             Err(Unready::Fault(fault)) => {
                 self.floor.remove(seq);
                 self.stop_feeding(Stop::Fault { station: "source".into(), fault });

@@ -243,6 +243,8 @@ impl Dispatcher<'_> {
 
     /// Counts a card that was thrown out, and acts if a breaker trips.
     fn failed(&mut self, place: Place, fault: &Fault, standing: Standing) {
+        self.outcome.stats.hsm_calls += u64::from(fault.hsm_calls);
+        self.outcome.stats.commands += u64::from(fault.commands);
         self.take_kmc(place);
         self.turns.left(place);
         let clearing = self.station(place).is_some_and(|s| std::mem::take(&mut s.clearing));
@@ -291,7 +293,7 @@ impl Dispatcher<'_> {
     fn void(&mut self, place: Place, seq: u32, fault: Fault, standing: Standing) {
         if fault.blame == Blame::Data {
             self.not_fed();
-            self.cancel(seq, fault);
+            self.hold_for_data(seq, fault);
             self.floor.stations.free(place);
             return;
         }

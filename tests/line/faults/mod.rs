@@ -9,6 +9,7 @@ mod full;
 mod ledgers;
 mod mounts;
 mod outputs;
+mod signing;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -84,12 +85,16 @@ impl<'a> Daemon<'a> {
     }
 
     pub fn start_on(world: &'a World, line: &str, speed: &str, seed: &str) -> Self {
+        Self::start_with(world, line, "bureau.store", speed, seed)
+    }
+
+    pub fn start_with(world: &'a World, line: &str, keys: &str, speed: &str, seed: &str) -> Self {
         let roles = "roles = [\"operator\", \"supervisor\"]";
         let people = format!("[[person]]\nname = \"anna\"\nuid = {}\n{roles}\n", geteuid());
         std::fs::write(world.path("people.toml"), people).unwrap();
         let mut child = world
             .command(Path::new(env!("CARGO_BIN_EXE_cardwrightd")))
-            .args(["--line", line, "--keys", "bureau.store", "--people", "people.toml", "--socket", "d.sock"])
+            .args(["--line", line, "--keys", keys, "--people", "people.toml", "--socket", "d.sock"])
             .args(["--simulate", "--speed", speed, "--dump", "dumps", "--seed", seed])
             .stdout(Stdio::piped())
             .stderr(File::create(world.path("said")).unwrap())
@@ -99,6 +104,11 @@ impl<'a> Daemon<'a> {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
         assert_eq!(said, "ready\n");
         Self { world, child }
+    }
+
+    /// The daemon's process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits until the daemon's log has these words.

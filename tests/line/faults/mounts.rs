@@ -87,6 +87,16 @@ impl Disk {
         }
     }
 
+    /// Fills the disk under a program that replaces its files: each replacement makes room once more.
+    pub fn fill(&self) {
+        self.leave(0);
+        for _ in 0..20 {
+            let mut filler = File::options().append(true).open(self.filler()).unwrap();
+            while filler.write_all(&[1; 4096]).is_ok() {}
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+
     /// Makes room again.
     pub fn free(&self) {
         let _ = std::fs::remove_file(self.filler());

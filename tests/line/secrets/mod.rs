@@ -4,12 +4,14 @@
 
 mod complaints;
 mod forms;
+mod memory;
 mod needles;
 mod planted;
 mod process;
 mod scene;
 mod search;
 
+pub use process::child_with;
 use scene::{CARDS, Evidence, FAULTS, Scene};
 use search::{Kind, Needle, Search, account_numbers};
 

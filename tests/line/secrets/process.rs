@@ -16,7 +16,7 @@ use crate::support::World;
 /// Longer than any of these programs needs to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {
@@ -38,7 +38,7 @@ fn words(id: u32) -> Vec<String> {
 }
 
 /// The child of a process that has this word on its command line.
-fn child_with(parent: u32, word: &str) -> Option<u32> {
+pub fn child_with(parent: u32, word: &str) -> Option<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{parent}/task")).ok()?;
     let children = tasks.flatten().flat_map(|task| {
         let list = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
@@ -47,7 +47,7 @@ fn child_with(parent: u32, word: &str) -> Option<u32> {
     children.into_iter().find(|id| words(*id).iter().any(|w| w == word))
 }
 
-fn dumps_core(id: u32) -> bool {
+pub fn dumps_core(id: u32) -> bool {
     let limits = String::from_utf8(of_process(id, "limits").unwrap()).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     core.split_whitespace().skip(4).take(2).any(|limit| limit != "0")
@@ -58,7 +58,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 /// A process that is ended even if the test fails.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -133,10 +133,10 @@ fn a_running_line_shows_no_secret_to_other_users() {
 }
 
 /// User and group of `nobody`.
-const NOBODY: u32 = 65_534;
+pub const NOBODY: u32 = 65_534;
 
 /// Runs a command as an ordinary user, because root could look into every process.
-fn ordinary(command: &mut Command) -> &mut Command {
+pub fn ordinary(command: &mut Command) -> &mut Command {
     if nix::unistd::geteuid().is_root() { command.uid(NOBODY).gid(NOBODY) } else { command }
 }
 
@@ -148,7 +148,7 @@ fn open_to_its_user(id: u32) -> bool {
 }
 
 /// A program of this repository, at a path where every user can run it.
-fn program(program: &str) -> (std::fs::File, PathBuf) {
+pub fn program(program: &str) -> (std::fs::File, PathBuf) {
     let file = std::fs::File::open(program).unwrap();
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     (file, path)

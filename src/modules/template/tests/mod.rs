@@ -204,9 +204,11 @@ fn texts_surely_fit_only_if_they_fit_when_laid_out() {
 #[test]
 fn a_side_whose_texts_do_not_follow_one_after_the_other_is_laid_out() {
     use super::room::is_plain;
-    assert!(is_plain("<g id=\"fields\"><text x=\"1\" y=\"2\" text-anchor=\"middle\">{{a}}</text></g>"));
+    assert!(is_plain(
+        "<g id=\"fields\"><text x=\"1\" y=\"2\" text-anchor=\"middle\" letter-spacing=\"3\">{{a}}</text></g>"
+    ));
     for unplain in
-        ["x=\"1 2\"", "x=\"1,2\"", "letter-spacing=\"3\"", "dx=\"1\"", "style=\"a\"", "textLength=\"9\""]
+        ["x=\"1 2\"", "x=\"1,2\"", "letter-spacing=\"-3\"", "dx=\"1\"", "style=\"a\"", "textLength=\"9\""]
     {
         assert!(!is_plain(&format!("<text {unplain}>{{{{a}}}}</text>")), "{unplain}");
     }
