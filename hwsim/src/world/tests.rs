@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use drivers::wire::status::{BAD_DATA, FAILED, FULL, JAM, NO_CARD};
+use drivers::wire::status::{BAD_DATA, FAILED, JAM, NO_CARD};
 use serde_json::Value;
 
 use super::*;
@@ -86,11 +86,11 @@ fn moves_that_cannot_be() {
     assert_eq!(world.lift_to_station(other, "chip-1"), Err(FAILED), "occupied");
     assert_eq!(world.buffer(0, &mut now()), Err(NO_CARD));
     world.lift_to_hand("chip-1").unwrap();
-    assert_eq!(world.lift_to_hand("chip-2"), Err(FULL));
+    assert_eq!(world.lift_to_hand("chip-2"), Err(FAILED));
     assert!(other.slot().card().is_some(), "it still lies there");
     world.buffer(0, &mut now()).unwrap();
     world.lift_to_hand("chip-2").unwrap();
-    assert_eq!(world.buffer(0, &mut now()), Err(FULL));
+    assert_eq!(world.buffer(0, &mut now()), Err(FAILED));
     assert_eq!(world.stack(1, 1, false, &mut now()), Err(NO_CARD));
     world.stack(0, 1, false, &mut now()).unwrap();
     assert_eq!(world.stack(0, 1, false, &mut now()), Err(NO_CARD));
@@ -113,7 +113,7 @@ fn the_buffer_has_the_profiles_number_of_places() {
     for place in 0..=32u16 {
         feed(&world, "chip-1");
         world.lift_to_hand("chip-1").unwrap();
-        assert_eq!(world.buffer(1000 + place, &mut now()), if place < 32 { Ok(()) } else { Err(FULL) });
+        assert_eq!(world.buffer(1000 + place, &mut now()), if place < 32 { Ok(()) } else { Err(FAILED) });
     }
 }
 
