@@ -45,7 +45,7 @@ impl MachineLink {
     fn open(socket: &Path, station: &str, device: &str) -> Self {
         let hello = format!("{{\"station\": \"{station}\", \"device\": \"{device}\"}}");
         let (link, answer) = Self::dial(socket, &hello);
-        assert_eq!(answer, serde_json::json!({ "simulated": true }), "{hello}");
+        assert_eq!(answer, serde_json::json!({ "simulated": true, "wiring": 0 }), "{hello}");
         link
     }
 

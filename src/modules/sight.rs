@@ -17,6 +17,10 @@ pub trait CardSight {
     /// The connection to the device; and whether it sees a card, if it can say so without being armed.
     fn connection(&mut self) -> Result<(DeviceConnection, Option<bool>), Fault>;
 
+    /// Whether the device goes on to see no card for this time. An encoder reports only a card that comes after
+    /// it was armed, so it need not be waited for.
+    fn stays_empty(&mut self, time: Duration) -> Result<bool, Fault>;
+
     /// Makes sure that the device sees no card, and arms it for the next one. Returns false if it sees one.
     fn expect(&mut self) -> Result<bool, Fault>;
 

@@ -63,9 +63,11 @@ fn a_killed_program_leaves_no_directory_for_long() {
         let entries = std::fs::read_dir(world.path("")).unwrap().map(|e| e.unwrap().file_name());
         entries.filter(|name| name.to_string_lossy().starts_with("cardwright-run-")).count()
     };
-    let start = |ledger: &str| {
+    // Another file, because the key store remembers which ledger accepted the first.
+    world.prepared("other", 40, 63);
+    let start = |file: &str, ledger: &str| {
         let args = format!(
-            "run job.cwf1 --line sim-8 --keys bureau.store --simulate --speed 1 --ledger {ledger} --dump {ledger}-dumps"
+            "run {file} --line sim-8 --keys bureau.store --simulate --speed 1 --ledger {ledger} --dump {ledger}-dumps"
         );
         let mut command = world.command(std::path::Path::new(env!("CARGO_BIN_EXE_cardwright")));
         command.args(args.split(' ')).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
@@ -77,7 +79,7 @@ fn a_killed_program_leaves_no_directory_for_long() {
             std::thread::sleep(Duration::from_millis(10));
         }
     };
-    let mut killed = start("killed.db");
+    let mut killed = start("job.cwf1", "killed.db");
     wait_for(1);
     std::thread::sleep(Duration::from_millis(200));
     killed.kill().unwrap();
@@ -89,7 +91,7 @@ fn a_killed_program_leaves_no_directory_for_long() {
     world.cardwright(&check);
     assert_eq!(directories(), 0);
 
-    let mut running = start("running.db");
+    let mut running = start("other.cwf1", "running.db");
     wait_for(1);
     world.cardwright(&check);
     assert_eq!(directories(), 1, "a running program has lost its sockets");

@@ -16,6 +16,15 @@ impl CardSight for ChipModule {
         Ok((seen.connection, Some(seen.presence == CardPresence::Card)))
     }
 
+    fn stays_empty(&mut self, time: Duration) -> Result<bool, Fault> {
+        if time.is_zero() {
+            return Ok(true);
+        }
+        // A card that has just left may still be reported.
+        self.link.look(LookFor::NoCard, LATE_TIME)?;
+        Ok(self.link.look(LookFor::Card, time)?.presence != CardPresence::Card)
+    }
+
     fn expect(&mut self) -> Result<bool, Fault> {
         let seen = self.link.look(LookFor::NoCard, LATE_TIME)?;
         self.without_switch = seen.presence == CardPresence::Mute;

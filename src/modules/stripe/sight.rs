@@ -24,6 +24,10 @@ impl CardSight for StripeModule {
         Ok((self.sensor()?.connection(), None))
     }
 
+    fn stays_empty(&mut self, _: Duration) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
     fn expect(&mut self) -> Result<bool, Fault> {
         let sees_none = self.sensor()?.arm()?;
         self.armed = sees_none;

@@ -229,7 +229,9 @@ pub fn run(
         left: None,
         hopper: None,
         without_blanks: false,
+        connected: None,
     };
+    runner.connected_at_start();
     if !ends_well(|| runner.work()) {
         // Reported before the device is dropped, which may take a moment. The dispatcher may have hung up.
         let _ = runner.tell(StationHappening::Died);
@@ -245,6 +247,8 @@ struct Runner<'a> {
     /// Outages in a row, without a finished card between them.
     outages: u32,
     out: Option<probe::Outage>,
+    /// When its device was connected; `None` for a device that does not see cards.
+    connected: Option<proof::ConnectedSince>,
     /// What may lie there, since only a person can free the station.
     left: Option<probe::Lying>,
     /// The waits between questions for blanks, since the hopper was empty for the first time.

@@ -112,6 +112,7 @@ impl Runner<'_> {
         match self.setup.module.probe() {
             Ok(()) => {
                 self.out = None;
+                self.connected_again();
                 self.tell(StationHappening::Back)
             }
             Err(fault) => {
@@ -154,6 +155,7 @@ impl Runner<'_> {
             Ok(()) => {
                 self.outages = 0;
                 self.wired_anew()?;
+                self.connected_again();
                 self.tell(StationHappening::Back)
             }
             Err(fault) => self.tell(StationHappening::NotReady(fault)),

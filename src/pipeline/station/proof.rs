@@ -17,11 +17,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use drivers::presence::DeviceConnection;
 
 use super::{HungUp, Runner, SightReport, Standing, StationHappening};
-use crate::modules::sight::LATE_TIME;
+use crate::modules::sight::{CardSight, LATE_TIME};
 use crate::modules::{Blame, Fault};
 use crate::reason::ReasonWord;
 
@@ -50,6 +51,13 @@ impl WiringProofs {
     fn table(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, DeviceConnection>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// When a device was connected, as far as the station knows.
+pub(super) struct ConnectedSince {
+    connection: DeviceConnection,
+    /// `None`: since the line was cleared. Else a card that lay at another station then may be reported late.
+    since: Option<Instant>,
 }
 
 /// Whether a card may be moved into the station.
@@ -83,6 +91,7 @@ impl Runner<'_> {
         };
         let proved = self.setup.proofs.of(&self.setup.name);
         if proved.is_some_and(|proved| connection.continues(&proved)) {
+            self.connected(&connection);
             self.setup.proofs.keep(&self.setup.name, connection);
             if proving {
                 self.tell(StationHappening::Sight(SightReport::Proved))?;
@@ -93,8 +102,9 @@ impl Runner<'_> {
         if !proving {
             return Ok(Readiness::NotNow(None, Standing::InService));
         }
+        let rest = self.connected(&connection);
         let Some(sight) = self.setup.module.sight() else { return Ok(Readiness::Ready) };
-        Ok(match sight.expect() {
+        Ok(match sight.stays_empty(rest).and_then(|empty| Ok(empty && sight.expect()?)) {
             Ok(true) => Readiness::Proving(connection),
             Ok(false) => {
                 let detail = format!(
@@ -107,6 +117,29 @@ impl Runner<'_> {
             }
             Err(fault) => self.not_now(fault),
         })
+    }
+
+    /// Notes the connection of the device at the start of the run, when no card lies in the line.
+    pub(super) fn connected_at_start(&mut self) {
+        if let Some(Ok((connection, _))) = self.setup.module.sight().map(CardSight::connection) {
+            self.connected = Some(ConnectedSince { connection, since: None });
+        }
+    }
+
+    /// Notes the connection of a device that answers again.
+    pub(super) fn connected_again(&mut self) {
+        if let Some(Ok((connection, _))) = self.setup.module.sight().map(CardSight::connection) {
+            self.connected(&connection);
+        }
+    }
+
+    /// Notes a connection. Returns the time in which the device may still report a card that lay at another
+    /// station when it was connected.
+    fn connected(&mut self, connection: &DeviceConnection) -> Duration {
+        let known = self.connected.take().filter(|known| connection.continues(&known.connection));
+        let since = known.map_or_else(|| Some(Instant::now()), |known| known.since);
+        self.connected = Some(ConnectedSince { connection: connection.clone(), since });
+        since.map_or(Duration::ZERO, |since| LATE_TIME.saturating_sub(since.elapsed()))
     }
 
     fn not_now(&mut self, fault: Fault) -> Readiness {

@@ -88,6 +88,12 @@ impl CardSight for Eye {
     fn connection(&mut self) -> Result<(DeviceConnection, Option<bool>), Fault> {
         Ok((Self::next(&mut self.connections), None))
     }
+    fn stays_empty(&mut self, time: Duration) -> Result<bool, Fault> {
+        if !time.is_zero() {
+            self.trace.lock().unwrap().push("rest".into());
+        }
+        Ok(true)
+    }
     fn expect(&mut self) -> Result<bool, Fault> {
         self.trace.lock().unwrap().push("expect".into());
         Ok(Self::next(&mut self.sees_none))
@@ -666,7 +672,7 @@ fn a_card_that_its_device_does_not_see_stays_and_gets_nothing() {
 #[test]
 fn a_device_that_was_connected_anew_under_a_card_gets_no_data() {
     let proofs = Arc::default();
-    for connections in [&[("x", 4), ("y", 5)], &[("x", 4), ("x", 0)]] {
+    for connections in [&[("x", 4), ("x", 4), ("y", 5)], &[("x", 4), ("x", 4), ("x", 0)]] {
         let bench = start_seeing((connections, &[true], &[true]), vec![], &proofs);
         bench.feed_proving();
         bench.says(&["unproved", "fed", "unproved", "blank out: connected-anew InService"]);
@@ -674,7 +680,11 @@ fn a_device_that_was_connected_anew_under_a_card_gets_no_data() {
         bench.end();
     }
     // A proved one as well.
-    let bench = start_seeing((&[("x", 4), ("x", 5), ("x", 6), ("z", 0)], &[true], &[true]), vec![], &proofs);
+    let bench = start_seeing(
+        (&[("x", 4), ("x", 4), ("x", 5), ("x", 6), ("z", 0)], &[true], &[true]),
+        vec![],
+        &proofs,
+    );
     bench.feed_proving();
     bench.says(&["unproved", "fed", "proved", "may bind"]);
     bench.line.as_ref().unwrap().1.send(Binding::Refused(bad_card())).unwrap();
@@ -691,5 +701,15 @@ fn a_card_that_does_not_answer_proves_nothing() {
     let bench = start_seeing((STAYS, &[true], &[true]), vec![bad_card()], &Arc::default());
     bench.feed_proving();
     bench.says(&["unproved", "fed", "proved", "unproved", "blank out: mute InService"]);
+    bench.end();
+}
+
+/// A card that lay at another station when the device was connected may be reported late.
+#[test]
+fn a_device_that_was_connected_in_the_run_has_to_see_no_card_for_a_while() {
+    let bench = start_seeing((&[("x", 4), ("y", 1), ("y", 2)], &[true], &[true]), vec![], &Arc::default());
+    bench.feed_proving();
+    bench.says(&["unproved", "fed", "proved", "may bind"]);
+    assert_eq!(bench.did(), "rest expect F sight inspect");
     bench.end();
 }
