@@ -75,7 +75,13 @@ fn readers_exchanged_while_the_line_runs_make_no_wrong_card() {
     let (job, _) = no_wrong_card_is_good(&bureau, &expected);
     let count = |name: &str| number(&job["balance"], name);
     assert!(count("good") >= 5 && count("good") < u64::from(CARDS), "{job}\n{said}");
-    assert!(said.contains("miswired") && said.contains("chip-1") && said.contains("chip-3"), "{said}");
+    // A reader is accused by the card that it does not see, or by the one of the other that it sees.
+    let accused = |station: &str| {
+        let of =
+            |line: &&str| line.contains(&format!("station={station}")) && line.contains("needs a person");
+        said.lines().filter(of).count() > 0
+    };
+    assert!(accused("chip-1") && accused("chip-3"), "{said}");
     // The three cards that lay in the readers, and for each station one blank that found no reader.
     assert!(count("blanks_rejected") <= 6 && count("unknown") == 0, "{job}\n{said}");
 }
