@@ -148,7 +148,8 @@ fn a_killed_card_is_thrown_out_and_its_record_goes_to_another_blank() {
     let world = World::new();
     people(&world, "\"operator\", \"supervisor\"");
     world.prepared("a", CARDS as u32, 3);
-    let daemon = Daemon::start(&world, "5", "1");
+    // Slow enough for a finished card to be met before it is stacked.
+    let daemon = Daemon::start(&world, "2", "1");
     daemon.ok("job submit a.cwf1");
     daemon.ok("stock issue J1 100");
     daemon.ok("job release J1");
@@ -197,7 +198,7 @@ fn a_killed_card_is_thrown_out_and_its_record_goes_to_another_blank() {
 
 /// Has a card thrown out whose attempt was in this state a moment ago. Returns the card's record.
 fn kill(daemon: &Daemon<'_>, state: &str) -> u64 {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(60);
     while Instant::now() < end {
         let shown: Value = serde_json::from_str(&daemon.ok("card show J1 all --json")).unwrap();
         let mut all = shown.as_array().unwrap().iter().rev();
