@@ -15,7 +15,6 @@ pub const FAULTS: [&str; 15] = [
     r#"kind = "mute""#,
     r#"kind = "wrong-atr""#,
     r#"kind = "unknown-kmc""#,
-    r#"kind = "wrong-cryptogram""#,
     "kind = \"status\"\nsw = \"6A84\"",
     "kind = \"status\"\nsw = \"6985\"\nstore_data = 1",
     "kind = \"status\"\nsw = \"6A88\"\nstore_data = 2",
@@ -27,6 +26,8 @@ pub const FAULTS: [&str; 15] = [
     r#"kind = "jam-embosser""#,
     r#"kind = "jam-transfer""#,
     r#"kind = "feed-jam""#,
+    // Last, so that a card of each KMC has proved its keys before: the first wrong one would hold the job.
+    r#"kind = "wrong-cryptogram""#,
 ];
 
 /// Bytes that a person could read later.
