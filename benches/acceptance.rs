@@ -19,17 +19,20 @@
     reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
+#[path = "support/measured.rs"]
+mod measured;
 #[allow(dead_code, reason = "each program uses its part of what they share")]
 mod support;
 
 use std::hint::black_box;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cardwright::crypto::{ApplicationScope, Purpose, Suite, application_mac_input, unwrap_mac_key};
 use cardwright::record::chip::{ChipApplication, ChipSection};
 use cardwright::record::{Record, others_digest};
+use measured::MeasuredRun;
 use support::{CARDWRIGHT, World, median, records};
 
 /// Measured runs of each program; one more goes first and is not measured.
@@ -59,11 +62,12 @@ fn main() {
     for run in 0..=RUNS {
         let floor = floor(&sample, cores);
         let inspect = ["inspect", "big.cwf1", "--line", "sim-8", "--keys", "bureau.store"];
-        let inspect = Timed::of(world.command(CARDWRIGHT, &inspect));
+        let inspect = MeasuredRun::of(world.command(CARDWRIGHT, &inspect).stderr(Stdio::null()), 0);
         let accept = ["run", "big.cwf1", "--line", "sim-8", "--keys", "bureau.store", "--ledger", "run.db"];
-        let accept =
+        let mut accept =
             world.command(CARDWRIGHT, &[&accept[..], &["--simulate", "--limit", "0", "--json"]].concat());
-        let accept = Timed::of(accept);
+        // It selects no record, so all that are selected are GOOD.
+        let accept = MeasuredRun::of(accept.stderr(Stdio::null()), 0);
         for name in ["run.db", "run.db-wal", "run.db-shm"] {
             let _ = std::fs::remove_file(world.path(name));
         }
@@ -81,7 +85,7 @@ fn main() {
     for (name, runs) in [("inspect --line: all checks", inspected), ("run: checks, spool, ledger", accepted)]
     {
         let rate = f64::from(count) / median(runs.iter().map(|run| run.time).collect()).as_secs_f64();
-        let peak = runs.iter().map(|run| run.peak).max().unwrap() as f64 / 1024.0;
+        let peak = runs.iter().map(MeasuredRun::peak_mib).fold(0.0, f64::max);
         println!("  {name:<33} {rate:9.0} records/s, {:.2} of the floor (aim 0.5)", rate / floor);
         println!("  {:<33} peak memory of the controller {peak:.1} MiB (aim 64)", "");
     }
@@ -145,30 +149,4 @@ fn floor(sample: &[Sealed], cores: usize) -> f64 {
         }
     });
     (sample.len() * ROUNDS) as f64 / begun.elapsed().as_secs_f64()
-}
-
-/// Time and peak resident memory in KiB of one run.
-struct Timed {
-    time: Duration,
-    peak: u64,
-}
-
-impl Timed {
-    fn of(mut command: Command) -> Self {
-        let start = Instant::now();
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let status = format!("/proc/{}/status", child.id());
-        let mut peak = 0;
-        loop {
-            if let Some(code) = child.try_wait().unwrap() {
-                // `run --limit 0` makes no card, so not every record is GOOD: the selected ones are none.
-                assert_eq!(code.code(), Some(0), "{command:?}");
-                return Self { time: start.elapsed(), peak };
-            }
-            let text = std::fs::read_to_string(&status).unwrap_or_default();
-            let high = text.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-            peak = high.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0).max(peak);
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
 }

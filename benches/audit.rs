@@ -21,6 +21,8 @@
 #[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "cards/ledger.rs"]
 mod ledger;
+#[path = "support/measured.rs"]
+mod measured;
 #[allow(dead_code, reason = "each program uses its part of what they share")]
 mod support;
 
@@ -30,6 +32,7 @@ use std::time::Instant;
 
 use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::ledger::{Change, JobId, Ledger};
+use measured::MeasuredRun;
 use support::{CARDWRIGHT, World, median};
 
 /// Number of measured starts.
@@ -112,29 +115,12 @@ fn main() {
         daemon(&world)
     );
 
-    let start = Instant::now();
-    let mut child = Command::new(CARDWRIGHT)
-        .args(["audit", "verify", "--ledger"])
-        .arg(&path)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0u64;
-    let code = loop {
-        if let Some(code) = child.try_wait().unwrap() {
-            break code;
-        }
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let high = text.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-        peak = high.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0).max(peak);
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    };
-    assert!(code.success());
-    let seconds = start.elapsed().as_secs_f64();
+    let verify =
+        MeasuredRun::of(Command::new(CARDWRIGHT).args(["audit", "verify", "--ledger"]).arg(&path), 0);
+    let seconds = verify.time.as_secs_f64();
     println!(
         "  audit verify          {seconds:6.2} s, {:.0} events/s, peak memory {:.1} MiB",
         f64::from(events) / seconds,
-        peak as f64 / 1024.0
+        verify.peak_mib()
     );
 }

@@ -15,17 +15,19 @@
     reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
+#[path = "support/measured.rs"]
+mod measured;
 #[allow(dead_code, reason = "each program uses its part of what they share")]
 mod support;
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use cardwright::ids::{CardRef, FileId, IssuerId, Kcv, KekId, ProductName};
 use cardwright::record::chip::ChipSection;
 use cardwright::record::{Cwf1Writer, FileError, Header, Record, TrailerKey};
+use measured::MeasuredRun;
 use support::{CARDWRIGHT, World, median, records};
 
 /// Measured runs of each program; one more goes first and is not measured.
@@ -42,17 +44,17 @@ fn main() {
     write(&file, count, records(&world.prepared("few", PREPARED)));
     let size = std::fs::metadata(&file).unwrap().len() as f64 / 1e9;
 
-    let (mut ours, mut theirs, mut ratios, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let (mut ours, mut theirs, mut ratios, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0.0);
     for run in 0..=RUNS {
         let mut openssl = Command::new("openssl");
-        let (openssl, _) = timed(openssl.args(["dgst", "-sha256"]).arg(&file), 0);
-        let (inspect, memory) = timed(Command::new(CARDWRIGHT).arg("inspect").arg(&file), 3);
+        let openssl = MeasuredRun::of(openssl.args(["dgst", "-sha256"]).arg(&file), 0);
+        let inspect = MeasuredRun::of(Command::new(CARDWRIGHT).arg("inspect").arg(&file), 3);
         // The first pair brings the file into the page cache, as far as there is room.
         if run > 0 {
-            ours.push(inspect);
-            theirs.push(openssl);
-            ratios.push(openssl.as_secs_f64() / inspect.as_secs_f64());
-            peak = peak.max(memory);
+            ours.push(inspect.time);
+            theirs.push(openssl.time);
+            ratios.push(openssl.time.as_secs_f64() / inspect.time.as_secs_f64());
+            peak = inspect.peak_mib().max(peak);
         }
     }
     println!("inspect: {count} records of product multiapp, {size:.2} GB, {RUNS} runs, medians");
@@ -61,7 +63,7 @@ fn main() {
         println!("  {name:<21} {seconds:6.2} s  {:5.2} GB/s", size / seconds);
     }
     println!("  inspect has {:.2} of the speed of openssl (aim 0.5)", median(ratios));
-    println!("  peak memory {:.1} MiB (aim 64)", peak as f64 / 1024.0);
+    println!("  peak memory {peak:.1} MiB (aim 64)");
 }
 
 /// Writes a file whose structure and digest are right. Its MACs are wrong, but they are not checked without
@@ -104,22 +106,4 @@ fn write(path: &Path, count: u32, mut prepared: Vec<Record>) {
 /// Card references of one length.
 fn name(sequence: u32) -> CardRef {
     CardRef::new(format!("C{sequence:08}")).unwrap()
-}
-
-/// Time and peak resident memory in KiB of one run, which must end with `exit`.
-fn timed(command: &mut Command, exit: i32) -> (Duration, u64) {
-    let start = Instant::now();
-    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    loop {
-        if let Some(code) = child.try_wait().unwrap() {
-            assert_eq!(code.code(), Some(exit), "{command:?}");
-            return (start.elapsed(), peak);
-        }
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let high = text.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-        peak = high.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0).max(peak);
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

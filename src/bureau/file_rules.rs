@@ -13,7 +13,7 @@ use crate::ids::KekId;
 use crate::modules::sections::fulfilment;
 use crate::modules::{LineProfile, SectionCheck, crosscheck};
 use crate::profile::ProductProfile;
-use crate::record::chip::{ApplicationView, ChipApplication, ChipSection, Cmode, SectionScratch};
+use crate::record::chip::{ApplicationView, ChipApplication, Cmode, SectionScratch};
 use crate::record::{FileError, FileFault, Frame, Header, SectionRef};
 
 /// Most shapes of applications that are remembered as right. Files have few.
@@ -87,7 +87,9 @@ impl FileRules {
         let chip = frame.sections().find(|section| section.mic == b"CHP").map(|section| section.offset);
         let chip = chip.unwrap_or(frame.offset);
         let applications = frame.applications(&mut scratch.section)?;
-        card_ref(frame)?;
+        crosscheck::card_ref_of(frame, |fault| {
+            refuse(frame.offset, refused(Exit::FileFormat, format!("card_ref {fault}")))
+        })?;
         let place = |application: &ApplicationView<'_>| {
             chip.saturating_add(u64::try_from(application.at).unwrap_or_default())
         };
@@ -207,19 +209,6 @@ impl FileRules {
         }
         Ok(())
     }
-}
-
-/// Checks that a card_ref holds no account number.
-fn card_ref(frame: &Frame<'_>) -> Result<(), FileError> {
-    if !crosscheck::has_digits_of_account(frame.card_ref) {
-        return Ok(());
-    }
-    let record = frame.to_record()?;
-    let chip = record.section("CHP").and_then(|data| ChipSection::parse(data).ok());
-    let applications = chip.map_or_else(Vec::new, |chip| chip.applications);
-    crosscheck::card_ref(&record, &applications).map_err(|fault| {
-        refused_at(frame, frame.offset, refused(Exit::FileFormat, format!("card_ref {fault}")))
-    })
 }
 
 /// Refuses a file that breaks a rule. Acceptance adds the place and the next step.

@@ -18,7 +18,7 @@ use crate::exit::Failure;
 use crate::ids::{Mic, NameError, ProductName};
 use crate::modules::crosscheck;
 use crate::modules::kind::section_kinds;
-use crate::record::chip::{ApplicationView, ChipError, ChipSection, SectionScratch, check_crn, walk};
+use crate::record::chip::{ApplicationView, ChipError, SectionScratch, check_crn, walk};
 use crate::record::{Cwf1Reader, FileError, FileFault, FileLimits, Frame, SectionRef, open_input};
 pub use report::InspectionReport;
 use tally::NameTally;
@@ -84,7 +84,11 @@ impl SectionCounts {
         verifier: Option<&mut Verifier<'_>>,
     ) -> Result<(), Failure> {
         let refuse = |offset, fault| FileError { record: Some(frame.sequence), offset, fault };
-        check_card_ref(frame)?;
+        // As acceptance does: the report would show it.
+        crosscheck::card_ref_of(frame, |fault| {
+            let fault = FileFault::Name { field: "card_ref", fault };
+            FileError { record: Some(frame.sequence), offset: frame.offset, fault }
+        })?;
         let (mut chip, mut named) = (None, None);
         for section in frame.sections() {
             let mut known = self.mics.iter_mut();
@@ -140,21 +144,6 @@ impl SectionCounts {
         })?;
         check_crn(crn, frame.card_ref)
     }
-}
-
-/// Refuses a card_ref that holds an account number, as acceptance does: the report would show it.
-fn check_card_ref(frame: &Frame<'_>) -> Result<(), FileError> {
-    if !crosscheck::has_digits_of_account(frame.card_ref) {
-        return Ok(());
-    }
-    let record = frame.to_record()?;
-    // A wrong section is found later, with its place.
-    let chip = record.section("CHP").and_then(|data| ChipSection::parse(data).ok());
-    let applications = chip.map_or_else(Vec::new, |chip| chip.applications);
-    crosscheck::card_ref(&record, &applications).map_err(|fault| {
-        let fault = FileFault::Name { field: "card_ref", fault };
-        FileError { record: Some(frame.sequence), offset: frame.offset, fault }
-    })
 }
 
 /// The product in a FUL section: tag 01 of its TLVs (tag u8, length u32, value), if there is one.

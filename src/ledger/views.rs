@@ -1,6 +1,7 @@
 //! The views that a reader of the ledger returns: jobs, cards, rejects, gaps. Serializable for `--json`; no PAN, no
 //! secret.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,14 @@ pub struct SecondPersonWanted {
     pub subject: String,
     /// Who made the request first.
     pub by: String,
+}
+
+impl fmt::Display for SecondPersonWanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = if self.subject.is_empty() { "" } else { " " };
+        let Self { action, subject, by } = self;
+        write!(f, "waits for a second person: {action}{of}{subject}, asked for by {by}")
+    }
 }
 
 /// The state of a job as shown to people: the stored states, and two phases that are derived and stored nowhere.

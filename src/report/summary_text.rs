@@ -5,7 +5,7 @@
 use super::counted;
 use super::events::cause;
 use super::summary::{RunFigures, StationStats, SummaryWithNext, float};
-use crate::ledger::{JobView, RejectView, SecondPersonWanted, Stock, StockView};
+use crate::ledger::{JobView, RejectView, Stock, StockView};
 
 /// The shortest run, in seconds, whose speed says anything about an hour.
 const SHORTEST_RATE: f64 = 10.0;
@@ -79,9 +79,8 @@ pub fn write_job(job: &JobView, f: &mut dyn std::fmt::Write) -> std::fmt::Result
             job.wants.join(", ")
         )?;
     }
-    for SecondPersonWanted { action, subject, by } in &job.second_person {
-        let of = if subject.is_empty() { String::new() } else { format!(" {subject}") };
-        writeln!(f, "          waits for a second person: {action}{of}, asked for by {by}")?;
+    for wanted in &job.second_person {
+        writeln!(f, "          {wanted}")?;
     }
     writeln!(f, "          line {}, KEK {}, SHA-256 {}", job.line, job.kek, job.digest)?;
     if job.deleted {

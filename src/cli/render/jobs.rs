@@ -5,7 +5,7 @@ use std::io::Write;
 use super::super::common::{Early, json};
 use super::super::next_step::{Desk, after_report};
 use crate::bureau::outcome::Deletion;
-use crate::ledger::{JobView, SecondPersonWanted, rfc3339};
+use crate::ledger::{JobView, rfc3339};
 use crate::report::certificate::{KEY_MISSING, SPOOL_MISSING};
 use crate::report::summary_text::write_job;
 use crate::report::{self, Summary, SummaryWithNext};
@@ -33,9 +33,8 @@ pub(super) fn list(jobs: &[JobView], as_json: bool, out: &mut dyn Write) -> Resu
             b.cancelled,
             if job.deleted { ", data deleted" } else { "" }
         )?;
-        for SecondPersonWanted { action, subject, by } in &job.second_person {
-            let of = if subject.is_empty() { String::new() } else { format!(" {subject}") };
-            writeln!(out, "      waits for a second person: {action}{of}, asked for by {by}")?;
+        for wanted in &job.second_person {
+            writeln!(out, "      {wanted}")?;
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ mod shown;
 
 use zeroize::Zeroizing;
 
-pub use self::shown::{card_ref, fulfilment_without_name, has_digits_of_account};
+pub use self::shown::{card_ref_of, fulfilment_without_name};
 use super::{ApplicationWork, Fault, sections};
 use crate::ids::Dgi;
 use crate::record::chip::{ApplicationView, ChipApplication};

@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 use super::{AccountDigits, PAN, RECORD, SHORTEST, TRACK_2};
 use crate::ids::NameError;
 use crate::modules::sections::{self, FulfilmentSection};
-use crate::record::Record;
 use crate::record::chip::{ChipApplication, ChipSection};
+use crate::record::{FileError, Frame, Record};
 use crate::tlv::{self, Tag};
 
 /// Longest account number (ISO/IEC 7812-1).
@@ -15,9 +15,22 @@ const LONGEST: usize = 19;
 /// Cardholder name.
 const NAME: Tag = Tag(0x5F20);
 
+/// Checks the card_ref of a record of a file as [`card_ref`] does; `refuse` makes the error that names the place. A wrong
+/// section is left to those who check sections.
+pub fn card_ref_of(frame: &Frame<'_>, refuse: impl FnOnce(NameError) -> FileError) -> Result<(), FileError> {
+    // Most records need not be searched.
+    if !has_digits_of_account(frame.card_ref) {
+        return Ok(());
+    }
+    let record = frame.to_record()?;
+    let chip = record.section("CHP").and_then(|data| ChipSection::parse(data).ok());
+    let applications = chip.map_or_else(Vec::new, |chip| chip.applications);
+    card_ref(&record, &applications).map_err(refuse)
+}
+
 /// Checks that the card_ref of a record whose sections are right holds no account number: none that the record
 /// shows, and none that could be of an issuer to whom a KEK of the record belongs.
-pub fn card_ref(record: &Record, applications: &[ChipApplication]) -> Result<(), NameError> {
+pub(super) fn card_ref(record: &Record, applications: &[ChipApplication]) -> Result<(), NameError> {
     if !has_digits_of_account(record.card_ref.as_str()) {
         return Ok(());
     }
@@ -26,9 +39,8 @@ pub fn card_ref(record: &Record, applications: &[ChipApplication]) -> Result<(),
     record.card_ref.check_accounts(shown.iter().map(|number| number.as_str()), keks)
 }
 
-/// Whether a card_ref has as many digits as an account number. Most have fewer, and their records need not be
-/// searched.
-pub fn has_digits_of_account(card_ref: &str) -> bool {
+/// Whether a card_ref has as many digits as an account number.
+fn has_digits_of_account(card_ref: &str) -> bool {
     card_ref.bytes().filter(u8::is_ascii_digit).count() >= SHORTEST
 }
 

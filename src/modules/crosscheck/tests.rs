@@ -1,5 +1,6 @@
 //! Every pair of parts that may disagree, and the forms in which a number stands there. Published test numbers alone.
 
+use super::shown::card_ref;
 use super::*;
 use crate::ids::{CardRef, Dgi, KekId, NameError};
 use crate::modules::testing::{self, checked};

@@ -1,5 +1,5 @@
 //! Finds the device that saw a card which the device of its own station did not see, and puts both stations out
-//! of service (DESIGN 2.9).
+//! of service.
 //!
 //! The card lies where the transport brought it while every other unproved station of that kind looks. An
 //! unbound blank stays there, unwritten, for a person to put back; a bound card is thrown out unwritten.

@@ -1,0 +1,35 @@
+//! Time and peak memory of a whole program, for the benches that compare them.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Time and peak resident memory in KiB of a program's run.
+pub struct MeasuredRun {
+    pub time: Duration,
+    pub peak: u64,
+}
+
+impl MeasuredRun {
+    /// Runs a program to its end, which must be with `exit`.
+    pub fn of(command: &mut Command, exit: i32) -> Self {
+        let start = Instant::now();
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0;
+        loop {
+            if let Some(code) = child.try_wait().unwrap() {
+                assert_eq!(code.code(), Some(exit), "{command:?}");
+                return Self { time: start.elapsed(), peak };
+            }
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let high = text.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+            peak = high.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0).max(peak);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The peak memory in MiB.
+    pub fn peak_mib(&self) -> f64 {
+        self.peak as f64 / 1024.0
+    }
+}
