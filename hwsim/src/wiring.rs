@@ -15,11 +15,17 @@
 //! another `wiring` in their hello. Not here: virtual readers and pictures, which stay where they are.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde::Deserialize;
+
+use crate::device::link::MachineLink;
+
+/// Interval at which a link looks whether its device has moved.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Two devices that have changed places.
 #[derive(Debug, Deserialize)]
@@ -79,7 +85,7 @@ impl LineWiring {
     }
 
     /// Whether devices will change their places while the line runs.
-    pub fn changes(&self) -> bool {
+    fn changes(&self) -> bool {
         self.exchanges.iter().any(|exchange| exchange.after > 0)
     }
 
@@ -88,10 +94,11 @@ impl LineWiring {
         self.way(station).1
     }
 
-    /// The station whose device stands at this place now.
-    pub fn device_at<'a>(&'a self, place: &'a str) -> &'a str {
+    /// The device that stands at this place now.
+    pub fn linked<'a>(&'a self, place: &'a str) -> LinkedDevice<'a> {
         let all = self.exchanges.iter().flat_map(|exchange| &exchange.stations);
-        all.map(String::as_str).find(|station| self.place_of(station) == place).unwrap_or(place)
+        let device = all.map(String::as_str).find(|station| self.place_of(station) == place).unwrap_or(place);
+        LinkedDevice { wiring: self, device, moves: self.moves(device) }
     }
 
     /// How often the device of a station has moved, and where it stands.
@@ -118,6 +125,31 @@ impl LineWiring {
     }
 }
 
+/// A device, as its link found it.
+pub struct LinkedDevice<'a> {
+    wiring: &'a LineWiring,
+    /// The station that it belongs to.
+    device: &'a str,
+    moves: usize,
+}
+
+impl LinkedDevice<'_> {
+    /// Whether the device has changed its place since: its link is cut.
+    pub fn has_moved(&self) -> bool {
+        self.wiring.moves(self.device) != self.moves
+    }
+
+    /// Waits for bytes on the link. Returns true if the device has changed its place before any came.
+    pub fn is_cut(&self, link: &impl MachineLink) -> io::Result<bool> {
+        while self.wiring.changes() && !link.stirs_within(LOOK_AGAIN)? {
+            if self.has_moved() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,7 +170,7 @@ mod tests {
         assert_eq!(moves(&wiring), [1, 1, 0, 0]);
         wiring.fed();
         assert_eq!((places(&wiring), moves(&wiring)), (["c", "a", "b", "d"].map(String::from), [2, 1, 1, 0]));
-        assert_eq!(stations.map(|place| wiring.device_at(place).to_owned()), ["b", "c", "a", "d"]);
+        assert_eq!(stations.map(|place| wiring.linked(place).device.to_owned()), ["b", "c", "a", "d"]);
         assert!(wiring.changes());
     }
 

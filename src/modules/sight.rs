@@ -14,8 +14,8 @@ pub const LATE_TIME: Duration = Duration::from_secs(6);
 
 /// The sight of a device that notices cards: a reader, or an encoder with a sensor.
 pub trait CardSight {
-    /// The connection to the device; and whether it sees a card, if it can say so without being armed.
-    fn connection(&mut self) -> Result<(DeviceConnection, Option<bool>), Fault>;
+    /// The connection to the device.
+    fn connection(&mut self) -> Result<DeviceConnection, Fault>;
 
     /// Whether the device goes on to see no card for this time. An encoder reports only a card that comes after
     /// it was armed, so it need not be waited for.
@@ -24,9 +24,9 @@ pub trait CardSight {
     /// Makes sure that the device sees no card, and arms it for the next one. Returns false if it sees one.
     fn expect(&mut self) -> Result<bool, Fault>;
 
-    /// Waits until the device sees the card that was brought; returns false if it sees none in time. An encoder
-    /// that was not armed is not asked, and returns true.
-    fn comes(&mut self, wait: Duration) -> Result<bool, Fault>;
+    /// Waits until the device sees the card that was brought. Returns whether it saw it in time, and over which
+    /// connection. An encoder that was not armed is not asked, and returns true.
+    fn comes(&mut self, wait: Duration) -> Result<(bool, DeviceConnection), Fault>;
 
     /// Whether the device sees a card now.
     fn sees(&mut self) -> Result<bool, Fault>;

@@ -11,9 +11,8 @@ use crate::modules::Fault;
 use crate::modules::sight::{CardSight, LATE_TIME};
 
 impl CardSight for ChipModule {
-    fn connection(&mut self) -> Result<(DeviceConnection, Option<bool>), Fault> {
-        let seen = self.link.look(LookFor::Anything, Duration::ZERO)?;
-        Ok((seen.connection, Some(seen.presence == CardPresence::Card)))
+    fn connection(&mut self) -> Result<DeviceConnection, Fault> {
+        Ok(self.link.look(LookFor::Anything, Duration::ZERO)?.connection)
     }
 
     fn stays_empty(&mut self, time: Duration) -> Result<bool, Fault> {
@@ -31,18 +30,20 @@ impl CardSight for ChipModule {
         Ok(seen.presence != CardPresence::Card)
     }
 
-    fn comes(&mut self, wait: Duration) -> Result<bool, Fault> {
+    fn comes(&mut self, wait: Duration) -> Result<(bool, DeviceConnection), Fault> {
         if !self.without_switch {
-            return Ok(self.link.look(LookFor::Card, wait)?.presence != CardPresence::Empty);
+            let seen = self.link.look(LookFor::Card, wait)?;
+            return Ok((seen.presence != CardPresence::Empty, seen.connection));
         }
-        match self.link.power_on(Reset::Cold, Protocols::ANY, wait.max(PROBE_TIME)) {
+        let answers = match self.link.power_on(Reset::Cold, Protocols::ANY, wait.max(PROBE_TIME)) {
             Ok(_) => {
                 self.link.power_off(POWER_OFF_TIME)?;
-                Ok(true)
+                true
             }
-            Err(CardError::Mute | CardError::Absent | CardError::Removed) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+            Err(CardError::Mute | CardError::Absent | CardError::Removed) => false,
+            Err(error) => return Err(error.into()),
+        };
+        Ok((answers, self.connection()?))
     }
 
     fn sees(&mut self) -> Result<bool, Fault> {

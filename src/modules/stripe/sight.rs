@@ -20,8 +20,8 @@ impl StripeModule {
 }
 
 impl CardSight for StripeModule {
-    fn connection(&mut self) -> Result<(DeviceConnection, Option<bool>), Fault> {
-        Ok((self.sensor()?.connection(), None))
+    fn connection(&mut self) -> Result<DeviceConnection, Fault> {
+        Ok(self.sensor()?.connection())
     }
 
     fn stays_empty(&mut self, _: Duration) -> Result<bool, Fault> {
@@ -34,11 +34,10 @@ impl CardSight for StripeModule {
         Ok(sees_none)
     }
 
-    fn comes(&mut self, wait: Duration) -> Result<bool, Fault> {
-        if !std::mem::take(&mut self.armed) {
-            return Ok(true);
-        }
-        Ok(self.sensor()?.sees(wait)?)
+    fn comes(&mut self, wait: Duration) -> Result<(bool, DeviceConnection), Fault> {
+        let armed = std::mem::take(&mut self.armed);
+        let sensor = self.sensor()?;
+        Ok((!armed || sensor.sees(wait)?, sensor.connection()))
     }
 
     fn sees(&mut self) -> Result<bool, Fault> {

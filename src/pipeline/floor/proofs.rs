@@ -4,7 +4,7 @@
 //! line's rate. But it gets a card only while no other unproved station with that kind of device has one, none of
 //! them moves a card, and none of them may still bring a late one: then the card that its device sees is its own.
 
-use super::stations::{StageService, State, Stations};
+use super::stations::{StageService, State, StationService, Stations};
 use crate::pipeline::station::Place;
 
 /// What is known of a station whose device sees cards.
@@ -19,10 +19,16 @@ pub(super) enum Proof {
 /// Most orders in a row without a proof; more of them need a person.
 const PROOFS_MAX: u32 = 3;
 
+impl StationService {
+    fn is_unproved(&self) -> bool {
+        matches!(self.proof, Some(Proof::Unproved(_)))
+    }
+}
+
 impl StageService {
     /// Whether a person who exchanges cables may bring a station back. Its cards are not thrown out before.
     pub(super) fn is_miswired(&self) -> bool {
-        self.miswired.iter().zip(&self.states).any(|(is, state)| *is && *state == State::Stuck)
+        self.stations.iter().any(|station| station.miswired && station.state == State::Stuck)
     }
 }
 
@@ -43,57 +49,60 @@ impl Stations {
 
     /// Enters that nothing shows any more that the device of a station is its own.
     pub fn unproved(&mut self, place: Place) {
-        if !matches!(self.proof(place), Some(Proof::Unproved(_))) {
+        if !self.is_unproved(place) {
             self.set_proof(place, Proof::Unproved(0));
         }
     }
 
     /// Whether the station has to prove its device with its next card.
     pub fn is_unproved(&self, place: Place) -> bool {
-        matches!(self.proof(place), Some(Proof::Unproved(_)))
+        self.at(place).is_some_and(StationService::is_unproved)
     }
 
     /// Counts an order that ended without a proof. Returns whether there were too many.
     pub fn proof_failed(&mut self, place: Place) -> bool {
-        let Some(Proof::Unproved(orders)) = self.proof(place) else { return false };
+        let Some(Proof::Unproved(orders)) = self.at(place).and_then(|station| station.proof) else {
+            return false;
+        };
         self.set_proof(place, Proof::Unproved(orders + 1));
         orders + 1 >= PROOFS_MAX
     }
 
     /// Enters that the card of an order has arrived, or will not come.
     pub fn arrived(&mut self, place: Place) {
-        self.set_moving(place, false);
+        if let Some(station) = self.at_mut(place) {
+            station.moving = false;
+        }
     }
 
     /// Enters whether a card that this station called for may still come.
     pub fn is_unclear(&mut self, place: Place, unclear: bool) {
-        if let Some(is) = self.0.get_mut(place.stage).and_then(|s| s.unclear.get_mut(place.station)) {
-            *is = unclear;
+        if let Some(station) = self.at_mut(place) {
+            station.unclear = unclear;
         }
     }
 
     /// Takes a station out of service whose device stands at another station, or that has another's.
     pub fn miswired(&mut self, place: Place) {
-        if let Some(is) = self.0.get_mut(place.stage).and_then(|s| s.miswired.get_mut(place.station)) {
-            *is = true;
+        if let Some(station) = self.at_mut(place) {
+            station.miswired = true;
         }
         self.stuck(place);
     }
 
     /// Enters that a person has freed a station: if its device sees cards, the next one proves it.
     pub(super) fn wired_anew(&mut self, place: Place) {
-        if let Some(is) = self.0.get_mut(place.stage).and_then(|s| s.miswired.get_mut(place.station)) {
-            *is = false;
-        }
-        if self.proof(place).is_some() {
-            self.set_proof(place, Proof::Unproved(0));
+        if let Some(station) = self.at_mut(place) {
+            station.miswired = false;
+            station.proof = station.proof.map(|_| Proof::Unproved(0));
         }
     }
 
     /// Whether a module needs a proof before it can work on a card: its devices see cards, and none is proved.
     pub fn lacks_proof(&self, stage: usize) -> bool {
         self.0.get(stage).is_some_and(|stage| {
-            stage.proofs.iter().any(Option::is_some) && !stage.proofs.contains(&Some(Proof::Proved))
+            let proofs = || stage.stations.iter().filter_map(|station| station.proof);
+            proofs().next().is_some() && proofs().all(|proof| proof != Proof::Proved)
         })
     }
 
@@ -101,11 +110,10 @@ impl Stations {
     /// that this station should have.
     pub fn suspects(&self, of: Place) -> Vec<Place> {
         let Some(kind) = self.0.get(of.stage).map(|stage| stage.kind) else { return Vec::new() };
-        let free = |(_, stage, station): &(Place, &StageService, usize)| {
-            stage.states.get(*station) == Some(&State::Free)
+        let suspect = |(place, station): &(Place, &StationService)| {
+            *place != of && station.state == State::Free && station.is_unproved()
         };
-        let others = self.of_kind(kind).filter(|(place, ..)| *place != of).filter(free);
-        others.map(|(place, ..)| place).filter(|place| self.is_unproved(*place)).collect()
+        self.of_kind(kind).filter(suspect).map(|(place, _)| place).collect()
     }
 
     /// A free station of a stage that can have a card now: an unproved one first, if it can be proved now.
@@ -121,48 +129,32 @@ impl Stations {
 
     fn any_of(&self, stage: usize, may: impl Fn(&usize) -> bool) -> Option<Place> {
         let of = self.0.get(stage)?;
-        let at = |station| Place { stage, station };
-        let free = || of.free.iter().filter(|station| may(station)).copied();
-        let unproved = free().find(|station| self.is_unproved(at(*station)));
-        let Some(unproved) = unproved else { return free().next().map(at) };
-        let others = || self.of_kind(of.kind).map(|(_, stage, station)| (stage, station));
-        let proves = |(stage, station): (&StageService, usize)| {
-            stage.states.get(station).is_some_and(|state| state.is_held())
-                && matches!(stage.proofs.get(station), Some(Some(Proof::Unproved(_))))
+        let free = || {
+            let free = of.free.iter().filter(|station| may(station));
+            free.map(|station| Place { stage, station: *station })
         };
-        if others().any(proves) || others().any(|(s, station)| s.unclear.get(station) == Some(&true)) {
-            let proved = free().find(|station| !self.is_unproved(at(*station)));
-            return proved.map(at);
+        let Some(unproved) = free().find(|place| self.is_unproved(*place)) else { return free().next() };
+        let others = || self.of_kind(of.kind).map(|(_, station)| station);
+        if others().any(|other| other.unclear || other.state.is_held() && other.is_unproved()) {
+            return free().find(|place| !self.is_unproved(*place));
         }
         // Cards that are moving arrive soon, and no other one is moved before.
-        let moving = others().any(|(stage, station)| {
-            stage.moving.get(station) == Some(&true)
-                && stage.states.get(station).is_some_and(|state| state.is_held())
-        });
-        (!moving).then(|| at(unproved))
+        let moving = others().any(|other| other.moving && other.state.is_held());
+        (!moving).then_some(unproved)
     }
 
     /// Every station with this kind of device.
-    fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = (Place, &StageService, usize)> {
+    fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = (Place, &StationService)> {
         let stages = self.0.iter().enumerate().filter(move |(_, stage)| stage.kind == kind);
-        stages.flat_map(|(index, stage)| {
-            (0..stage.states.len()).map(move |station| (Place { stage: index, station }, stage, station))
+        stages.flat_map(|(stage, of)| {
+            let stations = of.stations.iter().enumerate();
+            stations.map(move |(station, service)| (Place { stage, station }, service))
         })
     }
 
-    fn proof(&self, place: Place) -> Option<Proof> {
-        self.0.get(place.stage).and_then(|stage| stage.proofs.get(place.station).copied().flatten())
-    }
-
     fn set_proof(&mut self, place: Place, proof: Proof) {
-        if let Some(is) = self.0.get_mut(place.stage).and_then(|s| s.proofs.get_mut(place.station)) {
-            *is = Some(proof);
-        }
-    }
-
-    pub(super) fn set_moving(&mut self, place: Place, moving: bool) {
-        if let Some(is) = self.0.get_mut(place.stage).and_then(|s| s.moving.get_mut(place.station)) {
-            *is = moving;
+        if let Some(station) = self.at_mut(place) {
+            station.proof = Some(proof);
         }
     }
 }

@@ -75,18 +75,29 @@ const HELD: [State; 3] = [State::Occupied, State::Wanting, State::Silent];
 const NOT_STUCK: [State; 6] =
     [State::Free, State::Occupied, State::Wanting, State::Silent, State::OutOfService, State::OutWanting];
 
+/// What the floor knows of one station.
+#[derive(Debug, Clone)]
+pub(super) struct StationService {
+    pub(super) state: State,
+    /// What is known of the device; `None` for one that does not see cards.
+    pub(super) proof: Option<Proof>,
+    /// A card is being moved into the station.
+    pub(super) moving: bool,
+    /// The device stands at another station: only a person can exchange the cables.
+    pub(super) miswired: bool,
+    /// A card that the station called for may still come, although the order has ended.
+    pub(super) unclear: bool,
+}
+
+impl StationService {
+    const FREE: Self =
+        Self { state: State::Free, proof: None, moving: false, miswired: false, unclear: false };
+}
+
 pub(super) struct StageService {
     /// Kind of the devices, if they see cards.
     pub(super) kind: &'static str,
-    pub(super) states: Vec<State>,
-    /// What is known of the device; `None` for one that does not see cards.
-    pub(super) proofs: Vec<Option<Proof>>,
-    /// A card is being moved into the station.
-    pub(super) moving: Vec<bool>,
-    /// The device stands at another station: only a person can exchange the cables.
-    pub(super) miswired: Vec<bool>,
-    /// A card that the station called for may still come, although the order has ended.
-    pub(super) unclear: Vec<bool>,
+    pub(super) stations: Vec<StationService>,
     pub(super) free: BTreeSet<usize>,
     /// Those whose transport has no blank to feed.
     pub(super) without_blanks: BTreeSet<usize>,
@@ -107,11 +118,7 @@ impl Stations {
     pub fn new(counts: &[usize]) -> Self {
         let stage = |n: &usize| StageService {
             kind: "",
-            states: vec![State::Free; *n],
-            proofs: vec![None; *n],
-            moving: vec![false; *n],
-            miswired: vec![false; *n],
-            unclear: vec![false; *n],
+            stations: vec![StationService::FREE; *n],
             free: (0..*n).collect(),
             without_blanks: BTreeSet::new(),
             up: *n,
@@ -129,7 +136,7 @@ impl Stations {
 
     /// Number of stations in the largest stage.
     pub fn widest(&self) -> usize {
-        self.0.iter().map(|s| s.states.len()).max().unwrap_or(0)
+        self.0.iter().map(|s| s.stations.len()).max().unwrap_or(0)
     }
 
     /// Returns what the module of a stage can do.
@@ -204,13 +211,23 @@ impl Stations {
     }
 
     fn state(&self, place: Place) -> Option<State> {
-        self.0.get(place.stage)?.states.get(place.station).copied()
+        self.at(place).map(|station| station.state)
+    }
+
+    pub(super) fn at(&self, place: Place) -> Option<&StationService> {
+        self.0.get(place.stage)?.stations.get(place.station)
+    }
+
+    pub(super) fn at_mut(&mut self, place: Place) -> Option<&mut StationService> {
+        self.0.get_mut(place.stage)?.stations.get_mut(place.station)
     }
 
     /// Occupies a free station, because an order goes there.
     pub fn occupy(&mut self, place: Place) {
         self.turn(place, &[State::Free], State::Occupied);
-        self.set_moving(place, true);
+        if let Some(station) = self.at_mut(place) {
+            station.moving = true;
+        }
     }
 
     /// Frees a station: no card lies there any more.
@@ -260,8 +277,8 @@ impl Stations {
 
     fn set(&mut self, place: Place, was: State, to: State) {
         let Some(stage) = self.0.get_mut(place.stage) else { return };
-        let Some(state) = stage.states.get_mut(place.station) else { return };
-        *state = to;
+        let Some(station) = stage.stations.get_mut(place.station) else { return };
+        station.state = to;
         if to == State::Free {
             stage.free.insert(place.station);
         } else {

@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use drivers::{Condition, DeviceError};
 
+use super::supply::Patience;
 use super::{HungUp, Runner, Standing, StationHappening};
 use crate::modules::{Blame, Fault};
 use crate::reason::ReasonWord;
 
-/// Wait before the first probe: enough for a loose cable, or for a host process that restarts.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// Longest wait between later probes: the wait doubles up to this.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Time allowed for opening the transport again.
 const REOPEN_TIME: Duration = Duration::from_secs(1);
 /// Most outages in a row, without a finished card between them, that end without a person. With more of them,
@@ -21,7 +18,7 @@ const OUTAGES_IN_A_ROW: u32 = 3;
 
 /// What has to be tried before the station is back in service.
 pub struct Outage {
-    next: Duration,
+    patience: Patience,
     /// Set if the transport did not answer: it is opened again, and a card that lies in the station is thrown
     /// out.
     transport: Option<Lying>,
@@ -41,9 +38,7 @@ pub enum Lying {
 impl Outage {
     /// Returns the time to wait before the next probe.
     pub fn wait(&mut self) -> Duration {
-        let now = self.next;
-        self.next = (now * 2).min(LONGEST_WAIT);
-        now
+        self.patience.wait()
     }
 }
 
@@ -74,7 +69,7 @@ impl Runner<'_> {
             self.left = transport;
             return Standing::Stuck;
         }
-        self.out = Some(Outage { next: FIRST_WAIT, transport, wants: false });
+        self.out = Some(Outage { patience: Patience::new(), transport, wants: false });
         Standing::Probed
     }
 

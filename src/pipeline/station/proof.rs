@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use drivers::presence::DeviceConnection;
 
 use super::{HungUp, Runner, SightReport, Standing, StationHappening};
-use crate::modules::sight::{CardSight, LATE_TIME};
+use crate::modules::sight::LATE_TIME;
 use crate::modules::{Blame, Fault};
 use crate::reason::ReasonWord;
 
@@ -86,7 +86,7 @@ impl Runner<'_> {
     pub(super) fn before_card(&mut self, proving: bool) -> Result<Readiness, HungUp> {
         let Some(sight) = self.setup.module.sight() else { return Ok(Readiness::Ready) };
         let connection = match sight.connection() {
-            Ok((connection, _)) => connection,
+            Ok(connection) => connection,
             Err(fault) => return Ok(self.not_now(fault)),
         };
         let proved = self.setup.proofs.of(&self.setup.name);
@@ -121,16 +121,20 @@ impl Runner<'_> {
 
     /// Notes the connection of the device at the start of the run, when no card lies in the line.
     pub(super) fn connected_at_start(&mut self) {
-        if let Some(Ok((connection, _))) = self.setup.module.sight().map(CardSight::connection) {
-            self.connected = Some(ConnectedSince { connection, since: None });
-        }
+        let connection = self.connection();
+        self.connected = connection.map(|connection| ConnectedSince { connection, since: None });
     }
 
     /// Notes the connection of a device that answers again.
     pub(super) fn connected_again(&mut self) {
-        if let Some(Ok((connection, _))) = self.setup.module.sight().map(CardSight::connection) {
+        if let Some(connection) = self.connection() {
             self.connected(&connection);
         }
+    }
+
+    /// The connection of the device, if it sees cards and answers.
+    fn connection(&mut self) -> Option<DeviceConnection> {
+        self.setup.module.sight().and_then(|sight| sight.connection().ok())
     }
 
     /// Notes a connection. Returns the time in which the device may still report a card that lay at another
@@ -151,8 +155,7 @@ impl Runner<'_> {
     /// connection, or not at all.
     pub(super) fn after_card(&mut self, readiness: &Readiness) -> Result<Sight, HungUp> {
         let Some(sight) = self.setup.module.sight() else { return Ok(Sight::Seen) };
-        let came = sight.comes(LATE_TIME).and_then(|came| Ok((came, sight.connection()?.0)));
-        let (came, now) = match came {
+        let (came, now) = match sight.comes(LATE_TIME) {
             Ok(came) => came,
             Err(fault) => return Ok(Sight::Failed(fault)),
         };

@@ -21,12 +21,12 @@ use super::probe::transport_fault;
 use super::{CardTransport, HungUp, Runner, StationHappening, StationOrder};
 use crate::modules::Fault;
 
-/// Wait before a machine is asked for the first time whether it has got what it wants.
+/// Wait before a device is asked for the first time: enough for a loose cable, or for a host process that restarts.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// Longest wait between later questions: the wait doubles up to this.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// The waits between questions to a machine.
+/// The waits between questions to a device that wants something or does not answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience(Duration);
 
@@ -56,24 +56,47 @@ impl Runner<'_> {
     /// Has the module do something, again as often as its machine waits for a person.
     pub(super) fn insist<T>(
         &mut self,
-        mut act: impl FnMut(&mut Self) -> Result<T, Fault>,
+        act: impl FnMut(&mut Self) -> Result<T, Fault>,
     ) -> Result<Waited<Result<T, Fault>>, HungUp> {
+        let wants = |fault: &Fault| fault.waits_for_person().then(|| fault.clone());
+        self.repeat(act, wants, Self::until_ready)
+    }
+
+    /// Has the transport move a card, again as often as it waits for a person.
+    pub(super) fn moves(
+        &mut self,
+        doing: &str,
+        mut motion: impl FnMut(&mut CardTransport) -> Result<(), DeviceError>,
+    ) -> Result<Waited<Result<(), DeviceError>>, HungUp> {
+        let wants = |error: &DeviceError| error.waits_for_person().then(|| transport_fault(doing, error));
+        let pause = |runner: &mut Self, patience: &mut Patience| {
+            Ok(runner.pause(patience)?.map(|fault| (fault, false)))
+        };
+        self.repeat(|runner| motion(&mut runner.setup.transport), wants, pause)
+    }
+
+    /// Does something again as long as its error `wants` something of a person, and reports when that begins and ends.
+    /// `wait` returns the reason if the card has to go, and whether the device was silent then.
+    fn repeat<T, E>(
+        &mut self,
+        mut act: impl FnMut(&mut Self) -> Result<T, E>,
+        wants: impl Fn(&E) -> Option<Fault>,
+        mut wait: impl FnMut(&mut Self, &mut Patience) -> Result<Option<(Fault, bool)>, HungUp>,
+    ) -> Result<Waited<Result<T, E>>, HungUp> {
         let mut patience = Patience::new();
         let mut waits = false;
         loop {
-            let fault = match act(self) {
-                Err(fault) if fault.waits_for_person() => fault,
-                outcome => {
-                    if waits {
-                        self.tell(StationHappening::Supplied)?;
-                    }
-                    return Ok(Waited::Ended(outcome));
+            let outcome = act(self);
+            let Some(fault) = outcome.as_ref().err().and_then(&wants) else {
+                if waits {
+                    self.tell(StationHappening::Supplied)?;
                 }
+                return Ok(Waited::Ended(outcome));
             };
             if !std::mem::replace(&mut waits, true) {
                 self.tell(StationHappening::Wants(fault))?;
             }
-            if let Some((fault, silent)) = self.until_ready(&mut patience)? {
+            if let Some((fault, silent)) = wait(self, &mut patience)? {
                 return Ok(Waited::Sent { fault, silent });
             }
         }
@@ -99,31 +122,6 @@ impl Runner<'_> {
                         self.tell(StationHappening::Silent(fault))?;
                     }
                 }
-            }
-        }
-    }
-
-    /// Has the transport move a card, again as often as it waits for a person.
-    pub(super) fn moves(
-        &mut self,
-        doing: &str,
-        mut motion: impl FnMut(&mut CardTransport) -> Result<(), DeviceError>,
-    ) -> Result<Waited<Result<(), DeviceError>>, HungUp> {
-        let mut patience = Patience::new();
-        let mut waits = false;
-        loop {
-            let outcome = motion(&mut self.setup.transport);
-            let Some(error) = outcome.as_ref().err().filter(|error| error.waits_for_person()) else {
-                if waits {
-                    self.tell(StationHappening::Supplied)?;
-                }
-                return Ok(Waited::Ended(outcome));
-            };
-            if !std::mem::replace(&mut waits, true) {
-                self.tell(StationHappening::Wants(transport_fault(doing, error)))?;
-            }
-            if let Some(fault) = self.pause(&mut patience)? {
-                return Ok(Waited::Sent { fault, silent: false });
             }
         }
     }

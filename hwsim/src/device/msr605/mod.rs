@@ -16,7 +16,6 @@ use drivers::wire::{ESC, FS};
 
 use super::head::{self, EncoderHead, SwipeMiss};
 use super::link::MachineLink;
-use super::reader::is_cut;
 use crate::blank::SimulatedBlank;
 use crate::faults::FaultKind;
 use crate::profile::StripeCoercivity;
@@ -48,19 +47,18 @@ pub fn serve(stream: &impl MachineLink, world: &SimulatedLine, station: &Simulat
     let mut parser = CommandParser::default();
     let mut buffer = [0; 1024];
     let mut out = Vec::new();
-    let device = world.wiring.device_at(&station.name);
-    let moves = world.wiring.moves(device);
+    let device = world.wiring.linked(&station.name);
     loop {
         while encoder.armed && !stream.stirs_within(SENSOR_PAUSE)? {
             if encoder.head.station.slot().card().is_some() && !encoder.head.is_silent() {
                 encoder.armed = false;
                 stream.send(&[ESC, status::OK])?;
             }
-            if world.wiring.moves(device) != moves {
+            if device.has_moved() {
                 return Ok(());
             }
         }
-        if is_cut(stream, world, device, moves)? {
+        if device.is_cut(stream)? {
             return Ok(());
         }
         let n = stream.receive(&mut buffer)?;

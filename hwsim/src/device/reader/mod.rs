@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Pid;
 
-use super::link::{MachineLink, forget};
+use super::link::forget;
 use crate::blank::SimulatedBlank;
 use crate::faults::{FaultKind, InjectedFault};
 use crate::pace::LinkPace;
@@ -41,10 +41,9 @@ pub fn serve(stream: &UnixStream, world: &SimulatedLine, station: &SimulatedStat
     contacts.controller = getsockopt(stream, PeerCredentials).ok().map(|peer| Pid::from_raw(peer.pid()));
     let mut body = Vec::new();
     let mut answer = Vec::new();
-    let device = world.wiring.device_at(&station.name);
-    let moves = world.wiring.moves(device);
+    let device = world.wiring.linked(&station.name);
     loop {
-        if requests.buffer().is_empty() && is_cut(stream, world, device, moves)? {
+        if requests.buffer().is_empty() && device.is_cut(stream)? {
             return Ok(());
         }
         let mut header = [0; 5];
@@ -109,21 +108,6 @@ fn all(
             answer.clear();
         }
     }
-}
-
-/// Waits for the next request; true if the device has changed its place before one came.
-pub(super) fn is_cut(
-    link: &impl MachineLink,
-    world: &SimulatedLine,
-    device: &str,
-    moves: usize,
-) -> io::Result<bool> {
-    while world.wiring.changes() && !link.stirs_within(LOOK_AGAIN)? {
-        if world.wiring.moves(device) != moves {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn no_request() -> io::Error {

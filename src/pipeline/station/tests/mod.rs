@@ -85,8 +85,8 @@ impl Eye {
 }
 
 impl CardSight for Eye {
-    fn connection(&mut self) -> Result<(DeviceConnection, Option<bool>), Fault> {
-        Ok((Self::next(&mut self.connections), None))
+    fn connection(&mut self) -> Result<DeviceConnection, Fault> {
+        Ok(Self::next(&mut self.connections))
     }
     fn stays_empty(&mut self, time: Duration) -> Result<bool, Fault> {
         if !time.is_zero() {
@@ -98,9 +98,9 @@ impl CardSight for Eye {
         self.trace.lock().unwrap().push("expect".into());
         Ok(Self::next(&mut self.sees_none))
     }
-    fn comes(&mut self, _: Duration) -> Result<bool, Fault> {
+    fn comes(&mut self, _: Duration) -> Result<(bool, DeviceConnection), Fault> {
         self.trace.lock().unwrap().push("sight".into());
-        Ok(Self::next(&mut self.comes))
+        Ok((Self::next(&mut self.comes), Self::next(&mut self.connections)))
     }
     fn sees(&mut self) -> Result<bool, Fault> {
         Ok(Self::next(&mut self.comes))
