@@ -44,6 +44,8 @@ struct Station {
     dead: bool,
     /// Its order is to feed, and no data of the record has gone to a card yet.
     unbound: bool,
+    /// When its last order to feed was given.
+    feeds_since: Option<Instant>,
     /// The ledger was asked to bind the blank that lies there.
     binding: bool,
     /// Number of the unbound blank that lies there.
@@ -183,6 +185,7 @@ impl Dispatcher<'_> {
                     self.hopper = self.hopper.map(|blanks| blanks.saturating_sub(1));
                     if let Some(station) = self.station(to) {
                         (station.unbound, station.binding) = (true, false);
+                        station.feeds_since = Some(Instant::now());
                     }
                     let proving = self.floor.stations.is_unproved(to);
                     self.send(to, StationOrder::Feed { work, proving });

@@ -69,6 +69,7 @@ impl LineThreads {
             binds,
             dead: false,
             unbound: false,
+            feeds_since: None,
             binding: false,
             blank: None,
             kmc: None,

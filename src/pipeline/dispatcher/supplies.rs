@@ -26,6 +26,8 @@ pub(super) struct SupplyWaits {
     waits_for_blanks: bool,
     /// The last station without blanks, until a blank is fed.
     hopper_fault: Option<(Place, Fault)>,
+    /// When the hopper was found empty, until a blank is fed that was called for later.
+    empty_since: Option<Instant>,
     /// Stations, hopper and output that want something of a person.
     wanting: BTreeSet<String>,
     /// People who wait to hear whether a station is ready.
@@ -34,7 +36,13 @@ pub(super) struct SupplyWaits {
 
 impl SupplyWaits {
     pub(super) fn new(waits_for_blanks: bool) -> Self {
-        Self { waits_for_blanks, hopper_fault: None, wanting: BTreeSet::new(), proving: BTreeMap::new() }
+        Self {
+            waits_for_blanks,
+            hopper_fault: None,
+            empty_since: None,
+            wanting: BTreeSet::new(),
+            proving: BTreeMap::new(),
+        }
     }
 }
 
@@ -75,13 +83,19 @@ impl Dispatcher<'_> {
     pub(super) fn no_blanks(&mut self, place: Place, fault: Fault) {
         self.floor.stations.has_blanks(place, false);
         self.want_begins(HOPPER, &fault);
+        self.supplies.empty_since.get_or_insert_with(Instant::now);
         self.supplies.hopper_fault = Some((place, fault));
     }
 
     /// A blank was fed.
     pub(super) fn has_blanks(&mut self, place: Place) {
         self.floor.stations.has_blanks(place, true);
-        self.supplies.hopper_fault = None;
+        let ordered = self.station(place).and_then(|station| station.feeds_since);
+        if ordered < self.supplies.empty_since {
+            // The blank may have left the hopper before another station found it empty.
+            return;
+        }
+        (self.supplies.hopper_fault, self.supplies.empty_since) = (None, None);
         self.want_ends(HOPPER);
     }
 
