@@ -240,6 +240,7 @@ fn bench(trace: Trace, machine: Machine, module: Worker, proofs: &Arc<WiringProo
         module: Box::new(module),
         transport: Transport::new(Box::new(machine) as Box<dyn ByteLink>),
         proofs: Arc::clone(proofs),
+        refused: None,
     };
     let (orders, ordered) = bounded(1);
     let (say, said) = unbounded();
