@@ -42,7 +42,8 @@ impl BlindMachines {
     ) -> Result<Self, Failure> {
         let mut blind = Vec::new();
         for module in line.working() {
-            if let Some(driver) = stations::driver(module)?
+            // A module without a right driver is refused when the line is opened.
+            if let Ok(Some(driver)) = stations::driver(module)
                 && !driver.can(Capability::NoticesCards)
             {
                 blind.extend(module.station_names().map(|station| (station, driver)));

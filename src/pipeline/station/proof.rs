@@ -39,6 +39,11 @@ impl WiringProofs {
         self.of(station).is_some()
     }
 
+    /// Whether the device on this connection is proved to be the station's.
+    pub fn holds(&self, station: &str, connection: &DeviceConnection) -> bool {
+        self.of(station).is_some_and(|proved| connection.continues(&proved))
+    }
+
     fn of(&self, station: &str) -> Option<DeviceConnection> {
         self.table().get(station).cloned()
     }
@@ -95,8 +100,7 @@ impl Runner<'_> {
             Ok(connection) => connection,
             Err(fault) => return Ok(self.not_now(fault)),
         };
-        let proved = self.setup.proofs.of(&self.setup.name);
-        if proved.is_some_and(|proved| connection.continues(&proved)) {
+        if self.setup.proofs.holds(&self.setup.name, &connection) {
             self.connected(&connection);
             self.setup.proofs.keep(&self.setup.name, connection);
             if proving {
