@@ -36,7 +36,9 @@ impl std::fmt::Display for PublicKey {
 impl std::str::FromStr for PublicKey {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        <_>::from_hex(text).map(Self).map_err(|_| "an audit key is 64 hex digits".to_owned())
+        <_>::from_hex(text).map(Self).map_err(|_| {
+            format!("an audit key is 64 hex digits; these are {} characters", text.chars().count())
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 //! WO 99/19846 in its modern form (EMV Card Personalization, GlobalPlatform secure channels).
 
 pub mod actor;
+pub mod arguments;
 pub mod audit;
 pub mod bureau;
 pub mod chip;
@@ -37,4 +38,5 @@ pub mod signals;
 pub mod stdout;
 pub mod threads;
 pub mod tlv;
+mod toml_text;
 pub mod version;

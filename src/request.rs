@@ -288,16 +288,27 @@ impl Action {
 }
 
 impl ActionKind {
-    /// Whether a line's `two_people` may list it. Holds and views never need a second person. An alias is
+    /// The kinds that a line's `two_people` may list. Holds and views never need a second person. An alias is
     /// listed under the kind that it stands for (see [`Self::listed`]).
+    pub const FOR_TWO: [Self; 13] = [
+        Self::Release,
+        Self::Cancel,
+        Self::Close,
+        Self::Destroyed,
+        Self::FoundGood,
+        Self::Remake,
+        Self::Kill,
+        Self::Sample,
+        Self::StockIssue,
+        Self::StockReturn,
+        Self::StockVault,
+        Self::StockTest,
+        Self::Delete,
+    ];
+
+    /// Whether a line's `two_people` may list it.
     pub fn is_for_two(self) -> bool {
-        use ActionKind::{
-            AskCard, Audit, CancelCard, Hold, Look, Papers, ProveStation, Resume, Shift, Submit,
-        };
-        !matches!(
-            self,
-            AskCard | Audit | CancelCard | Hold | Look | Papers | ProveStation | Resume | Shift | Submit
-        )
+        Self::FOR_TWO.contains(&self)
     }
 
     /// The kind that `two_people` lists for it: resuming a job releases it, and withdrawing all its records

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Deserializer};
 
 use crate::{text_file, timing};
@@ -186,12 +186,13 @@ pub struct BlankSupply {
 
 fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    hex::decode(&text).map_err(|e| serde::de::Error::custom(format!("not hex: {e}")))
+    hex::decode(&text).map_err(|_| serde::de::Error::custom("not hex, two digits for each byte"))
 }
 
 fn byte_array<'de, D: Deserializer<'de>, const N: usize>(deserializer: D) -> Result<[u8; N], D::Error> {
     let bytes = bytes(deserializer)?;
-    bytes.try_into().map_err(|_| serde::de::Error::custom(format!("not {N} bytes of hex")))
+    let found = bytes.len();
+    bytes.try_into().map_err(|_| serde::de::Error::custom(format!("not {N} bytes of hex but {found}")))
 }
 
 fn one_byte<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
@@ -215,10 +216,7 @@ impl SimLineProfile {
 
     /// Parses and checks.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let LineFile { name, reorder_buffer, modules, sim } = toml::from_str(text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            anyhow!("line {}: {}", before.matches('\n').count() + 1, error.message())
-        })?;
+        let LineFile { name, reorder_buffer, modules, sim } = text_file::parse(text)?;
         let Some(sim) = sim else { bail!("line {name} has no [sim] table, so it cannot be simulated") };
         let line = Self { name, reorder_buffer, modules, sim };
         line.check()?;
@@ -261,18 +259,24 @@ impl SimLineProfile {
             ("command_ms", sim.command_ms),
         ];
         for (name, value) in times {
-            ensure!((0.0..=3600.0).contains(&value), "sim.{name} must be from 0 to 3600");
+            ensure!((0.0..=3600.0).contains(&value), "sim.{name} must be from 0 to 3600, not {value}");
         }
         ensure!(timing::baud(sim.ta1).is_some(), "sim.ta1 = {:02X} is reserved in ISO 7816-3", sim.ta1);
         ensure!(sim.blanks.iter().any(|b| b.weight > 0), "sim.blanks: the hopper is empty");
         let mut names = std::collections::BTreeSet::new();
         for module in &self.modules {
             ensure!(names.insert(&module.name), "module {} stands twice", module.name);
-            ensure!((1..=256).contains(&module.stations), "module {}: 1 to 256 stations", module.name);
+            let MachineModule { name, stations, .. } = module;
+            ensure!((1..=256).contains(stations), "module {name}: 1 to 256 stations, not {stations}");
         }
         for (name, attach) in &sim.attach {
             let kind = self.stations().find(|(station, _)| station == name).map(|(_, module)| module.kind);
-            ensure!(kind.is_some() || name == OUTPUT, "sim.attach: no station {name} in this line");
+            let names: Vec<_> = self.stations().map(|(station, _)| station).collect();
+            let names = names.join(", ");
+            ensure!(
+                kind.is_some() || name == OUTPUT,
+                "sim.attach: no station {name} in this line; there are {names}, {OUTPUT}"
+            );
             ensure!(attach.suits(kind), "sim.attach.{name}: the station has no such device");
         }
         Ok(())

@@ -1,13 +1,14 @@
 //! Reads a text file that a person names: a regular one of bounded size, so that neither a pipe nor a device holds
-//! the program up for ever.
+//! the program up for ever. Parses TOML, and names the place of a fault.
 
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use nix::fcntl::OFlag;
+use serde::de::DeserializeOwned;
 
 /// Most bytes of a profile or a faults file.
 const MOST: u64 = 1 << 20;
@@ -21,4 +22,16 @@ pub fn read(path: &Path) -> Result<String> {
     let mut text = String::new();
     file.take(MOST).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// Parses TOML. The error begins with line and key.
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.get(..start).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let key = before.rsplit('\n').next().and_then(|head| head.trim_end().strip_suffix('='));
+        let key = key.map(|key| format!("{}: ", key.trim())).unwrap_or_default();
+        anyhow!("line {line}: {key}{}", error.message())
+    })
 }

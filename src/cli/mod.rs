@@ -52,14 +52,26 @@ pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::Exi
 }
 
 /// Sends logs and panics to stderr, filtered by `CARDWRIGHT_LOG` (default: warnings), as JSON with
-/// `CARDWRIGHT_LOG_FORMAT=json`. The text of a panic is not printed.
+/// `CARDWRIGHT_LOG_FORMAT=json`. A wrong value is reported. The text of a panic is not printed.
 pub fn init_logs() {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("CARDWRIGHT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    let json = std::env::var("CARDWRIGHT_LOG_FORMAT").is_ok_and(|f| f == "json");
+    let wanted = std::env::var("CARDWRIGHT_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or("warn"));
+    let wrong = filter.is_err();
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("warn"));
+    let format = std::env::var("CARDWRIGHT_LOG_FORMAT").unwrap_or_default();
+    let json = format == "json";
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     // Tests initialize this more than once, which is no fault.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
+    if wrong {
+        tracing::warn!(
+            "CARDWRIGHT_LOG is no filter, such as info or cardwright=debug: only warnings are logged"
+        );
+    }
+    if !matches!(format.as_str(), "" | "json" | "text") {
+        tracing::warn!("CARDWRIGHT_LOG_FORMAT is neither json nor text: logs are text");
+    }
     panics::quote_nothing();
 }

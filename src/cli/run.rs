@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::common::{ByArg, LedgerArg, keys_missing};
 use super::next_step::{Desk, after_report, before_release, spelled};
 use super::simulate::SimulateArgs;
+use crate::arguments::whole_number;
 use crate::bureau::cpu_time as cpu;
 use crate::bureau::run_job::{MadeBy, ReadyJob, stop_text};
 use crate::bureau::spool_folder::open_submitted;
@@ -55,7 +56,7 @@ pub struct LineArgs {
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Make at most this number of records
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_number::<usize>)]
     limit: Option<usize>,
     #[command(flatten)]
     simulate: SimulateArgs,

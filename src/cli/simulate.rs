@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::arguments::{speed, whole_number};
 use crate::bureau::line::simulator::Simulation;
 
 /// Arguments that are passed on to `hwsim`.
@@ -11,7 +12,7 @@ pub struct SimulateArgs {
     #[arg(long)]
     pub simulate: bool,
     /// Times as fast as the machine; 0 = no waiting.
-    #[arg(long, requires = "simulate", default_value_t = 1.0)]
+    #[arg(long, requires = "simulate", default_value_t = 1.0, value_parser = speed)]
     pub speed: f64,
     /// Where hwsim writes one JSON object for each blank that leaves the line.
     #[arg(long, requires = "simulate", value_name = "DIR")]
@@ -20,7 +21,7 @@ pub struct SimulateArgs {
     #[arg(long, requires = "simulate", value_name = "FILE")]
     pub faults: Option<PathBuf>,
     /// Seed of hwsim's blanks and faults.
-    #[arg(long, requires = "simulate")]
+    #[arg(long, requires = "simulate", value_parser = whole_number::<u64>)]
     pub seed: Option<u64>,
 }
 

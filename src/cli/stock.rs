@@ -5,6 +5,7 @@
 
 use super::common::{ByArg, LedgerArg, SocketArg, on_stdout};
 use super::{foreground, render};
+use crate::arguments::whole_number;
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
 use crate::request::{Action, StockMove};
@@ -30,7 +31,7 @@ struct Blanks {
     #[arg(value_name = "J")]
     job: JobId,
     /// How many
-    #[arg(value_name = "N")]
+    #[arg(value_name = "N", value_parser = whole_number::<u32>)]
     count: u32,
     #[command(flatten)]
     by: ByArg,

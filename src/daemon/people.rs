@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::actor::NOT_PEOPLE;
+use crate::toml_text::{self, Quoting};
 
 /// The roles that a person may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -53,12 +54,15 @@ pub struct People(BTreeMap<u32, Person>);
 impl People {
     /// Reads and checks the text of a people file. The error describes what is wrong.
     pub fn from_toml(text: &str) -> Result<Self, String> {
-        let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
+        let file: File = toml_text::parse(text, Quoting::Values).map_err(|fault| fault.to_string())?;
         let (mut people, mut names) = (BTreeMap::new(), BTreeSet::new());
         for person in file.person {
-            sound_name(&person.name)?;
+            sound_name(&person.name).map_err(|what| format!("name = {:?}: {what}", person.name))?;
             if person.roles.is_empty() {
-                return Err(format!("{} has no role", person.name));
+                return Err(format!(
+                    "{} has no role; roles are operator, supervisor, key-custodian, auditor",
+                    person.name
+                ));
             }
             if !names.insert(person.name.clone()) {
                 return Err(format!("{} stands twice: two people would look like one", person.name));
@@ -124,16 +128,24 @@ mod tests {
             (anna.clone() + &person("bo", 1, "\"operator\""), "uid 1"),
             (anna.clone() + &person("anna", 2, "\"operator\""), "twice"),
             (person("anna", 1, ""), "no role"),
-            (person("anna", 1, "\"boss\""), "boss"),
-            (person("", 1, "\"operator\""), "1 to 40"),
+            (
+                person("anna", 1, "\"boss\""),
+                "line 4: person.roles: unknown variant `boss`, expected one of `operator`,",
+            ),
+            (person("anna", 1, "1"), "line 4: person.roles = 1: expected a word in quotes"),
+            (
+                anna.replace("uid = 1", "uid = -1"),
+                "line 3: person.uid: invalid value: integer `-1`, expected a whole",
+            ),
+            (person("", 1, "\"operator\""), "name = \"\": a name has 1 to 40 letters"),
             (person("a\\u001b", 1, "\"operator\""), "1 to 40"),
             (person(" anna", 1, "\"operator\""), "1 to 40"),
             (person("anna, bo", 1, "\"operator\""), "1 to 40"),
             (person("line", 1, "\"operator\""), "nobody"),
-            (anna + "age = 3", "age"),
+            (anna + "age = 3", "line 5: person: unknown field `age`, expected one of `name`, `uid`, `roles`"),
         ] {
             let error = People::from_toml(&text).unwrap_err();
-            assert!(error.contains(why), "{text}: {error}");
+            assert!(error.contains(why) && !error.contains('\n'), "{text}: {error}");
         }
     }
 }

@@ -18,18 +18,59 @@ pub enum NameError {
     /// The value is longer than its field allows.
     #[error("is longer than {0} characters")]
     TooLong(usize),
-    /// A character outside the field's set.
-    #[error("holds a character that is not allowed")]
+    /// A character outside the set of most names.
+    #[error("holds a character that is not printable ASCII")]
     Character,
+    /// A text that is no MIC.
+    #[error("is not 1 to 7 of A-Z and 0-9")]
+    Mic,
+    /// A text that is no reference to a KMC.
+    #[error(
+        "is no KMC; one is written KMC_ID:VERSION, which is 12 hex digits, a colon and a number up to 255"
+    )]
+    Kmc,
+    /// A character that is no hex digit.
+    #[error("character {at} is no hex digit; {name} is hex digits alone, without blanks and wildcards")]
+    HexDigit {
+        /// Number of the character, from 1.
+        at: usize,
+        /// What the field holds, with its article.
+        name: &'static str,
+    },
+    /// Another number of hex digits than the field has.
+    #[error("has {found} hex digits; {name} has {}, two digits for each", bytes(*least, *most))]
+    HexDigits {
+        /// Number of digits.
+        found: usize,
+        /// What the field holds, with its article.
+        name: &'static str,
+        /// Fewest bytes.
+        least: usize,
+        /// Most bytes.
+        most: usize,
+    },
     /// A run of 12 or more digits: it could be an account number.
     #[error("holds 12 or more consecutive digits, which could be an account number")]
     LooksLikePan,
     /// An account number in groups, or as a whole.
     #[error("holds an account number; with the separators left out it has the digits of one")]
     HoldsPan,
-    /// The value has another number of bytes or hex digits than the field.
+    /// The value has another number of bytes than the field.
     #[error("has the wrong length")]
     Length,
+}
+
+fn bytes(least: usize, most: usize) -> String {
+    if least == most { format!("{most} bytes") } else { format!("{least} to {most} bytes") }
+}
+
+/// Reads `least` to `most` bytes in hex; `name` is what they are, with its article.
+pub fn hex_bytes(text: &str, name: &'static str, least: usize, most: usize) -> Result<Vec<u8>, NameError> {
+    if let Some((place, _)) = (1..).zip(text.chars()).find(|(_, c)| !c.is_ascii_hexdigit()) {
+        return Err(NameError::HexDigit { at: place, name });
+    }
+    let bytes = hex::decode(text).ok().filter(|bytes| (least..=most).contains(&bytes.len()));
+    bytes.ok_or(NameError::HexDigits { found: text.len(), name, least, most })
 }
 
 /// Number of a job in one ledger, from 1; written `J1`.
@@ -156,21 +197,13 @@ text_name!(
     /// Module identifier code: 1-7 characters A-Z 0-9 (`src/manual/cwf1.md` section 2).
     Mic,
     |text| {
-        if text.is_empty() {
-            return Err(NameError::Empty);
-        }
-        if text.len() > 7 {
-            return Err(NameError::TooLong(7));
-        }
-        if !text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()) {
-            return Err(NameError::Character);
-        }
-        Ok(())
+        let fits = text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        if fits && (1..=7).contains(&text.len()) { Ok(()) } else { Err(NameError::Mic) }
     }
 );
 
 macro_rules! hex_name {
-    ($(#[$doc:meta])* $name:ident, $bytes:expr) => {
+    ($(#[$doc:meta])* $name:ident, $bytes:expr, $called:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -179,7 +212,7 @@ macro_rules! hex_name {
         impl $name {
             /// Reads exactly as many hex digits as the field has.
             pub fn from_hex(text: &str) -> Result<Self, NameError> {
-                let bytes = hex::decode(text).map_err(|_| NameError::Character)?;
+                let bytes = hex_bytes(text, $called, $bytes, $bytes)?;
                 Ok(Self(bytes.try_into().map_err(|_| NameError::Length)?))
             }
         }
@@ -214,23 +247,27 @@ macro_rules! hex_name {
 hex_name!(
     /// KEYDATA, 10 bytes: KMC_ID (6) then CSN (4). INITIALIZE UPDATE response bytes 0-9 (GPCS Table E-8).
     KeyData,
-    10
+    10,
+    "KEYDATA"
 );
 hex_name!(
     /// Chip serial number, 4 bytes: the name of a blank in events, ledger and dumps.
     Csn,
-    4
+    4,
+    "a CSN"
 );
 hex_name!(
     /// KEKID: issuer identifier (4 bytes, first 8 digits of the IIN, BCD, right-padded with F), then the
     /// version (01-FE). `src/manual/cwf1.md` section 3.
     KekId,
-    5
+    5,
+    "a KEKID"
 );
 hex_name!(
     /// Key check value, 3 bytes. TDES: E(8 × 00). AES: E(16 × 01) (GPCS B.6).
     Kcv,
-    3
+    3,
+    "a KCV"
 );
 
 impl KekId {
@@ -268,12 +305,10 @@ pub struct KmcRef {
 impl KmcRef {
     /// Reads `12 hex digits:decimal version`.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let (id, version) = text.split_once(':').ok_or(NameError::Length)?;
-        let id = hex::decode(id).map_err(|_| NameError::Character)?;
-        Ok(Self {
-            id: id.try_into().map_err(|_| NameError::Length)?,
-            version: version.parse().map_err(|_| NameError::Character)?,
-        })
+        let (id, version) = text.split_once(':').ok_or(NameError::Kmc)?;
+        let mut bytes = [0; 6];
+        hex::decode_to_slice(id, &mut bytes).map_err(|_| NameError::Kmc)?;
+        Ok(Self { id: bytes, version: version.parse().map_err(|_| NameError::Kmc)? })
     }
 }
 
@@ -325,10 +360,8 @@ impl fmt::Debug for Dgi {
 impl TryFrom<String> for Dgi {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {
-        if text.len() != 4 {
-            return Err(NameError::Length);
-        }
-        Ok(Self(u16::from_str_radix(&text, 16).map_err(|_| NameError::Character)?))
+        let bytes = hex_bytes(&text, "a DGI", 2, 2)?;
+        Ok(Self(bytes.try_into().map(u16::from_be_bytes).map_err(|_| NameError::Length)?))
     }
 }
 
@@ -344,12 +377,15 @@ impl From<Dgi> for String {
 pub struct Aid(Vec<u8>);
 
 impl Aid {
+    /// Most bytes.
+    const MAX: usize = 16;
+
     /// Checks the length of the bytes and keeps them.
     pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
         match bytes.len() {
             0 => Err(NameError::Empty),
-            1..=16 => Ok(Self(bytes.to_vec())),
-            _ => Err(NameError::TooLong(16)),
+            1..=Self::MAX => Ok(Self(bytes.to_vec())),
+            _ => Err(NameError::TooLong(Self::MAX)),
         }
     }
 
@@ -374,7 +410,7 @@ impl fmt::Debug for Aid {
 impl TryFrom<String> for Aid {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {
-        Self::new(&hex::decode(text).map_err(|_| NameError::Character)?)
+        hex_bytes(&text, "an AID", 1, Self::MAX).map(Self)
     }
 }
 

@@ -121,10 +121,11 @@ pub fn choose_kek<'a>(
         return keks()
             .find(|(e, _)| format!("{}:{}", e.id(), e.version()).eq_ignore_ascii_case(wanted))
             .ok_or_else(|| {
-                unknown(
-                    "the key store holds no such KEK; `cardwright-prep key list` shows id:version of each"
-                        .into(),
-                )
+                let held: Vec<_> = keks().map(|(e, _)| format!("{}:{}", e.id(), e.version())).collect();
+                unknown(format!(
+                    "the key store holds no KEK {wanted:?}; its KEKs are {} (ISSUER:VERSION)",
+                    held.join(", ")
+                ))
             });
     }
     let best = keks().max_by_key(|(e, rules)| (rules.suite.tk_type(), e.version()));

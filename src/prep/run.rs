@@ -16,6 +16,7 @@ use super::keys::{IssuerKeys, choose_kek};
 use super::output::write_whole;
 use super::protect::Protector;
 use super::{columns, fill_random, rejects, samples};
+use crate::arguments::whole_number;
 use crate::exit::{Exit, Failure};
 use crate::hsm::store::{KekRules, KeyStore, SecretEntry};
 use crate::ids::{FileId, KekId, ProductName};
@@ -49,7 +50,7 @@ pub struct PrepRunArgs {
     #[arg(long, value_name = "ISSUER:VERSION")]
     pub kek: Option<String>,
     /// Time of creation that the file states [default: now]
-    #[arg(long, value_name = "UNIX SECONDS")]
+    #[arg(long, value_name = "UNIX SECONDS", value_parser = whole_number::<u64>)]
     pub created: Option<u64>,
     /// Print the summary as one JSON document.
     #[arg(long)]
@@ -60,14 +61,20 @@ pub struct PrepRunArgs {
 #[derive(Debug, clap::Args)]
 pub struct SampleArgs {
     /// Number of cards to make up.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(samples::MAX_COUNT)))]
+    #[arg(long, value_parser = count)]
     pub count: u32,
     /// CSV file to write; replaced if it exists.
     #[arg(long, value_name = "FILE.csv")]
     pub output: PathBuf,
     /// Equal seeds give equal cards.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = whole_number::<u64>)]
     pub seed: u64,
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    let most = samples::MAX_COUNT;
+    let count = text.parse().ok().filter(|count| (1..=most).contains(count));
+    count.ok_or_else(|| format!("it is no whole number from 1 to {most}"))
 }
 
 /// Writes made-up cardholders.

@@ -37,6 +37,13 @@ use super::emv::Option14;
 use crate::ids::{Aid, Dgi};
 use crate::scp::SecLevel;
 
+/// A product profile as the preparation reads it: the other tables are the bureau's.
+#[derive(Deserialize)]
+pub struct PrepFile {
+    /// The table.
+    pub prep: PrepTables,
+}
+
 /// `[prep]`. Unknown keys are errors here and below.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::kind::{DeviceLinks, KindTable};
 use crate::exit::{Exit, Failure};
 use crate::ids::Mic;
+use crate::request::ActionKind;
 
 /// Name of the place where cards leave the line.
 pub const OUTPUT: &str = "output";
@@ -48,7 +49,7 @@ pub struct LineProfileOf<K> {
     pub keys: PermittedKeys,
     /// The actions that need two people in the daemon.
     #[serde(default)]
-    pub two_people: BTreeSet<crate::request::ActionKind>,
+    pub two_people: BTreeSet<ActionKind>,
     /// Whether a job closes by itself as soon as nothing prevents it. By default it does in the foreground, and not
     /// in the daemon. It never does if its stock is counted, or if closing needs two people.
     #[serde(default)]
@@ -233,13 +234,24 @@ impl TimeLimits {
     fn check(&self) -> Result<(), String> {
         let Self { command, phase, card, recover, stop } = *self;
         // NaN is in no range, so it is refused too.
-        let sound = [command, phase, card].iter().all(|s| *s > 0.0 && *s <= Self::MAX)
-            && [recover, stop].iter().all(|s| (0.0..=Self::MAX).contains(s));
-        if !sound {
-            return Err("limits are seconds: more than 0 (recover, stop: or 0) and at most a day".into());
+        for (key, seconds, zero) in [
+            ("command", command, false),
+            ("phase", phase, false),
+            ("card", card, false),
+            ("recover", recover, true),
+            ("stop", stop, true),
+        ] {
+            if !(0.0..=Self::MAX).contains(&seconds) || seconds == 0.0 && !zero {
+                let least = if zero { "from 0" } else { "more than 0" };
+                let most = Self::MAX;
+                return Err(format!("limits.{key} = {seconds}: seconds, {least} and at most {most}"));
+            }
         }
         if command > phase || phase > card {
-            return Err("limits: a command ends within its phase, and a phase within its card".into());
+            return Err(format!(
+                "limits: a command ({command} s) ends within its phase ({phase} s), and a phase within its \
+                 card ({card} s)"
+            ));
         }
         Ok(())
     }
@@ -265,7 +277,8 @@ pub struct BreakerLimits {
 impl BreakerLimits {
     fn check(self) -> Result<(), String> {
         if self.station == 0 || self.job == 0 {
-            return Err("breakers: station and job are at least 1".into());
+            let Self { station, job } = self;
+            return Err(format!("breakers.station = {station}, breakers.job = {job}: both are at least 1"));
         }
         Ok(())
     }
@@ -311,8 +324,10 @@ impl<K: KindTable> LineProfileOf<K> {
     fn check(&self) -> Result<(), String> {
         if let Some(ask) = self.two_people.iter().find(|ask| !ask.is_for_two()) {
             let what = serde_json::to_string(ask).unwrap_or_default();
+            let all = serde_json::to_string(&ActionKind::FOR_TWO).unwrap_or_default();
             return Err(format!(
-                "two_people: {what} is not an action for two people (\"release\" stands for resume too, \"cancel\" for card cancel)"
+                "two_people: {what} is not an action for two people; those are {all} (\"release\" stands for \
+                 resume too, \"cancel\" for card cancel)"
             ));
         }
         // Names go into the ledger, to terminals and into commands.
@@ -341,7 +356,10 @@ impl<K: KindTable> LineProfileOf<K> {
             return Err("no module with a station".into());
         }
         if self.reorder_buffer < stations || self.reorder_buffer > 4096 {
-            return Err(format!("reorder_buffer must be from {stations} (its stations) to 4096"));
+            let found = self.reorder_buffer;
+            return Err(format!(
+                "reorder_buffer must be from {stations} (its stations) to 4096, not {found}"
+            ));
         }
         Ok(())
     }
@@ -355,10 +373,11 @@ impl<K: KindTable> LineProfileOf<K> {
             }
             let useful = self.links_of(station).map_or(&[][..], DeviceLinks::keys);
             if let Some(key) = link.given().find(|key| !useful.contains(key)) {
-                return Err(format!("link.{station}: it has no use for {key}"));
+                let keys = useful.iter().chain(&["transport"]).copied().collect::<Vec<_>>().join(", ");
+                return Err(format!("link.{station}: it has no use for {key}; its keys are {keys}"));
             }
-            if link.baud.is_some_and(|baud| !BAUDS.contains(&baud)) {
-                return Err(format!("link.{station}: baud is one of {BAUDS:?}"));
+            if let Some(baud) = link.baud.filter(|baud| !BAUDS.contains(baud)) {
+                return Err(format!("link.{station}: baud is one of {BAUDS:?}, not {baud}"));
             }
             if link.number.as_deref().is_some_and(|number| !is_number(number)) {
                 return Err(format!(
@@ -431,7 +450,7 @@ impl<K: KindTable> ModuleProfileOf<K> {
         }
         let most = if rules.links.is_some() { 256 } else { 1 };
         if !(1..=most).contains(&self.stations) {
-            return Err(format!(" cannot have {} stations", self.stations));
+            return Err(format!(" cannot have {} stations; from 1 to {most}", self.stations));
         }
         // A kind's own MIC is served by every module of that kind, and by no other module.
         for other in K::every() {

@@ -14,6 +14,7 @@ pub use shipped::{LINES, PRODUCTS, TEMPLATES, TemplateSource};
 
 use crate::exit::{Exit, Failure};
 use crate::files;
+use crate::toml_text::{self, Quoting};
 
 /// Most bytes of a profile file.
 const PROFILE_MAX: u64 = 1 << 20;
@@ -95,11 +96,10 @@ fn all_names(folder: &str, shipped: &[(&str, &str)]) -> Vec<String> {
 
 /// The message about a name that no profile has.
 fn unknown(kind: ProfileFolder, name: &str) -> String {
-    let known: Vec<_> = kind.shipped.iter().map(|(n, _)| *n).collect();
     format!(
-        "no {} profile {name:?}; shipped are {}; your own go into {}/ of the directory that {OWN} names",
+        "no {} profile {name:?}; there are {}; your own go into {}/ of the directory that {OWN} names",
         kind.noun,
-        known.join(", "),
+        all_names(kind.folder, kind.shipped).join(", "),
         kind.folder
     )
 }
@@ -116,12 +116,8 @@ fn file(path: &std::path::Path) -> Result<(String, String), Failure> {
     Ok((source(path)?, origin))
 }
 
-/// Parses a profile; the message names the line and the key, and quotes nothing else.
+/// Parses a profile; the message names line, key and value.
 pub(crate) fn parse<T: serde::de::DeserializeOwned>(text: &str, origin: &str) -> Result<T, Failure> {
-    toml::from_str(text).map_err(|error| {
-        let before = error.span().and_then(|span| text.get(..span.start));
-        let place = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1));
-        let (place, what) = (place.unwrap_or_default(), error.message());
-        Failure::new(Exit::Profile, format!("profile {origin}: {place}{what}"))
-    })
+    toml_text::parse(text, Quoting::Values)
+        .map_err(|fault| Failure::new(Exit::Profile, format!("profile {origin}: {fault}")))
 }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
-use crate::ids::{Aid, Dgi, ProductName};
+use crate::ids::{Aid, Dgi, ProductName, hex_bytes};
 use crate::scp::{KeyDerivation, SecureChannel};
 
 const PRODUCT: super::ProfileFolder =
@@ -36,6 +36,9 @@ pub struct ProductProfile {
     /// The table of the issuer's preparation. The bureau does not read it.
     #[serde(default)]
     pub prep: Option<toml::Table>,
+    /// The profile's text, and the words that name it in messages.
+    #[serde(skip)]
+    pub source: (String, String),
     /// SHA-256 of the profile's text.
     #[serde(skip)]
     pub digest: [u8; 32],
@@ -154,7 +157,8 @@ impl ProductProfile {
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, Failure> {
         let product: Self = super::parse(text, origin)?;
         let chip_program = product.chip.as_ref().and_then(|_| chip_program(text));
-        let product = Self { digest: Sha256::digest(text).into(), chip_program, ..product };
+        let source = (text.to_owned(), origin.to_owned());
+        let product = Self { source, digest: Sha256::digest(text).into(), chip_program, ..product };
         product.check().map_err(|what| Failure::new(Exit::Profile, format!("profile {origin}: {what}")))?;
         Ok(product)
     }
@@ -181,9 +185,7 @@ impl ProductProfile {
             );
         }
         for atr in self.chip.iter().flat_map(|c| &c.atr) {
-            if hex::decode(atr).map_or(true, |b| !(2..=33).contains(&b.len())) {
-                return Err("an ATR is 2 to 33 bytes in hex".into());
-            }
+            hex_bytes(atr, "an ATR", 2, 33).map_err(|fault| format!("chip.atr {atr:?}: {fault}"))?;
         }
         Ok(())
     }

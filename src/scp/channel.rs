@@ -116,7 +116,11 @@ impl TryFrom<ChannelTable> for SecureChannel {
         };
         let (protocol, parameter) = (byte("scp", &table.scp)?, byte("i", &table.i)?);
         let spec = SecureChannelSpec { protocol, parameter, key_version: table.key_version };
-        Self::new(spec).map_err(|unsupported| format!("{unsupported} is not supported"))
+        Self::new(spec).map_err(|unsupported| {
+            let spoken = PROTOCOLS.iter().flat_map(|p| p.parameters().iter().map(|i| (p.number(), *i)));
+            let spoken: Vec<_> = spoken.map(|(scp, i)| format!("SCP{scp:02X} with i = {i:02X}")).collect();
+            format!("{unsupported} is not supported; there are {}", spoken.join(", "))
+        })
     }
 }
 

@@ -1,9 +1,10 @@
 //! Security levels of a channel: P1 of EXTERNAL AUTHENTICATE (GPCS Table E-11; Amendment D Table 7-3).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::channel;
-use crate::ids::NameError;
 
 /// How commands and answers of a session are protected. All levels of the standards are listed; one exists for the
 /// rest of the program only if a protocol of this build offers it ([`SecLevel::from_byte`]).
@@ -63,10 +64,28 @@ impl SecLevel {
 }
 
 impl TryFrom<String> for SecLevel {
-    type Error = NameError;
-    fn try_from(text: String) -> Result<Self, NameError> {
-        let byte = u8::from_str_radix(&text, 16).map_err(|_| NameError::Character)?;
-        Self::from_byte(byte).ok_or(NameError::Character)
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let level = Self::ALL.into_iter().find(|level| String::from(*level) == text);
+        level.filter(|level| channel::is_offered(*level)).ok_or_else(|| {
+            let offered = Self::ALL.into_iter().filter(|level| channel::is_offered(*level));
+            let offered: Vec<_> = offered.map(|level| format!("{:02X} ({level})", level.byte())).collect();
+            format!("is no security level of this version; there are {}", offered.join(", "))
+        })
+    }
+}
+
+/// The protections in words.
+impl fmt::Display for SecLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Authenticated => "authentication only",
+            Self::Mac => "C-MAC",
+            Self::MacEnc => "C-MAC and encryption",
+            Self::MacRmac => "C-MAC and R-MAC",
+            Self::MacEncRmac => "C-MAC, encryption and R-MAC",
+            Self::MacEncRmacRenc => "C-MAC, encryption, R-MAC and encrypted answers",
+        })
     }
 }
 
@@ -84,7 +103,13 @@ mod tests {
     fn only_levels_of_a_protocol_of_this_build_are_read() {
         let read: Vec<u8> = (0..=255).filter(|byte| SecLevel::from_byte(*byte).is_some()).collect();
         assert_eq!(read, [0x00, 0x01, 0x03]);
-        assert!(SecLevel::try_from("33".to_owned()).is_err());
+        for wrong in ["33", "04", "3", "003", "O3", "03 ", "mac", ""] {
+            assert_eq!(
+                SecLevel::try_from(wrong.to_owned()).unwrap_err(),
+                "is no security level of this version; there are 00 (authentication only), 01 (C-MAC), \
+                 03 (C-MAC and encryption)",
+            );
+        }
     }
 
     #[test]

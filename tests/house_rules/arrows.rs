@@ -11,9 +11,21 @@ use crate::sources::{Source, repository, tokens};
 /// The floors, from the ground up: a folder (or a file of `src`) imports only from floors below its own. Add
 /// a new folder here first.
 const FLOORS: &[&[&str]] = &[
-    &["ids", "exit", "actor", "audit", "sibling_path", "manual", "panics", "reason", "version", "build"],
+    &[
+        "ids",
+        "exit",
+        "actor",
+        "arguments",
+        "audit",
+        "sibling_path",
+        "manual",
+        "panics",
+        "reason",
+        "version",
+        "build",
+    ],
     &["hardening"],
-    &["tlv", "crypto", "output_path", "request", "threads", "picture", "stdout", "files"],
+    &["tlv", "crypto", "output_path", "request", "threads", "picture", "stdout", "files", "toml_text"],
     &["scp"],
     &["record"],
     &["hsm"],

@@ -88,9 +88,9 @@ fn a_line_with_a_missing_field_or_another_type() {
         ("stations = 8", "stations = -1", "invalid value"),
         ("kind = \"chip\"", "kind = \"laser\"", "unknown variant `laser`"),
         ("rejects = \"bin\"", "rejects = \"floor\"", "unknown variant `floor`"),
-        ("\"CHP\"", "\"chp\"", "character that is not allowed"),
-        ("\"CHP\"", "\"CHIPCHIP\"", "longer than 7 characters"),
-        ("kmc_id = \"FFFFFF476173\"", "kmc_id = \"FF\"", "not 6 bytes of hex"),
+        ("\"CHP\"", "\"chp\"", "is not 1 to 7 of A-Z and 0-9"),
+        ("\"CHP\"", "\"CHIPCHIP\"", "is not 1 to 7 of A-Z and 0-9"),
+        ("kmc_id = \"FFFFFF476173\"", "kmc_id = \"FF\"", "kmc_id: not 6 bytes of hex but 1"),
     ]);
 }
 
@@ -168,13 +168,17 @@ fn a_product_with_a_missing_field_or_another_type() {
         ("finalize = \"set-status\"", "", "missing field `finalize`"),
         ("min_suite = \"tdes\"", "min_suite = \"des\"", "unknown variant `des`"),
         ("i = \"55\"", "i = \"65\"", "SCP02 with i = 65 is not supported"),
-        ("i = \"55\"", "i = 55", "line 10: invalid type"),
+        ("i = \"55\"", "i = 55", "line 10: chip.channel.i: invalid type: integer `55`"),
         ("derivation = \"emv-cps\"", "derivation = \"visa2\"", "unknown variant `visa2`"),
         ("finalize = \"set-status\"", "finalize = \"never\"", "unknown variant `never`"),
-        ("aid = \"A0000000031010\"", "aid = \"A000000003101\"", "character that is not allowed"),
-        ("aid = \"A0000000031010\"", "aid = \"\"", "is empty"),
-        ("aid = \"A0000000031010\"", "aid = \"A000000003101000000000000000000000\"", "is longer than 16"),
-        ("name = \"payment\"", "name = \"payment\"\npass_through = [\"800\"]", "wrong length"),
+        (
+            "aid = \"A0000000031010\"",
+            "aid = \"A000000003101\"",
+            "has 13 hex digits; an AID has 1 to 16 bytes",
+        ),
+        ("aid = \"A0000000031010\"", "aid = \"\"", "has 0 hex digits"),
+        ("aid = \"A0000000031010\"", "aid = \"A000000003101000000000000000000000\"", "has 34 hex digits"),
+        ("name = \"payment\"", "name = \"payment\"\npass_through = [\"800\"]", "a DGI has 2 bytes"),
     ]);
 }
 
@@ -186,8 +190,16 @@ fn a_product_that_contradicts_itself() {
             "aid = \"F043575055525345\"",
             "application F043575055525345 stands twice",
         ),
-        ("atr = [\"3B751300005443415244\"]", "atr = [\"3B\"]", "an ATR is 2 to 33 bytes in hex"),
-        ("atr = [\"3B751300005443415244\"]", "atr = [\"hello\"]", "an ATR is 2 to 33 bytes in hex"),
+        (
+            "atr = [\"3B751300005443415244\"]",
+            "atr = [\"3B\"]",
+            "chip.atr \"3B\": has 2 hex digits; an ATR has 2 to 33 bytes",
+        ),
+        (
+            "atr = [\"3B751300005443415244\"]",
+            "atr = [\"hello\"]",
+            "chip.atr \"hello\": character 1 is no hex digit",
+        ),
         ("atr = [\"3B751300005443415244\"]", "atr = []", "names no ATR"),
     ]);
 }
@@ -202,6 +214,261 @@ fn a_product_with_a_chip_and_no_application_or_the_reverse() {
         let says = "a chip needs applications, and applications need a [chip]";
         refused(&world, &own(&world, &[&RUN[..], &["--line", "sim-8"]].concat()), says);
         refused(&world, &world.cardwright(&["profile", "check", "own/products/multiapp.toml"]), says);
+    }
+}
+
+/// Each kind of word, number and identifier in a profile: the message names file, line and key, quotes the value, and
+/// states what is allowed.
+fn says_where_and_what(shipped: &[(&str, &str)], name: &str, cases: &[(&str, &str, &str, &str)]) {
+    let world = world();
+    let (_, good) = shipped.iter().find(|(n, _)| *n == name).unwrap();
+    for (from, to, key, allowed) in cases {
+        let text = changed(shipped, name, from, to);
+        std::fs::write(world.path("bad.toml"), &text).unwrap();
+        let first = 1 + good.lines().zip(text.lines()).position(|(a, b)| a != b).unwrap();
+        // The wrong line follows the header of its table.
+        let line = first + usize::from(to.starts_with('['));
+        let checked = world.cardwright(&["profile", "check", "bad.toml"]);
+        let place = format!("line {line}: {key}");
+        refused(&world, &checked, &place);
+        refused(&world, &checked, allowed);
+        assert!(checked.stderr.contains("profile bad.toml: "), "{}", checked.stderr);
+    }
+}
+
+#[test]
+fn a_wrong_value_in_a_line_is_named_with_its_place_and_what_is_allowed() {
+    says_where_and_what(
+        LINES,
+        "sim-8",
+        &[
+            (
+                "rejects = \"bin\"",
+                "rejects = \"floor\"",
+                "rejects: unknown variant `floor`",
+                "`bin` or `shredded`",
+            ),
+            ("ignore = []", "ignore = [\"ABCDEFGH\"]", "ignore = [\"ABCDEFGH\"]: ", "1 to 7 of A-Z and 0-9"),
+            (
+                "kind = \"chip\"",
+                "kind = \"laser\"",
+                "module.kind: unknown variant `laser`",
+                "expected one of `embosser`, `stripe`, `printer`, `chip`",
+            ),
+            ("mics = [\"CHP\"]", "mics = [\"*\"]", "module.mics = [\"*\"]: ", "1 to 7 of A-Z and 0-9"),
+            (
+                "stations = 8",
+                "stations = \"8\"",
+                "module.stations: invalid type: string \"8\"",
+                "a whole number from 0",
+            ),
+            ("\"hico\"", "\"high\"", "module.coercivity: unknown variant `high`", "`hico` or `loco`"),
+            (
+                "kind = \"stripe\"",
+                "bpi = [210, 76, 210]\nkind = \"stripe\"",
+                "module.bpi = [210, 76, 210]: ",
+                "bpi is 75 or 210",
+            ),
+            (
+                "kind = \"stripe\"",
+                "leading_zeros = [300, 1]\nkind = \"stripe\"",
+                "module.leading_zeros: ",
+                "0 to 255",
+            ),
+            (
+                "ignore = []",
+                "two_people = [\"relase\"]",
+                "two_people: unknown variant `relase`",
+                "`release`, `hold`",
+            ),
+            ("ignore = []", "keys = \"prod\"", "keys: unknown variant `prod`", "`live` or `test`"),
+            ("ignore = []", "auto_close = 1", "auto_close: invalid type: integer `1`", "expected a boolean"),
+            (
+                "ignore = []",
+                "retention_days = -1",
+                "retention_days: invalid value: integer `-1`",
+                "a whole number from 0",
+            ),
+            (
+                "[sim]",
+                "[limits]\ncommand = \"1 s\"\n[sim]",
+                "limits.command: invalid type: string \"1 s\"",
+                "expected a number",
+            ),
+            (
+                "[sim]",
+                "[limits]\ncomand = 1.0\n[sim]",
+                "limits: unknown field `comand`",
+                "expected one of `command`",
+            ),
+            ("[sim]", "[breakers]\njob = 0.5\n[sim]", "breakers.job: invalid type", "a whole number from 0"),
+            (
+                "[sim]",
+                "[link.chip-1]\nbaud = 1.5\n[sim]",
+                "link.chip-1.baud: invalid type",
+                "a whole number from 0",
+            ),
+            ("ta1 = \"13\"", "ta1 = \"1\"", "ta1: ", "not hex, two digits for each byte"),
+            ("kmc_id = \"FFFFFF476173\"", "kmc_id = \"FFFF\"", "kmc_id: ", "not 6 bytes of hex but 2"),
+        ],
+    );
+}
+
+#[test]
+fn a_wrong_number_of_a_line_is_quoted_with_its_key_and_what_is_allowed() {
+    bad_lines(&[
+        (
+            "reorder_buffer = 32",
+            "reorder_buffer = 5000",
+            "reorder_buffer must be from 11 (its stations) to 4096, not 5000",
+        ),
+        ("[sim]", "[limits]\nphase = 0.0\n[sim]", "limits.phase = 0: seconds, more than 0 and at most 86400"),
+        ("[sim]", "[limits]\nstop = -1.0\n[sim]", "limits.stop = -1: seconds, from 0 and at most 86400"),
+        ("[sim]", "[limits]\ncard = nan\n[sim]", "limits.card = NaN: seconds, more than 0"),
+        ("[sim]", "[limits]\ncommand = 500.0\n[sim]", "a command (500 s) ends within its phase (120 s)"),
+        (
+            "[sim]",
+            "[breakers]\njob = 0\n[sim]",
+            "breakers.station = 5, breakers.job = 0: both are at least 1",
+        ),
+        ("[sim]", "[link.chip-9]\n[sim]", "link.chip-9: no such station; there are chip-1, "),
+        (
+            "[sim]",
+            "[link.chip-1]\nbaud = 9600\n[sim]",
+            "it has no use for baud; its keys are reader, usb, pcscd, transport",
+        ),
+        ("[sim]", "[link.stripe-1]\nbaud = 960\n[sim]", "link.stripe-1: baud is one of [1200, "),
+        ("stations = 8", "stations = 300", "module chip cannot have 300 stations; from 1 to 256"),
+        (
+            "ignore = []",
+            "two_people = [\"hold\"]",
+            "two_people: \"hold\" is not an action for two people; those are [\"release\"",
+        ),
+        ("feed_s = 0.30", "feed_s = -1.0", "sim.feed_s must be from 0 to 3600, not -1"),
+        ("[sim]", "[sim.attach.chip-9]\n[sim]", "no station chip-9 in this line; there are chip-1, "),
+    ]);
+}
+
+#[test]
+fn a_wrong_value_in_a_product_is_named_with_its_place_and_what_is_allowed() {
+    let aid = "aid = \"A0000000031010\"";
+    let hex = "application.aid = ";
+    let levels = "is no security level of this version; there are 00 (authentication only), 01 (C-MAC), 03 (";
+    says_where_and_what(
+        PRODUCTS,
+        "multiapp",
+        &[
+            (
+                "min_suite = \"tdes\"",
+                "min_suite = \"aes\"",
+                "min_suite: unknown variant `aes`",
+                "`tdes`, `aes128`, `aes256`",
+            ),
+            (
+                "allow_ecb = false",
+                "allow_ecb = \"no\"",
+                "allow_ecb: invalid type: string \"no\"",
+                "expected a boolean",
+            ),
+            ("\"emv-cps\"", "\"visa2\"", "chip.derivation: unknown variant `visa2`", "expected `emv-cps`"),
+            (
+                "i = \"55\"",
+                "i = \"65\"",
+                "chip.channel: SCP02 with i = 65 is not supported",
+                "there are SCP02 with i = 15, SCP02 with i = 55",
+            ),
+            ("scp = \"02\"", "scp = \"2\"", "chip.channel: scp is two hex digits", "not \"2\""),
+            (
+                "\"get-data\"",
+                "\"guess\"",
+                "chip.identify: unknown variant `guess`",
+                "`initialize-update` or `get-data`",
+            ),
+            (
+                aid,
+                "aid = \"A000000003101*\"",
+                hex,
+                "\"A000000003101*\": character 14 is no hex digit; an AID is hex digits alone, without blanks and wildcards",
+            ),
+            (
+                aid,
+                "aid = \"A000000003101\"",
+                hex,
+                "\"A000000003101\": has 13 hex digits; an AID has 1 to 16 bytes, two digits for each",
+            ),
+            (aid, "aid = \"A0 00 00 00 03 10 10\"", hex, "character 3 is no hex digit; an AID"),
+            (aid, "aid = \"\"", hex, "\"\": has 0 hex digits; an AID has 1 to 16 bytes"),
+            (
+                aid,
+                "aid = \"A000000003101000000000000000000000\"",
+                hex,
+                "has 34 hex digits; an AID has 1 to 16 bytes",
+            ),
+            (aid, "aid = 3101", "application.aid: invalid type: integer `3101`", "expected a string"),
+            (
+                "\"0201\"]",
+                "\"201\"]",
+                "application.read_back = [\"0101\", \"201\"]: ",
+                "has 3 hex digits; a DGI has 2 bytes",
+            ),
+            (
+                "fci = \"9102\"",
+                "fci = \"91O2\"",
+                "application.fci = \"91O2\": ",
+                "character 3 is no hex digit; a DGI",
+            ),
+            (
+                "\"set-status\"",
+                "\"status\"",
+                "application.finalize: unknown variant `status`",
+                "`last-store-data` or `set-status`",
+            ),
+            ("card_keys = \"B\"", "card_keys = \"C\"", "prep.card_keys: unknown variant `C`", "`A` or `B`"),
+            (
+                "track2 = \"track2\"",
+                "track4 = \"track2\"",
+                "prep.stripe: unknown field `track4`",
+                "`track1`, `track2`, `track3`",
+            ),
+            ("seclev = \"03\"", "seclev = \"33\"", "prep.application.seclev = \"33\": ", levels),
+            ("seclev = \"03\"", "seclev = \"3\"", "prep.application.seclev = \"3\": ", levels),
+            (
+                "seclev = \"03\"",
+                "seclev = \"encrypted\"",
+                "prep.application.seclev = \"encrypted\": ",
+                levels,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_wrong_word_of_the_preparation_is_quoted_with_its_table_and_what_is_allowed() {
+    let world = world();
+    for (from, to, says) in [
+        ("currency = \"978\"", "currency = \"EUR\"", "defaults: currency = \"EUR\" is not 3 digits"),
+        (
+            "currency = \"978\"",
+            "curency = \"978\"",
+            "defaults: \"curency\" is no column that may be left out; those are psn, ",
+        ),
+        (
+            "track1 = \"track1\"",
+            "track1 = \"trac1\"",
+            "stripe.track1: template, character 1: no computed field \"trac1\"; there are pan, ",
+        ),
+        ("enc = \"22\"", "enc = \"33\"", "enc is 11, 12 or 22, not \"33\""),
+        (
+            "images = { photo = \"photo\" }",
+            "images = { photo = \"picture\" }",
+            "only column photo names a file, not \"picture\"",
+        ),
+        ("font = 2", "font = 12", "(font;x;y): font is 1-11 or 21-31"),
+    ] {
+        std::fs::write(world.path("bad.toml"), changed(PRODUCTS, "multiapp", from, to)).unwrap();
+        let checked = world.cardwright(&["profile", "check", "bad.toml"]);
+        refused(&world, &checked, "profile bad.toml: [prep]: ");
+        refused(&world, &checked, says);
     }
 }
 
@@ -221,7 +488,7 @@ fn the_preparation_s_part_of_a_product() {
     let text = changed(PRODUCTS, "multiapp", "card_keys", "card_keyz");
     std::fs::write(world.path("own/products/multiapp.toml"), text).unwrap();
     let checked = world.cardwright(&["profile", "check", "own/products/multiapp.toml"]);
-    refused(&world, &checked, "[prep]: unknown field `card_keyz`");
+    refused(&world, &checked, "line 47: prep: unknown field `card_keyz`");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod again;
 mod artwork;
 mod bad_input;
 mod bad_profile;
+mod bad_words;
 mod blows;
 mod books;
 mod breakers;

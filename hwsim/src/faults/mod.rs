@@ -36,6 +36,7 @@ use serde::Deserialize;
 
 use crate::profile::SimLineProfile;
 use crate::rng::SplitMix64;
+use crate::text_file;
 use crate::wiring::{DeviceExchange, LineWiring, ReaderSight};
 
 /// The STORE DATA that fails unless the rule names another.
@@ -293,7 +294,7 @@ pub struct FaultPlan {
 impl FaultPlan {
     /// Parses and checks the file; `seed` decides the probabilities.
     pub fn from_toml(text: &str, seed: u64) -> Result<Self> {
-        let file: FaultsFile = toml::from_str(text)?;
+        let file: FaultsFile = text_file::parse(text)?;
         let rules = file
             .fault
             .into_iter()
@@ -310,7 +311,12 @@ impl FaultPlan {
     /// Checks that the line has every station that the plan names.
     pub fn check(&self, line: &SimLineProfile) -> Result<()> {
         for name in self.wiring.stations() {
-            ensure!(line.stations().any(|(station, _)| station == name), "there is no station {name}");
+            let names: Vec<_> = line.stations().map(|(station, _)| station).collect();
+            ensure!(
+                names.iter().any(|n| n == name),
+                "there is no station {name}; there are {}",
+                names.join(", ")
+            );
         }
         Ok(())
     }
@@ -357,7 +363,7 @@ fn choice(entry: &FaultEntry) -> Result<BlankChoice> {
         _ if entry.kind == FaultKind::KillController => anyhow::bail!("is the line's, and given to no blank"),
         (Some(every), None, None) => {
             let offset = entry.offset.unwrap_or(0);
-            ensure!(every > offset, "every must be at least 1 and greater than offset");
+            ensure!(every > offset, "every ({every}) must be at least 1 and greater than offset ({offset})");
             BlankChoice::Every { every, offset }
         }
         (None, Some(blanks), None) => {
@@ -365,7 +371,7 @@ fn choice(entry: &FaultEntry) -> Result<BlankChoice> {
             BlankChoice::Blanks(blanks.clone())
         }
         (None, None, Some(p)) => {
-            ensure!((0.0..=1.0).contains(&p), "probability must be from 0 to 1");
+            ensure!((0.0..=1.0).contains(&p), "probability must be from 0 to 1, not {p}");
             BlankChoice::Probability(p)
         }
         _ => anyhow::bail!("needs exactly one of every, blanks and probability"),
@@ -396,7 +402,7 @@ fn rule(entry: FaultEntry) -> Result<FaultRule> {
         None => 0,
         Some(text) => {
             let bytes: Option<[u8; 2]> = hex::decode(text).ok().and_then(|b| b.try_into().ok());
-            u16::from_be_bytes(bytes.context("sw must be 4 hex digits")?)
+            u16::from_be_bytes(bytes.with_context(|| format!("sw must be 4 hex digits, not {text:?}"))?)
         }
     };
     let store_data = entry.store_data.unwrap_or(STORE_DATA_DEFAULT);

@@ -12,6 +12,7 @@ use crate::crypto::{CipherKey, set_odd_parity};
 use crate::exit::{Exit, Failure};
 use crate::ids::{IssuerId, Kcv, KekId, KmcRef};
 use crate::scp::{KeyDerivation, SecLevel};
+use crate::toml_text::{self, Quoting, TomlFault};
 
 /// Most characters of a label.
 const MAX_LABEL: usize = 64;
@@ -60,7 +61,9 @@ impl<'de> Deserialize<'de> for HexValue {
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<HexValue, E> {
                 let mut bytes = Zeroizing::new(vec![0; text.len() / 2]);
-                hex::decode_to_slice(text, &mut bytes).map_err(|_| E::custom("the value is not hex"))?;
+                hex::decode_to_slice(text, &mut bytes).map_err(|_| {
+                    E::custom("the value is not hex, two digits for each byte, without blanks between them")
+                })?;
                 Ok(HexValue(bytes))
             }
         }
@@ -70,14 +73,14 @@ impl<'de> Deserialize<'de> for HexValue {
 
 /// Parses and checks a whole list.
 pub(super) fn parse(text: &str, side: StoreSide) -> Result<Vec<SecretEntry>, Failure> {
-    let list: KeyList = toml::from_str(text).map_err(|error| malformed(text, &error))?;
+    let list: KeyList = toml_text::parse(text, Quoting::Keys).map_err(|fault| malformed(&fault))?;
     if list.key.is_empty() {
         return Err(refuse("the key list holds no [[key]]"));
     }
     no_value_twice(&list.key)?;
     let mut entries: Vec<SecretEntry> = Vec::with_capacity(list.key.len());
-    for raw in list.key {
-        let entry = check(raw, side)?;
+    for (number, raw) in (1..).zip(list.key) {
+        let entry = check(number, raw, side)?;
         if entries.iter().any(|e| e.label == entry.label) {
             return Err(refuse(format!("label {:?} stands twice; labels are unique", entry.label)));
         }
@@ -98,19 +101,15 @@ fn refuse(what: impl Into<String>) -> Failure {
     Failure::new(Exit::KeyStore, format!("key: {}", what.into()))
 }
 
-/// TOML faults by line; the source line is never shown, because it may be the one with the value.
-fn malformed(text: &str, error: &toml::de::Error) -> Failure {
-    let line = error
-        .span()
-        .and_then(|span| text.get(..span.start))
-        .map_or(1, |before| before.bytes().filter(|b| *b == b'\n').count() + 1);
+/// TOML faults by line and key; the value is never shown, because it may be a key's.
+fn malformed(fault: &TomlFault) -> Failure {
     let mut run = 0usize;
-    let quotes = error.message().bytes().filter(u8::is_ascii_alphanumeric).any(|b| {
+    let quotes = fault.what.bytes().filter(u8::is_ascii_alphanumeric).any(|b| {
         run = if b.is_ascii_hexdigit() { run + 1 } else { 0 };
         run >= QUOTED_KEY
     });
-    let what = if quotes { "malformed (not quoted: it may be a key)" } else { error.message() };
-    refuse(format!("key list, line {line}: {what}"))
+    let what = if quotes { "malformed (not quoted: it may be a key)" } else { &fault.what };
+    refuse(format!("key list, {}{what}", fault.place))
 }
 
 /// No two KEK entries with one value. Parity bits make no difference to DES.
@@ -134,11 +133,13 @@ fn no_value_twice(keys: &[RawKey]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The rules of one key.
-fn check(raw: RawKey, side: StoreSide) -> Result<SecretEntry, Failure> {
+/// The rules of one key, the `number`th of the list.
+fn check(number: usize, raw: RawKey, side: StoreSide) -> Result<SecretEntry, Failure> {
     let label = raw.label.as_str();
     if label.is_empty() || label.len() > MAX_LABEL || !label.bytes().all(|b| (0x20..0x7F).contains(&b)) {
-        return Err(refuse(format!("a label is 1 to {MAX_LABEL} printable ASCII characters")));
+        return Err(refuse(format!(
+            "key {number} of the list: its label is not 1 to {MAX_LABEL} printable ASCII characters"
+        )));
     }
     let refused = |what: String| refuse(format!("{label:?}: {what}"));
     if !raw.usage.allowed(side) {
@@ -188,7 +189,8 @@ fn wrong_kcv(key: &CipherKey, stated: Option<Kcv>) -> String {
 
 fn cipher_key(raw: &RawKey) -> Result<CipherKey, String> {
     if raw.value.0.len() != raw.key_type.length() {
-        return Err(format!("{} has {} bytes", raw.key_type, raw.key_type.length()));
+        let (found, needed) = (raw.value.0.len(), raw.key_type.length());
+        return Err(format!("{} has {needed} bytes in its value, and this one {found}", raw.key_type));
     }
     let key = match raw.key_type {
         KeyType::Tdes2 => CipherKey::tdes(&raw.value.0),
@@ -207,25 +209,26 @@ fn role(raw: &RawKey, id: &str) -> Result<(u8, EntryRole), String> {
     match raw.usage {
         KeyUsage::Kek => kek_rules(raw, id).map(|(version, rules)| (version, EntryRole::Kek(rules))),
         KeyUsage::Kmc => {
-            let id = hex::decode(id).ok().and_then(|b| <[u8; 6]>::try_from(b).ok());
-            let id = id.ok_or("the id of a KMC is KMC_ID, 12 hex digits")?;
-            let version = raw.version.filter(|v| *v > 0).ok_or("a KMC has a version from 1 to 255")?;
-            Ok((version, EntryRole::Kmc(KmcRef { id, version })))
+            let kmc_id = hex::decode(id).ok().and_then(|b| <[u8; 6]>::try_from(b).ok());
+            let kmc_id = kmc_id.ok_or_else(|| wrong_id("of a KMC is KMC_ID, 12 hex digits", id))?;
+            let version = raw.version.filter(|v| *v > 0);
+            let version = version.ok_or_else(|| wrong_version(raw, "a KMC", 255))?;
+            Ok((version, EntryRole::Kmc(KmcRef { id: kmc_id, version })))
         }
         KeyUsage::Cvk | KeyUsage::Pvk if raw.key_type != KeyType::Tdes2 => {
             Err(format!("a {} is TDES2", raw.usage))
         }
         _ => {
-            issuer_identifier(id).ok_or(ISSUER_RULE)?;
+            issuer_identifier(id).ok_or_else(|| wrong_id(ISSUER_RULE, id))?;
             Ok((raw.version.unwrap_or(1), EntryRole::Issuer))
         }
     }
 }
 
 fn kek_rules(raw: &RawKey, id: &str) -> Result<(u8, KekRules), String> {
-    let [a, b, c, d] = issuer_identifier(id).ok_or(ISSUER_RULE)?;
+    let [a, b, c, d] = issuer_identifier(id).ok_or_else(|| wrong_id(ISSUER_RULE, id))?;
     let version = raw.version.filter(|v| (0x01..=0xFE).contains(v));
-    let version = version.ok_or("a KEK has a version from 1 to 254")?;
+    let version = version.ok_or_else(|| wrong_version(raw, "a KEK", 254))?;
     match raw.wrap.as_deref() {
         None | Some("cwf1") => {}
         Some("cps") => {
@@ -233,11 +236,14 @@ fn kek_rules(raw: &RawKey, id: &str) -> Result<(u8, KekRules), String> {
                 "wrap = \"cps\" (files of other writers) is not supported yet; take this key out".into()
             );
         }
-        Some(_) => return Err("wrap is \"cwf1\" or \"cps\"".into()),
+        Some(_) => return Err("wrap is \"cwf1\", which is also meant without it".into()),
     }
     let rules = KekRules {
         id: KekId([a, b, c, d, version]),
-        suite: raw.key_type.suite().ok_or("a KEK is TDES2, AES128 or AES256")?,
+        suite: raw
+            .key_type
+            .suite()
+            .ok_or_else(|| format!("a KEK is TDES2, AES128 or AES256, not {}", raw.key_type))?,
         issuer_id: raw.issuer_id.clone().ok_or("a KEK names its issuer_id")?,
         allow: raw.allow.clone().ok_or("a KEK lists in allow the KMCs to which its secrets may go")?,
         // Not named: secrets still need a C-MAC.
@@ -246,7 +252,17 @@ fn kek_rules(raw: &RawKey, id: &str) -> Result<(u8, KekRules), String> {
     Ok((version, rules))
 }
 
-const ISSUER_RULE: &str = "the id is the issuer identifier, up to 8 digits, padded on the right with F to 8";
+const ISSUER_RULE: &str = "is the issuer identifier, up to 8 digits, padded on the right with F to 8";
+
+/// The message about an identifier. It may be a value in the wrong place, so it is not quoted.
+fn wrong_id(rule: &str, id: &str) -> String {
+    format!("the id {rule}; this one has {} characters", id.chars().count())
+}
+
+fn wrong_version(raw: &RawKey, key: &str, most: u8) -> String {
+    let found = raw.version.map_or_else(|| "none is given".to_owned(), |version| format!("not {version}"));
+    format!("{key} has a version from 1 to {most}; {found}")
+}
 
 /// Digits, then F: 4 bytes.
 fn issuer_identifier(id: &str) -> Option<[u8; 4]> {

@@ -224,6 +224,70 @@ fn no_message_quotes_a_value() {
     assert!(refused(VALUE, "value = 112233445566").message.contains("line 8"));
 }
 
+/// Each kind of word, number and identifier: the message names line and key, or the label, and what is allowed.
+#[test]
+fn a_wrong_word_is_named_with_its_place_and_what_is_allowed() {
+    let levels = "there are 00 (authentication only), 01 (C-MAC), 03 (C-MAC and encryption)";
+    for (from, to, place, allowed) in [
+        (
+            "usage = \"KEK\"",
+            "usage = \"KEY\"",
+            "key list, line 4: key.usage: unknown variant `KEY`",
+            "`KEK`, `KMC`",
+        ),
+        (
+            "type = \"TDES2\"",
+            "type = \"DES\"",
+            "line 5: key.type: unknown variant `DES`",
+            "`TDES2`, `AES128`, `AES192`, `AES256`",
+        ),
+        (
+            "version = 1",
+            "version = 256",
+            "line 7: key.version: ",
+            "`256`, expected a whole number from 0 to 255",
+        ),
+        ("version = 1", "versoin = 1", "line 7: key: unknown field `versoin`", "`version`"),
+        ("min_seclev = \"01\"", "min_seclev = \"33\"", "line 11: key.min_seclev: ", levels),
+        ("min_seclev = \"01\"", "min_seclev = \"1\"", "line 11: key.min_seclev: ", levels),
+        (
+            "FFFFFF476173:1",
+            "FFFFFF476173",
+            "line 10: key.allow: is no KMC",
+            "KMC_ID:VERSION, which is 12 hex digits",
+        ),
+        ("FFFFFF476173:1", "FFFFFF476173:300", "line 10: key.allow: is no KMC", "a number up to 255"),
+        ("kcv = \"8BAF47\"", "kcv = \"8BAF4\"", "line 21: key.kcv: has 5 hex digits", "a KCV has 3 bytes"),
+        (
+            "kcv = \"8BAF47\"",
+            "kcv = \"8BAF4G\"",
+            "line 21: key.kcv: character 6 is no hex digit",
+            "a KCV is hex digits alone",
+        ),
+        ("EEFF\"", "EEFG\"", "line 8: key.value: the value is not hex", "two digits for each byte"),
+        ("EEFF\"", "EE\"", "\"kek-1\": TDES2 has 16 bytes in its value", "this one 15"),
+        ("version = 1", "version = 255", "\"kek-1\": a KEK has a version from 1 to 254", "not 255"),
+        ("version = 1", "", "\"kek-1\": a KEK has a version from 1 to 254", "none is given"),
+        (
+            "47617399",
+            "4761739",
+            "\"kek-1\": the id is the issuer identifier, up to 8 digits",
+            "this one has 7 characters",
+        ),
+        (
+            "ffffff476173",
+            "ffffff",
+            "\"kmc-1\": the id of a KMC is KMC_ID, 12 hex digits",
+            "this one has 6 characters",
+        ),
+        ("wrap = \"cwf1\"", "wrap = \"tr31\"", "\"kek-1\": wrap is \"cwf1\"", "cwf1"),
+        ("\"kmc-1\"", "\"\"", "key 2 of the list: its label", "1 to 64 printable ASCII characters"),
+    ] {
+        let message = refused(from, to).message;
+        assert!(message.contains(place) && message.contains(allowed), "{to}: {message}");
+    }
+}
+
 #[test]
 fn a_list_without_keys_is_refused() {
     for text in ["", "key = []", "[[keys]]", "key = 1", "\0"] {

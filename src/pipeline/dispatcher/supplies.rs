@@ -184,7 +184,9 @@ impl Dispatcher<'_> {
         let LineMessage::Ready { station, answer } = told else { return };
         let place = self.place_of(&station);
         let said = match place {
-            None => Some(Err(format!("the line has no station {station:?}"))),
+            None => {
+                Some(Err(format!("the line has no station {station:?}; there are {}", self.station_list())))
+            }
             Some(place) if self.floor.stations.waits(place) => {
                 Some(Ok("it waits for supplies, and goes on by itself when it has them".to_owned()))
             }
@@ -212,6 +214,11 @@ impl Dispatcher<'_> {
         if let Some(answer) = self.supplies.proving.remove(&place) {
             drop(answer.try_send(outcome));
         }
+    }
+
+    fn station_list(&self) -> String {
+        let stations = self.stages.iter().flat_map(|stage| &stage.stations);
+        stations.map(|station| station.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     fn place_of(&self, name: &str) -> Option<Place> {

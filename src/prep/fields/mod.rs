@@ -156,6 +156,12 @@ const fn secret(
     FieldDefinition { field, name, secret: true, needs, help }
 }
 
+/// The message about a name that no field has.
+pub fn unknown(name: &str) -> String {
+    let known: Vec<_> = FIELDS.iter().map(|d| d.name).collect();
+    format!("no computed field {name:?}; there are {}", known.join(", "))
+}
+
 /// Returns the field with this name in templates.
 pub fn by_name(name: &str) -> Option<CardField> {
     FIELDS.iter().find(|d| d.name == name).map(|d| d.field)

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::columns::{self, Column};
+use super::columns::{self, COLUMNS, Column};
 use super::fields::{self, CardField};
 use super::input::Defaults;
 use super::keys::Master;
@@ -18,6 +18,7 @@ use crate::modules::sections::{check_track, track_set};
 use crate::profile::ProductProfile;
 use crate::record::chip::EncType;
 use crate::scp::SecLevel;
+use crate::toml_text::{self, Quoting};
 
 pub use super::emv::Option14;
 
@@ -99,13 +100,15 @@ pub struct DataGroupPlan {
 impl PrepPlan {
     /// Parses and checks the `[prep]` of a product.
     pub fn load(product: &ProductProfile) -> Result<Self, Failure> {
-        let fail =
-            |what: String| Failure::new(Exit::Profile, format!("profile {}: [prep]: {what}", product.name));
-        let Some(table) = &product.prep else {
-            return Err(fail("is missing, so the product cannot be prepared".into()));
-        };
-        let tables: tables::PrepTables = table.clone().try_into().map_err(|e| fail(e.to_string()))?;
-        Self::from_tables(tables, product).map_err(fail)
+        let (text, origin) = &product.source;
+        let fail = |what: String| Failure::new(Exit::Profile, format!("profile {origin}: {what}"));
+        if product.prep.is_none() {
+            return Err(fail("[prep] is missing, so the product cannot be prepared".into()));
+        }
+        // From the text, because the table has no line numbers.
+        let file: tables::PrepFile =
+            toml_text::parse(text, Quoting::Values).map_err(|fault| fail(fault.to_string()))?;
+        Self::from_tables(file.prep, product).map_err(|what| fail(format!("[prep]: {what}")))
     }
 
     fn from_tables(tables: tables::PrepTables, product: &ProductProfile) -> Result<Self, String> {
@@ -135,7 +138,9 @@ impl PrepPlan {
         for table in tables.applications {
             let aid = table.aid.clone();
             if product.application(&aid).is_none() {
-                return Err(format!("application {aid} is not one of the product's"));
+                let aids: Vec<_> = product.applications.iter().map(|a| a.aid.to_string()).collect();
+                let aids = aids.join(", ");
+                return Err(format!("application {aid} is not one of the product's, which are {aids}"));
             }
             if plan.applications.iter().any(|a| a.aid == aid) {
                 return Err(format!("application {aid} stands twice"));
@@ -168,10 +173,13 @@ fn defaults(table: BTreeMap<String, String>) -> Result<Defaults, String> {
     let mut defaults = Defaults::new();
     for (name, value) in table {
         let known = columns::by_name(&name).filter(|d| !d.required);
-        let definition =
-            known.ok_or_else(|| format!("defaults: {name:?} is no column that may be left out"))?;
+        let definition = known.ok_or_else(|| {
+            let others = COLUMNS.iter().filter(|d| !d.required).map(|d| d.name);
+            let others: Vec<_> = others.collect();
+            format!("defaults: {name:?} is no column that may be left out; those are {}", others.join(", "))
+        })?;
         let check = if value.is_empty() { Err("is empty") } else { (definition.check)(&value) };
-        check.map_err(|what| format!("defaults: {name} {what}"))?;
+        check.map_err(|what| format!("defaults: {name} = {value:?} {what}"))?;
         defaults.insert(definition.column, value);
     }
     Ok(defaults)
@@ -215,7 +223,7 @@ fn line(table: &str, entry: tables::LineTable) -> Result<PrintedLine, String> {
     let tables::LineTable { font, x, y, text } = entry;
     let place = format!("{table} {font};{x};{y}");
     if !matches!(font, 1..=11 | 21..=31) || !(100..=3275).contains(&x) || !(135..=1460).contains(&y) {
-        return Err(format!("{place}: font is 1-11 or 21-31, x 100-3275 mils, y 135-1460 mils"));
+        return Err(format!("{place} (font;x;y): font is 1-11 or 21-31, x 100-3275 mils, y 135-1460 mils"));
     }
     let allowed = |b| printed(b) && !b"<>".contains(&b);
     Ok(PrintedLine { font, x, y, text: public(&text, allowed).map_err(|what| format!("{place}: {what}"))? })
@@ -232,7 +240,7 @@ fn graphics(table: tables::GraphicsTable) -> Result<GraphicsPlan, String> {
     for (name, column) in table.images {
         name_fits(&name)?;
         if column != Column::Photo.name() {
-            return Err(format!("graphics image {name}: only column photo names a file"));
+            return Err(format!("graphics image {name}: only column photo names a file, not {column:?}"));
         }
         images.insert(name, Column::Photo);
     }
@@ -312,7 +320,7 @@ fn data_group(table: tables::DataGroupTable) -> Result<DataGroupPlan, String> {
         Some("11") => Some(EncType::AsIs),
         Some("12") => Some(EncType::Pad),
         Some("22") => Some(EncType::PinBlock),
-        Some(_) => return Err("enc is 11, 12 or 22".into()),
+        Some(other) => return Err(format!("enc is 11, 12 or 22, not {other:?}")),
     };
     let names = value.fields();
     if let (None, Some(secret)) = (enc, names.iter().find(|f| f.secret())) {
@@ -331,7 +339,7 @@ fn data_group(table: tables::DataGroupTable) -> Result<DataGroupPlan, String> {
 }
 
 fn field(name: &str) -> Result<CardField, String> {
-    fields::by_name(name).ok_or_else(|| format!("when: no computed field {name:?}"))
+    fields::by_name(name).ok_or_else(|| format!("when: {}", fields::unknown(name)))
 }
 
 #[cfg(test)]

@@ -125,10 +125,10 @@ fn names_and_shapes_are_strict() {
     refused(load("[prep]\n"), "card_keys");
     refused(load("[prep]\ncard_keys = \"C\"\n"), "card_keys");
     for extra in ["color = 1\n", "[prep.stripe]\ntrack4 = \"track1\"\n", "[[prep.emboss]]\nfont = 1\n"] {
-        refused(load(&format!("[prep]\ncard_keys = \"A\"\n{extra}")), "[prep]");
+        refused(load(&format!("[prep]\ncard_keys = \"A\"\n{extra}")), "prep");
     }
     refused(application(&format!("seclev = \"03\"\ncolour = 1\n{KEYS}")), "colour");
-    refused(application(&format!("seclev = \"02\"\n{KEYS}")), "[prep]");
+    refused(application(&format!("seclev = \"02\"\n{KEYS}")), "there are 00 (");
     refused(
         application(&format!("seclev = \"03\"\nwhen = \"purse\"\n{KEYS}")),
         "no computed field \"purse\"",
@@ -145,8 +145,8 @@ fn names_and_shapes_are_strict() {
 fn defaults_are_checked_like_input() {
     let defaults = |line: &str| load(&format!("[prep]\ncard_keys = \"A\"\n[prep.defaults]\n{line}\n"));
     assert!(defaults("currency = \"978\"").is_ok());
-    refused(defaults("currency = \"EUR\""), "currency is not 3 digits");
-    refused(defaults("currency = \"\""), "currency is empty");
+    refused(defaults("currency = \"EUR\""), "currency = \"EUR\" is not 3 digits");
+    refused(defaults("currency = \"\""), "currency = \"\" is empty");
     refused(defaults("pan = \"4761739001010119\""), "no column that may be left out");
     refused(defaults("colour = \"red\""), "no column that may be left out");
 }

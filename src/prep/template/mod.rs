@@ -188,7 +188,7 @@ impl<'a> TemplateParser<'a> {
         let name = self.take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         match fields::by_name(name) {
             Some(field) => Ok(TemplateItem::Field(field)),
-            None => Err(TemplateError { what: format!("no computed field {name:?}"), ..before }),
+            None => Err(TemplateError { what: fields::unknown(name), ..before }),
         }
     }
 
