@@ -6,7 +6,7 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
@@ -43,16 +43,42 @@ pub fn open_private(path: &Path) -> Result<File> {
 
 /// Refuses what is no regular file of this user, or what others may write.
 pub fn check_owned(meta: &Metadata) -> Result<()> {
-    let ours = meta.is_file() && meta.uid() == nix::unistd::geteuid().as_raw();
-    if ours && meta.mode() & OTHERS_WRITE == 0 {
-        return Ok(());
+    if !meta.is_file() {
+        return Err(Error::other("it is no regular file; remove it"));
     }
-    Err(Error::other("it must be a file of yours, and nobody else may write it (chmod go-w)"))
+    if meta.uid() != nix::unistd::geteuid().as_raw() {
+        let what =
+            format!("it belongs to another user (uid {}), who can change it; have it removed", meta.uid());
+        return Err(Error::other(what));
+    }
+    if meta.mode() & OTHERS_WRITE != 0 {
+        return Err(Error::other("it must be a file of yours, and nobody else may write it (chmod go-w)"));
+    }
+    Ok(())
 }
 
-/// Refuses a folder in which other users may replace files.
+/// Makes an empty file of this user with these permissions where none lies; refuses one that [`check_owned`] refuses.
+/// A file that is there is not opened: closing it would drop the locks that this process has on it.
+pub fn make_or_check(path: &Path, permissions: u32) -> Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => file.set_permissions(PermissionsExt::from_mode(permissions)),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => check_owned(&path.symlink_metadata()?),
+        Err(error) => Err(error),
+    }
+}
+
+/// Refuses a folder in which other users may replace files: they may write it, or own it.
 pub fn check_folder(folder: &Path) -> Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let meta = folder.metadata()?;
+    if ![0, nix::unistd::geteuid().as_raw()].contains(&meta.uid()) {
+        let what = format!(
+            "the folder {} belongs to another user (uid {}), who may replace what lies in it; name another",
+            folder.display(),
+            meta.uid()
+        );
+        return Err(Error::other(what));
+    }
     if meta.mode() & OTHERS_WRITE != 0 && meta.mode() & STICKY == 0 {
         let what = format!("others may write the folder {} (chmod go-w, or name another)", folder.display());
         return Err(Error::other(what));
@@ -102,7 +128,7 @@ pub fn append(path: &Path) -> Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -149,6 +175,21 @@ mod tests {
             std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(mode)).unwrap();
             assert_eq!(check_folder(folder.path()).is_ok(), good, "{mode:o}");
         }
+    }
+
+    #[test]
+    fn a_missing_companion_is_made_and_one_that_is_there_is_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wal");
+        make_or_check(&path, 0o640).unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o640);
+        make_or_check(&path, 0o600).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o660)).unwrap();
+        assert!(make_or_check(&path, 0o600).unwrap_err().to_string().contains("nobody else may write"));
+        std::fs::remove_file(&path).unwrap();
+        symlink(folder.path().join("target"), &path).unwrap();
+        assert!(make_or_check(&path, 0o600).unwrap_err().to_string().contains("no regular file"));
+        assert!(!folder.path().join("target").exists());
     }
 
     #[test]

@@ -1,17 +1,26 @@
-//! The memory of a process that holds keys, secrets or cardholder data is its own, and is wiped when it is freed.
+//! The memory of a process that holds keys, secrets or cardholder data is its own, and is wiped when it is freed. So
+//! are its new files: no other user can write them.
 //!
 //! Not here: wiping at once what is no longer needed (`zeroize`, where it lies), memory that is never swapped out.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
+use nix::sys::stat::{Mode, umask};
+
 use crate::exit::{Exit, Failure};
 
-/// Makes a process keep its memory to itself: no core dump, no debugger, no `/proc/self/mem` for others. Every program
-/// calls it before it reads data.
+/// Write permission of the group and of all other users.
+const OTHERS_WRITE: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
+
+/// Makes a process keep its memory to itself: no core dump, no debugger, no `/proc/self/mem` for others. Takes from its
+/// new files the write permission of others, which a umask of 002 would give them. Every program calls it before it
+/// reads data.
 pub fn harden() -> Result<(), Failure> {
     use nix::sys::resource::{Resource, setrlimit};
     let failed =
         |e: nix::Error| Failure::new(Exit::Io, format!("us: cannot protect the memory of this process: {e}"));
+    let asked = umask(OTHERS_WRITE);
+    umask(asked | OTHERS_WRITE);
     nix::sys::prctl::set_dumpable(false).map_err(failed)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(failed)
 }

@@ -1,7 +1,7 @@
 //! Files that other users or mistyped command lines put in the way: nothing is written into them, nothing is lost, and
 //! no command hangs.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -13,7 +13,11 @@ use crate::support::World;
 
 const IO: i32 = 50;
 const LEDGER: i32 = 40;
+const KEYS: i32 = 22;
 const PROFILE: i32 = 30;
+
+/// The user id of another user.
+const STRANGER: u32 = 65534;
 
 fn run(world: &World, more: &[&str]) -> (i32, String) {
     let common =
@@ -83,14 +87,153 @@ fn a_ledger_that_others_may_write_is_refused() {
     let world = World::new();
     world.prepared("job", 2, 1);
     let mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    std::fs::create_dir(world.path("loose")).unwrap();
+    mode(&world.path("loose"), 0o777);
+    let (code, says) = run(&world, &["--ledger", "loose/cardwright.db"]);
+    assert!(code == LEDGER && says.contains("others may write the folder"), "{code} {says}");
     mode(&world.path(""), 0o777);
     let (code, says) = run(&world, &[]);
-    assert!(code == LEDGER && says.contains("others may write the folder"), "{code} {says}");
+    assert!(code == KEYS && says.contains("others may write the folder"), "{code} {says}");
     mode(&world.path(""), 0o700);
     assert_eq!(run(&world, &["--limit", "1"]).0, 0);
     mode(&world.path("cardwright.db"), 0o666);
     let ended = world.cardwright(&["card", "cancel", "J1", "all"]);
     assert!(ended.code == LEDGER && ended.stderr.contains("chmod go-w"), "{} {}", ended.code, ended.stderr);
+}
+
+/// In a folder like /tmp another user can put files next to a ledger that is not there yet, or has lost them.
+#[test]
+fn companions_of_a_ledger_that_another_user_made_are_refused() {
+    assert!(nix::unistd::geteuid().is_root(), "a file of another user: run the tests as root");
+    let world = World::new();
+    world.prepared("job", 2, 1);
+    let mode = |name: &str, mode| {
+        std::fs::set_permissions(world.path(name), PermissionsExt::from_mode(mode)).unwrap();
+    };
+    mode("", 0o1777);
+    let path = |suffix: &str| world.path(&format!("cardwright.db{suffix}"));
+    let theirs = |suffix: &str| {
+        std::fs::write(path(suffix), "").unwrap();
+        chown(path(suffix), Some(STRANGER), Some(STRANGER)).unwrap();
+    };
+    for suffix in ["-wal", "-shm", "-lock", "-journal"] {
+        theirs(suffix);
+        let (code, says) = run(&world, &[]);
+        let named = says.contains(&format!("cardwright.db{suffix}: it belongs to another user (uid 65534)"));
+        assert!(code == LEDGER && named, "{suffix}: {code} {says}");
+        for left in ["", "-wal", "-shm", "-lock", "-journal"] {
+            let _ = std::fs::remove_file(path(left));
+        }
+    }
+    assert_eq!(run(&world, &["--limit", "1"]).0, 0);
+    for suffix in ["-wal", "-shm", "-lock"] {
+        assert_eq!(path(suffix).metadata().unwrap().permissions().mode() & 0o777, 0o600, "{suffix}");
+    }
+    let kept = world.path("kept");
+    for suffix in ["-wal", "-shm", "-lock", "-journal"] {
+        let lies = path(suffix).exists();
+        if lies {
+            std::fs::rename(path(suffix), &kept).unwrap();
+        }
+        theirs(suffix);
+        for words in [&["job", "list"][..], &["card", "cancel", "J1", "all"]] {
+            let ended = world.cardwright(words);
+            let named = ended.stderr.contains(&format!("cardwright.db{suffix}: it belongs to another user"));
+            assert!(ended.code == LEDGER && named, "{suffix} {words:?}: {} {}", ended.code, ended.stderr);
+        }
+        std::fs::remove_file(path(suffix)).unwrap();
+        // A pipe neither hangs a reader nor a writer.
+        mkfifo(&path(suffix), Mode::S_IRWXU).unwrap();
+        for words in ["job list", "card cancel J1 all"] {
+            let mut command = Command::new("timeout");
+            command.arg("20").arg(env!("CARGO_BIN_EXE_cardwright")).args(words.split(' '));
+            let ended = command.current_dir(world.path("")).output().unwrap();
+            assert_eq!(ended.status.code(), Some(LEDGER), "{suffix} {words}");
+        }
+        std::fs::remove_file(path(suffix)).unwrap();
+        if lies {
+            std::fs::rename(&kept, path(suffix)).unwrap();
+        }
+        // SQLite itself takes the permission from an empty WAL.
+        if lies && suffix != "-wal" {
+            mode(&format!("cardwright.db{suffix}"), 0o620);
+            let ended = world.cardwright(&["card", "cancel", "J1", "all"]);
+            assert!(
+                ended.code == LEDGER && ended.stderr.contains("chmod go-w"),
+                "{suffix}: {}",
+                ended.stderr
+            );
+            mode(&format!("cardwright.db{suffix}"), 0o600);
+        }
+    }
+    let ended = world.cardwright(&["card", "cancel", "J1", "all"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+}
+
+#[test]
+fn a_folder_of_another_user_is_refused() {
+    assert!(nix::unistd::geteuid().is_root(), "a folder of another user: run the tests as root");
+    let world = World::new();
+    world.prepared("job", 2, 1);
+    std::fs::create_dir(world.path("theirs")).unwrap();
+    std::fs::copy(world.path("bureau.store"), world.path("theirs/bureau.store")).unwrap();
+    std::fs::write(world.path("theirs/people.toml"), "").unwrap();
+    chown(world.path("theirs"), Some(STRANGER), Some(STRANGER)).unwrap();
+    let refused = "the folder theirs belongs to another user (uid 65534)";
+    let (code, says) = run(&world, &["--ledger", "theirs/cardwright.db"]);
+    assert!(code == LEDGER && says.contains("belongs to another user (uid 65534)"), "{code} {says}");
+    for words in [
+        "key list --store theirs/bureau.store",
+        "key init --test --from theirs/keys --store theirs/new.store",
+        "line check sim-8 --keys theirs/bureau.store --simulate",
+    ] {
+        std::fs::copy(crate::support::BUREAU_KEYS, world.path("theirs/keys")).unwrap();
+        let ended = world.cardwright(&words.split(' ').collect::<Vec<_>>());
+        assert!(ended.code != 0, "{words}");
+        assert!((ended.stdout + &ended.stderr).contains(refused), "{words}: {}", ended.stderr);
+    }
+    assert!(!world.path("theirs/new.store").exists() && !world.path("theirs/new.store-audit").exists());
+}
+
+/// Whatever the umask, no other user can write a file that the programs make, and secrets are their owner's alone.
+#[test]
+fn a_loose_umask_gives_no_other_user_a_file() {
+    let world = World::new();
+    let loose = |program: &str, words: &str| {
+        let program = Path::new(env!("CARGO_BIN_EXE_cardwright")).with_file_name(program);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "umask 000; exec \"$@\"", "sh"]).arg(program).args(words.split(' '));
+        let ended = shell.current_dir(world.path("")).output().unwrap();
+        assert!(ended.status.success(), "{words}: {}", String::from_utf8_lossy(&ended.stderr));
+    };
+    let keys = crate::support::ISSUER_KEYS;
+    loose("cardwright-prep", &format!("key init --test --from {keys} --store own.store"));
+    loose("cardwright-prep", "sample --count 2 --output own.csv");
+    loose(
+        "cardwright-prep",
+        "run --input own.csv --product multiapp --keys own.store --output own.cwf1 --kek 476173FF:1",
+    );
+    loose(
+        "cardwright",
+        "run own.cwf1 --line sim-8 --keys bureau.store --simulate --speed 0 --dump dumps --events e.jsonl --report r.json",
+    );
+    loose("cardwright", "job papers J1 --keys bureau.store --out papers");
+    let mut folders = vec![world.path("")];
+    let mut seen = 0;
+    while let Some(path) = folders.pop() {
+        let meta = path.symlink_metadata().unwrap();
+        let (bits, name) = (meta.permissions().mode() & 0o777, path.display());
+        assert_eq!(bits & 0o022, 0, "{name}: {bits:o}");
+        let secret = ["own.store", "own.csv", "own.cwf1", "bureau.store", "cardwright.db", "papers"];
+        if secret.iter().any(|word| path.strip_prefix(world.path("")).unwrap().starts_with(word)) {
+            assert_eq!(bits & 0o077, 0, "{name}: {bits:o}");
+        }
+        seen += 1;
+        if meta.is_dir() {
+            folders.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    assert!(seen > 20, "{seen}");
 }
 
 /// The next file of the audit book was made by another user first, as a link to that user's own file.

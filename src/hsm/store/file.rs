@@ -70,6 +70,15 @@ pub(super) fn create(path: &Path, side: StoreSide, list: &str) -> Result<(), Fai
     Ok(())
 }
 
+/// Refuses a folder in which another user could replace the store, or take the HSM's own files away. A folder that is
+/// missing is reported where the store is opened.
+pub(super) fn check_folder(path: &Path) -> Result<(), Failure> {
+    match files::check_folder(path.parent().unwrap_or(Path::new("/"))) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(refuse(path, &error.to_string())),
+        _ => Ok(()),
+    }
+}
+
 /// Reads a store; returns its side and key list.
 pub(super) fn read(path: &Path) -> Result<(StoreSide, Zeroizing<String>), Failure> {
     if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
@@ -78,6 +87,7 @@ pub(super) fn read(path: &Path) -> Result<(StoreSide, Zeroizing<String>), Failur
             format!("key store {}: is no regular file", path.display()),
         ));
     }
+    check_folder(path)?;
     let file = File::open(path).map_err(|e| match e.kind() {
         ErrorKind::NotFound => {
             let what = format!("key store {}: there is no such file; `key init` makes one", path.display());

@@ -35,6 +35,7 @@ impl KeyStore {
     /// it.
     pub fn create_test(toml_text: &str, path: &Path, side: StoreSide) -> Result<Self, Failure> {
         let entries = list::parse(toml_text, side)?;
+        file::check_folder(path)?;
         if side == StoreSide::Bureau && !path.exists() {
             AuditBook::make(path)?;
         }

@@ -8,14 +8,14 @@
 //! The number is written after each commit and not synced: after a power cut it may be smaller than the ledger's,
 //! never larger.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 
 use crate::audit::LedgerId;
 use crate::files;
@@ -25,6 +25,9 @@ use crate::sibling_path::sibling_path;
 /// How often a writer tries again to take a lock that is held, and how long it waits before each time.
 const LOOKS: u32 = 50;
 const LOOK: Duration = Duration::from_millis(10);
+
+/// Most bytes of the side file: two numbers and a name.
+const NOTE_MAX: u64 = 200;
 
 /// Held as long as the ledger is open for writing; the kernel frees it when the process dies.
 pub(super) struct Lock {
@@ -83,19 +86,25 @@ impl Lock {
 /// The note next to a ledger, for readers; `None` if there is none that can be read. It is read twice and the smaller
 /// one returned: a writer may just be writing it, and a mix of old and new digits may exceed both numbers.
 pub(super) fn noted(ledger: &Path) -> Option<(String, u64)> {
-    let once = || read(&mut File::open(sibling_path(ledger, "-lock")).ok()?).1;
+    let once = || read(&mut look(ledger).ok()?).1;
     Some(once()?.min(once()?))
 }
 
 /// Whether a process has the ledger open for writing. A lock that this process may not open counts as held:
 /// it belongs to another user, who may be writing.
 pub(super) fn is_held(ledger: &Path) -> bool {
-    let file = match File::open(sibling_path(ledger, "-lock")) {
+    let file = match look(ledger) {
         Ok(file) => file,
         Err(error) => return error.kind() != ErrorKind::NotFound,
     };
     // A shared lock, for as long as this function takes. `Lock::take` waits that long.
     Flock::lock(file, FlockArg::LockSharedNonblock).is_err()
+}
+
+/// Opens the side file for reading. A pipe in its place does not block.
+fn look(ledger: &Path) -> std::io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    OpenOptions::new().read(true).custom_flags(flags.bits()).open(sibling_path(ledger, "-lock"))
 }
 
 /// Takes the lock. It may be held for a moment by a reader that looks whether there is a writer.
@@ -113,7 +122,7 @@ fn taken(mut file: File) -> Result<Flock<File>, (File, Errno)> {
 /// The pid and the note, as far as they can be read.
 fn read(file: &mut File) -> (Option<u32>, Option<(String, u64)>) {
     let mut text = String::new();
-    if file.read_to_string(&mut text).is_err() {
+    if file.take(NOTE_MAX).read_to_string(&mut text).is_err() {
         return (None, None);
     }
     let mut lines = text.lines();

@@ -72,6 +72,7 @@ impl LedgerStore {
             }
             _ => false,
         };
+        companions(&path)?;
         Self::locked(&path, lock, made).map_err(|error| error.of(&path))
     }
 
@@ -163,6 +164,43 @@ fn guarded(path: &Path) -> Result<(), LedgerError> {
         Ok(meta) if meta.is_file() => files::check_owned(&meta).map_err(failed),
         _ => Ok(()),
     }
+}
+
+/// Makes WAL and index where they are missing, so that no other user does between now and SQLite's own opening, and
+/// refuses those that another user can change. A journal is not ours: SQLite would play it back into the ledger.
+fn companions(path: &Path) -> Result<(), LedgerError> {
+    // As SQLite would make them: whoever may read the ledger may read them.
+    let permissions = path.metadata().map_err(|e| LedgerError::io(path, e))?.mode() & 0o777;
+    for suffix in ["-wal", "-shm"] {
+        let file = sibling_path(path, suffix);
+        files::make_or_check(&file, permissions).map_err(|e| LedgerError::io(&file, e))?;
+    }
+    let journal = sibling_path(path, "-journal");
+    match journal.symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Ok(meta) => files::check_owned(&meta).map_err(|e| LedgerError::io(&journal, e)),
+        Err(error) => Err(LedgerError::io(&journal, error)),
+    }
+}
+
+/// Refuses to read with companions that a user made who is neither the ledger's owner nor the reader: SQLite would show
+/// what they say in place of the ledger's own rows.
+fn readable(path: &Path) -> Result<(), LedgerError> {
+    let owner = path.metadata().map_err(|e| LedgerError::io(path, e))?.uid();
+    let known = [owner, 0, nix::unistd::geteuid().as_raw()];
+    for suffix in ["-wal", "-shm", "-journal", "-lock"] {
+        let file = sibling_path(path, suffix);
+        let Ok(meta) = file.symlink_metadata() else { continue };
+        if !meta.is_file() {
+            return Err(LedgerError::io(&file, "it is no regular file; remove it"));
+        }
+        if !known.contains(&meta.uid()) {
+            let what =
+                format!("it belongs to another user (uid {}) than the ledger; have it removed", meta.uid());
+            return Err(LedgerError::io(&file, what));
+        }
+    }
+    Ok(())
 }
 
 /// Recovers a ledger whose WAL is not empty. The process that left it may have died after a failed sync. The kernel
@@ -257,6 +295,7 @@ pub(super) fn open_reader(path: &Path) -> Result<(Connection, Option<LedgerError
     // An absolute path also keeps SQLite from giving a file called `:memory:` a special meaning.
     let path = &*resolved(path)?;
     one_name(path)?;
+    readable(path)?;
     // The note is read first: a writer notes events only after they are durable, so the database, read later, must
     // have them.
     let noted = lock::noted(path);
