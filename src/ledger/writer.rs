@@ -301,7 +301,7 @@ impl LedgerWriter {
             }
             Message::Facts(facts, reply) => {
                 let written = self.facts(facts);
-                let events = written.as_ref().map(Clone::clone).unwrap_or_default();
+                let events = written.clone().unwrap_or_default();
                 answer(reply, written.map(drop));
                 events.iter().for_each(|event| self.publish(event));
             }
