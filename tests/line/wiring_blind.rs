@@ -18,6 +18,9 @@ const SIM_LINE: &str = include_str!("../../profiles/lines/sim-line.toml");
 /// Exit code of a line that is not ready.
 const NOT_READY: i32 = 32;
 
+/// Exit code of a ledger that another process has open.
+const IN_USE: i32 = 41;
+
 /// A line on serial ports: an encoder, and two machines that see no cards.
 struct Ports {
     world: World,
@@ -346,6 +349,11 @@ fn a_test_needs_the_ledger_alone_and_a_line_without_faults() {
     let mut ports = Ports::new(TWO_EMBOSSERS, &["stripe-1", "embosser-1", "embosser-2"]);
     let by = ["line", "check", "line.toml", "--keys", "bureau.store", "--by", "Anna"];
     assert_eq!(ports.world.cardwright(&by).code, 2);
+    let another = cardwright::ledger::Ledger::open(ports.world.path("cardwright.db")).unwrap();
+    let cards = ["line", "check", "line.toml", "--keys", "bureau.store", "--cards"];
+    let ended = ports.world.cardwright(&cards);
+    assert!(ended.code == IN_USE && fed(&ports.world) == 0, "{} {}", ended.code, ended.stderr);
+    drop(another);
     ports.profile("embosser-2.serial", "gone.serial");
     let (ended, findings) = ports.test_cards("");
     assert_eq!((ended.code, fed(&ports.world)), (NOT_READY, 0), "{}", ended.stderr);
