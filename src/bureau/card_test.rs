@@ -260,7 +260,7 @@ impl<'a> CardTest<'a> {
                     None => {
                         self.refute(name);
                         let detail = format!(
-                            "{}; the blank lay in {name}, and no other machine of its model had it: look whether the cables \
+                            "{}; the blank lay in {name}, and no other machine of its model could mark it: look whether the cables \
                              of {name} and {} are exchanged",
                             fault.detail,
                             rivals.join(", ")
