@@ -54,6 +54,8 @@ pub(super) enum Message {
     Shift(String, Context, ChangeReply<LedgerEvent>),
     /// A note that changes no state; a transaction of its own.
     Note(Box<(EventFact, Context)>),
+    /// Asks whether the laws let a job be closed.
+    MayClose(JobId, ChangeReply<()>),
     /// Sends every event that is committed from now on.
     Subscribe(Sender<LedgerEvent>),
     /// Ends the writer.
@@ -301,6 +303,10 @@ impl LedgerWriter {
                     self.publish(&event);
                 }
             }
+            Message::MayClose(job, reply) => {
+                let may = self.may_close(job);
+                answer(reply, may);
+            }
             Message::Subscribe(subscriber) => {
                 if self.poison.get().is_none() {
                     self.subscribers.push(subscriber);
@@ -401,6 +407,19 @@ impl LedgerWriter {
         let change = &written(change).map_err(denied)?;
         let effect = book.apply(change).map_err(denied)?;
         self.store.write(job, book, change, &effect, context)
+    }
+
+    /// Whether the laws let a job be closed; nothing is written.
+    fn may_close(&self, job: JobId) -> Result<(), LedgerError> {
+        if let Some(error) = self.poison.get() {
+            return Err(error.clone());
+        }
+        let mut book = match self.books.get(&job) {
+            Some(book) => book.clone(),
+            None => self.store.load(job)?.ok_or(LedgerError::NoJob(job))?,
+        };
+        let denied = |law| LedgerError::Denied { job, seq: None, law };
+        book.apply(&Change::Closed).map(drop).map_err(denied)
     }
 
     fn write_balances(&self, jobs: impl IntoIterator<Item = JobId>) -> Result<(), LedgerError> {
