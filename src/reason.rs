@@ -69,6 +69,8 @@ reason_words! {
     Miswired = "miswired",
     /// The device sees a card that the transport did not bring.
     StrayCard = "stray-card",
+    /// No person's word says that the device is that of its station.
+    Unproved = "unproved",
     /// The device was connected anew while a card lay there.
     ConnectedAnew = "connected-anew",
     /// The transmission protocol broke.

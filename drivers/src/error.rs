@@ -46,6 +46,28 @@ pub enum DeviceError {
         /// What the machine says of itself.
         says: String,
     },
+    /// The machine has another serial number than the line profile gives.
+    #[error(
+        "WRONG MACHINE: {station} has the machine with number {number}, and what answers there {found}: exchange the \
+         cables, or correct link.{station}.number in the profile"
+    )]
+    OtherMachine {
+        /// The station that the link is for.
+        station: String,
+        /// The number of its machine.
+        number: String,
+        /// What the machine at the link has, in words.
+        found: String,
+    },
+    /// No person's word holds for the machine on this connection.
+    #[error(
+        "nothing shows that the machine on this connection is that of {station}, because the line has others of its model: \
+         prove it by `cardwright line check LINE --cards`, or give link.{station}.number in the profile"
+    )]
+    Unproved {
+        /// The station that the link is for.
+        station: String,
+    },
     /// No blank left to feed.
     #[error("the hopper is empty: load blanks of the job's stock")]
     HopperEmpty,

@@ -11,6 +11,7 @@
 //! | real readers | [`pcsc`] (one reader of PC/SC), [`host`] (a process for each reader or machine) |
 //! | codecs | [`framed`] (STX frames); the encoders under [`stripe`] have their own |
 //! | machines | a trait for each family, and its drivers: [`stripe`], [`printer`], [`embosser`]; [`transport`] |
+//! | identity | [`identity`]: which machine of its model a driver may write with |
 //! | registry | [`registry`]: every driver by name, with its abilities; [`conformance`]: checks that it has
 //! them |
 
@@ -22,6 +23,7 @@ mod error;
 pub mod exchange;
 pub mod framed;
 pub mod host;
+pub mod identity;
 pub mod link;
 pub mod pcsc;
 mod port;

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use crate::embosser::{self, CardEmbosser};
+use crate::identity::MachineIdentity;
 use crate::link::ByteLink;
 use crate::printer::{self, CardPrinter};
 use crate::stripe::{StripeEncoder, mse630, msr605};
@@ -78,6 +79,17 @@ pub enum DrivenMachine {
     Embosser(Box<dyn CardEmbosser>),
 }
 
+impl DrivenMachine {
+    /// Tells it from other machines of its model; `None` if it notices cards.
+    pub fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
+        match self {
+            Self::Stripe(encoder) => encoder.identity(),
+            Self::Printer(printer) => printer.identity(),
+            Self::Embosser(embosser) => embosser.identity(),
+        }
+    }
+}
+
 /// A family of machines: one trait, one kind of module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
@@ -134,6 +146,10 @@ pub enum Capability {
     Emboss,
     /// Embosser: indent prints, font 10.
     Indent,
+    /// Gives its serial number.
+    Number,
+    /// Notices that a card comes.
+    NoticesCards,
 }
 
 impl Driver {
@@ -231,6 +247,8 @@ impl fmt::Display for Capability {
             Self::FullColour => "print in full colour",
             Self::Emboss => "emboss",
             Self::Indent => "print indent",
+            Self::Number => "give its serial number",
+            Self::NoticesCards => "notice cards",
         })
     }
 }

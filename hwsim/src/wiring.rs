@@ -12,7 +12,8 @@
 //! ```
 //!
 //! A device that changes its place is away for a moment: its links end, and those that are made again have
-//! another `wiring` in their hello. Not here: virtual readers and pictures, which stay where they are.
+//! another `wiring` in their hello. An embosser's or printer's serial number is `SIM-` and the name of the place where it
+//! stands: what answers on a link after an exchange has the other's number. Not here: virtual readers and pictures, which stay where they are.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -6,6 +6,7 @@
 //! run_job        makes a job
 //! ledger_desk    actions on a ledger alone: cards, stock, views, ledger_proof, papers, deletion
 //! retention      which deletions are due
+//! card_test      test blanks show where the devices of a line stand
 //! survey         asks cards that lie in the line how far they came
 //! outcome        the result of a request; refusal: why it was not carried out
 //! line           the composition root: the only place that names drivers
@@ -16,6 +17,7 @@
 //! (`daemon`), words (`cli`).
 
 pub mod acceptance;
+pub mod card_test;
 mod cards;
 pub mod cpu_time;
 pub mod deletion;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::cpu_time;
 use super::key_host::{own_program, socket_directory};
 use super::ledger_desk::{LedgerDesk, the_file};
+use super::line::blind::BlindMachines;
 use super::line::links::{Links, Real, Simulated};
 use super::line::simulator::{Simulation, Simulator};
 use super::line::stations;
@@ -172,6 +173,14 @@ impl Bureau {
         let socket = running.socket().to_owned();
         *simulator = Some(running);
         Ok(Box::new(Simulated { socket }))
+    }
+
+    /// The machines that do not notice cards, with the words that the ledger has for them.
+    pub(super) fn blind_machines(&self, links: &dyn Links) -> Result<BlindMachines, Failure> {
+        BlindMachines::of(&self.line, links, |station| {
+            let word = self.ledger.reader().and_then(|reader| reader.wired(station));
+            word.map_err(|error| Failure::new(Exit::Ledger, error.to_string()))
+        })
     }
 
     /// Whether the HSM host has ended. It is not started again, because a store may want a passphrase.

@@ -150,7 +150,8 @@ impl Bureau {
         let links = self.links()?;
         // Earlier calls belong to another job.
         self.calls.take();
-        let mut line = stations::open(&self.line, &*links, &self.proofs, || self.hsm())?;
+        let machines = self.blind_machines(&*links)?;
+        let mut line = stations::open(&self.line, &*links, &self.proofs, &machines, || self.hsm())?;
         line.waits_for_blanks = made_by == MadeBy::Daemon;
         // From here on cards may be touched, so a signal must stop the line instead of ending the program.
         let people = people();

@@ -16,7 +16,8 @@ use crate::exit::Exit;
 use crate::ids::{JobId, KeyData};
 use crate::ledger::{AttemptState, Change, Context, Holder, JobState, JobView, Reader, RecordState};
 use crate::modules::{
-    ApplicationAnswer, ChipModule, ChipProgress, Fault, ModuleProfile, StripeModule, chip_progress, is_blank,
+    ApplicationAnswer, ChipModule, ChipProgress, Fault, ModuleProfile, StationModule, StripeModule,
+    chip_progress, is_blank,
 };
 use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
@@ -36,6 +37,9 @@ pub struct Survey {
     pub stations: Vec<StationSurvey>,
     /// Places that may hold a card but cannot ask it.
     pub not_asked: Vec<String>,
+    /// Stations where a card answered, though nothing shows that it lies there: the device may be another station's.
+    #[serde(default)]
+    pub unproved: Vec<String>,
 }
 
 /// The answer of one station.
@@ -74,6 +78,13 @@ pub enum Advice {
 }
 
 /// The reading of a station.
+struct StationMeeting {
+    reading: StationReading,
+    /// The device is proved to stand at the station.
+    proved: bool,
+}
+
+/// What a station's device read.
 enum StationReading {
     Chip(Box<ChipModule>, KeyData),
     Stripe(StripeModule, Tracks),
@@ -128,10 +139,16 @@ impl Bureau {
         let product = ProductProfile::named(&spool.header().product)?;
         let links = self.links()?;
         let met = self.meet(&askable, &*links, &product);
+        let doubted = |(met, (_, name)): (&StationMeeting, &(_, String))| {
+            let read = !matches!(met.reading, StationReading::Nothing { .. });
+            (read && !met.proved).then(|| name.clone())
+        };
+        let unproved = met.iter().zip(&askable).filter_map(doubted).collect();
         let mut asker = Surveyor { bureau: self, reader, job, seq, actor, spool, product };
-        let stations = askable.iter().zip(met).map(|((module, name), met)| asker.station(module, name, met));
+        let stations =
+            askable.iter().zip(met).map(|((module, name), met)| asker.station(module, name, met.reading));
         let stations = stations.collect::<Result<_, _>>()?;
-        Ok(Survey { job: view, seq, stations, not_asked })
+        Ok(Survey { job: view, seq, stations, not_asked, unproved })
     }
 
     /// Reads all stations in parallel, because an empty reader takes its full waiting time.
@@ -140,10 +157,12 @@ impl Bureau {
         stations: &[(&ModuleProfile, String)],
         links: &dyn Links,
         product: &ProductProfile,
-    ) -> Vec<StationReading> {
+    ) -> Vec<StationMeeting> {
         let met = each_at_once(stations, |(module, name)| self.meet_at(module, name, links, product));
         let lost = || {
-            Fault::new(crate::modules::Blame::Us, ReasonWord::Bug, "us: the question was not finished").into()
+            let fault =
+                Fault::new(crate::modules::Blame::Us, ReasonWord::Bug, "us: the question was not finished");
+            StationMeeting { reading: fault.into(), proved: false }
         };
         met.into_iter().map(|met| met.unwrap_or_else(lost)).collect()
     }
@@ -154,8 +173,17 @@ impl Bureau {
         name: &str,
         links: &dyn Links,
         product: &ProductProfile,
-    ) -> StationReading {
-        match stations::open_to_ask(&self.line, module, name, links, || self.hsm()) {
+    ) -> StationMeeting {
+        let mut asked = stations::open_to_ask(&self.line, module, name, links, || self.hsm());
+        let sight = match &mut asked {
+            Ok(Askable::Chip(chip)) => chip.sight(),
+            Ok(Askable::Stripe(stripe)) => stripe.sight(),
+            Err(_) => None,
+        };
+        let proved = sight.is_none_or(|sight| {
+            sight.connection().is_ok_and(|connection| self.proofs.holds(name, &connection))
+        });
+        let reading = match asked {
             Err(failure) => StationReading::Nothing { word: "unreachable".into(), why: failure.message },
             Ok(Askable::Chip(mut chip)) => match chip.identify(product) {
                 Ok(key_data) => StationReading::Chip(chip, key_data),
@@ -168,7 +196,8 @@ impl Bureau {
                 Ok(tracks) => StationReading::Stripe(stripe, tracks),
                 Err(fault) => fault.into(),
             },
-        }
+        };
+        StationMeeting { reading, proved }
     }
 }
 

@@ -3,28 +3,33 @@
 //!
 //! Not here: the checks (`bureau::line::check`).
 
+use std::io::Write;
 use std::path::PathBuf;
 
+use crossbeam_channel::{Receiver, bounded, never, select};
 use serde::Serialize;
 
-use super::common::{LedgerArg, SocketArg, on_stdout};
+use super::common::{ByArg, LedgerArg, SocketArg, on_stdout};
+use super::next_step::spelled;
 use super::simulate::SimulateArgs;
 use super::{foreground, render};
+use crate::bureau::card_test::TestPerson;
 use crate::bureau::key_host::socket_directory;
-use crate::bureau::line::check::{Finding, check};
+use crate::bureau::line::check::{DISK, Finding, check};
+use crate::bureau::{Bureau, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::modules::LineProfile;
 use crate::printable::one_line;
 use crate::report::counted;
 use crate::request::Action;
 use crate::signals::Signals;
-use crate::stdout;
+use crate::{stdout, threads};
 
 /// `cardwright line ...`
 #[derive(Debug, clap::Subcommand)]
 pub enum LineCommand {
     /// Look at every part of a line before a job: links, readers, machines, keys, disk. No card is needed or
-    /// touched.
+    /// touched, but with --cards.
     Check(CheckArgs),
     /// You have freed a station, of a jam for example: a daemon's line proves it anew, and goes on with it
     Ready(ReadyArgs),
@@ -53,6 +58,11 @@ pub struct CheckArgs {
     /// Print the findings as one JSON document
     #[arg(long)]
     json: bool,
+    /// Send test blanks through the line too, and ask for the marks on them: as many as the widest module has stations
+    #[arg(long)]
+    cards: bool,
+    #[command(flatten)]
+    by: ByArg,
     #[command(flatten)]
     ledger: LedgerArg,
     #[command(flatten)]
@@ -88,8 +98,93 @@ fn look(args: &CheckArgs) -> Result<Exit, Failure> {
     let signals = Signals::handle("stopped by the operator; no card was touched")?;
     let directory = signals.directory(socket_directory)?;
     let simulation = args.simulate.simulation();
-    let (line, findings) = check(&args.line, &args.keys, &args.ledger.ledger, &simulation, directory.path())?;
+    if !args.cards && args.by.by.is_some() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "operator: --by names the person who reads marks: add --cards",
+        ));
+    }
+    let (line, mut findings) =
+        check(&args.line, &args.keys, &args.ledger.ledger, &simulation, directory.path())?;
+    if args.cards {
+        findings.extend(test_cards(args, &findings, &signals)?);
+    }
     print(args, &line, &findings)
+}
+
+/// Has test blanks sent through a line without faults. A slow disk is no reason against it.
+fn test_cards(args: &CheckArgs, found: &[Finding], signals: &Signals) -> Result<Vec<Finding>, Failure> {
+    if found.iter().any(|finding| !finding.good && finding.place != DISK) {
+        let what = "no test blank was fed: mend the faults above first".to_owned();
+        return Ok(vec![Finding::new("cards", "test blank", Err(what))]);
+    }
+    let spelled = |refusal: Refusal| spelled(&refusal);
+    let simulation = args.simulate.simulation();
+    let bureau = Bureau::open(&args.line, &args.keys, &args.ledger.ledger, &simulation, signals);
+    let bureau = bureau.map_err(spelled)?;
+    let mut person = AtTerminal { signals, stop: never(), stopped: false, lines: None };
+    let found = bureau.test_cards(&args.by.actor(), &mut person);
+    let ended = bureau.close();
+    let found = found.map_err(spelled)?;
+    ended.ledger.map_err(|error| spelled(error.into()))?;
+    ended.simulator?;
+    Ok(found)
+}
+
+/// The person at this program's terminal, who answers on standard input.
+struct AtTerminal<'a> {
+    signals: &'a Signals,
+    /// Receives a message when a signal asks the program to stop.
+    stop: Receiver<()>,
+    stopped: bool,
+    /// Lines of standard input, from the first question on.
+    lines: Option<Receiver<String>>,
+}
+
+impl AtTerminal<'_> {
+    /// Starts to read lines. A thread does that, so that a signal can end the wait for one.
+    fn answers(&mut self) -> Option<Receiver<String>> {
+        if self.lines.is_none() {
+            let (say, lines) = bounded(0);
+            let started = threads::start("answers", move || {
+                for line in std::io::stdin().lines() {
+                    let Ok(line) = line else { return };
+                    if say.send(line).is_err() {
+                        return;
+                    }
+                }
+            });
+            self.lines = started.is_ok().then_some(lines);
+        }
+        self.lines.clone()
+    }
+}
+
+impl TestPerson for AtTerminal<'_> {
+    fn begins(&mut self) {
+        self.stop = self.signals.heard(1);
+    }
+
+    fn stops(&mut self) -> bool {
+        self.stopped |= self.stop.try_recv().is_ok();
+        self.stopped
+    }
+
+    fn reads(&mut self, question: &str) -> Option<String> {
+        if self.stops() {
+            return None;
+        }
+        // Standard output is for the findings. A question that cannot be shown gets no answer.
+        writeln!(std::io::stderr(), "{question}").ok()?;
+        let lines = self.answers()?;
+        select! {
+            recv(lines) -> line => line.ok(),
+            recv(self.stop) -> _ => {
+                self.stopped = true;
+                None
+            }
+        }
+    }
 }
 
 /// One line for each place that passed all checks, and one for each fault.

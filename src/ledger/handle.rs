@@ -99,6 +99,10 @@ struct TicketAnswer {
 const SUPPLIES: &str = "supplies";
 /// State of a note on supplies: the machine waits for them.
 pub const WANTED: &str = "wanted";
+/// Kind of a proof of the wiring: a person read the station's mark on a test blank.
+const BY_MARK: &str = "mark";
+/// Kind of the event that takes an earlier proof back: the machine is another station's.
+pub(super) const REFUTED: &str = "refuted";
 
 impl Ledger {
     /// Opens a ledger, or makes one (mode 0600), and takes over what an earlier process left under way: its attempts
@@ -204,6 +208,39 @@ impl Ledger {
             state: state.to_owned(),
         };
         let _ = self.0.send(Message::Note(Box::new((fact, context))));
+    }
+
+    /// Records a person's word that the machine on a connection is that of a station, and that this proves the wiring;
+    /// durable on return.
+    pub fn wired_by_word(
+        &self,
+        station: &str,
+        connection: &str,
+        context: Context,
+    ) -> Result<(), LedgerError> {
+        let (station, device) = (station.to_owned(), Some(connection.to_owned()));
+        let word = EventFact::PersonsWord { station: station.clone(), device: device.clone() };
+        let wired = EventFact::WiringProved { station, device, how: BY_MARK.to_owned() };
+        self.tell(vec![(word, context.clone()), (wired, context)])
+    }
+
+    /// Records that no earlier proof of a station's wiring holds any more; durable on return.
+    pub fn wiring_refuted(&self, station: &str, context: Context) -> Result<(), LedgerError> {
+        let how = REFUTED.to_owned();
+        let fact = EventFact::WiringProved { station: station.to_owned(), device: None, how };
+        self.tell(vec![(fact, context)])
+    }
+
+    /// Records the number of blanks that were used up to check a line; durable on return.
+    pub fn blanks_tested(&self, count: u32, context: Context) -> Result<(), LedgerError> {
+        self.tell(vec![(EventFact::BlanksTested { station: None, count }, context)])
+    }
+
+    /// Has events of no job written together.
+    fn tell(&self, facts: Vec<(EventFact, Context)>) -> Result<(), LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Message::Facts(facts, reply))?;
+        answer.recv().map_err(|_| self.0.silence.why())?
     }
 
     /// Begins a shift, which ends the one before it; durable on return.

@@ -56,6 +56,8 @@ pub(super) enum Message {
     Note(Box<(EventFact, Context)>),
     /// Asks whether the laws let a job be closed.
     MayClose(JobId, ChangeReply<()>),
+    /// Events of no job that change no state and become durable together.
+    Facts(Vec<(EventFact, Context)>, oneshot::Sender<Result<(), LedgerError>>),
     /// Sends every event that is committed from now on.
     Subscribe(Sender<LedgerEvent>),
     /// Ends the writer.
@@ -296,12 +298,14 @@ impl LedgerWriter {
                 event.iter().for_each(|event| self.publish(event));
             }
             Message::Note(note) => {
-                let (fact, context) = *note;
-                if self.poison.get().is_none()
-                    && let Ok(event) = self.note(fact, context)
-                {
-                    self.publish(&event);
-                }
+                let events = self.facts(vec![*note]).unwrap_or_default();
+                events.iter().for_each(|event| self.publish(event));
+            }
+            Message::Facts(facts, reply) => {
+                let written = self.facts(facts);
+                let events = written.clone().unwrap_or_default();
+                answer(reply, written.map(drop));
+                events.iter().for_each(|event| self.publish(event));
             }
             Message::MayClose(job, reply) => {
                 let may = self.may_close(job);
@@ -490,12 +494,18 @@ impl LedgerWriter {
         })
     }
 
-    fn note(&mut self, fact: EventFact, context: Context) -> Result<LedgerEvent, LedgerError> {
-        let context = writable(context).map_err(LedgerError::Shift)?;
+    /// Writes events of no job in one transaction.
+    fn facts(&mut self, facts: Vec<(EventFact, Context)>) -> Result<Vec<LedgerEvent>, LedgerError> {
+        if let Some(error) = self.poison.get() {
+            return Err(error.clone());
+        }
+        let writable = |(fact, context)| Ok((fact, writable(context).map_err(LedgerError::Shift)?));
+        let facts: Vec<_> = facts.into_iter().map(writable).collect::<Result<_, LedgerError>>()?;
         let added = self.store.begin().and_then(|()| {
-            let event = self.store.of_no_job(fact, context)?;
+            let events = facts.into_iter().map(|(fact, context)| self.store.of_no_job(fact, context));
+            let events = events.collect::<Result<Vec<_>, _>>()?;
             self.store.commit()?;
-            Ok(event)
+            Ok(events)
         });
         added.map_err(|error| self.fail(error))
     }

@@ -51,6 +51,11 @@ impl Fault {
         self.blame == Blame::Device && self.reason == ReasonWord::Supply
     }
 
+    /// Whether the device is another station's, or may be: only a person can correct that.
+    pub fn doubts_device(&self) -> bool {
+        matches!(self.reason, ReasonWord::Miswired | ReasonWord::Unproved)
+    }
+
     /// Whether the chip gave a wrong cryptogram, or found the host's wrong: the keys may be others than the card's.
     pub fn doubts_keys(&self) -> bool {
         let external_authenticate = self.header.as_deref().and_then(|header| header.get(2..4)) == Some("82");
@@ -139,6 +144,8 @@ impl From<DeviceError> for Fault {
                 return Self::new(Blame::Card, ReasonWord::StripeFailed, format!("card: {e}"));
             }
             e if e.condition() == Some(Condition::NoCard) => return Self::no_card(e),
+            DeviceError::OtherMachine { .. } => ReasonWord::Miswired,
+            DeviceError::Unproved { .. } => ReasonWord::Unproved,
             DeviceError::Timeout(_) => ReasonWord::Timeout,
             DeviceError::Status { .. } => ReasonWord::DeviceFailed,
             _ => ReasonWord::Device,

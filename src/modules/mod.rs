@@ -23,6 +23,8 @@ pub(crate) mod testing;
 
 use std::sync::Arc;
 
+use drivers::identity::MachineIdentity;
+
 pub use chip::{ApplicationAnswer, ApplicationLife, ChipModule, ChipProgress, RecordReading, chip_progress};
 pub use embosser::EmbosserModule;
 pub use kind::{LineProfile, ModuleKind, ModuleProfile};
@@ -99,6 +101,15 @@ pub trait StationModule: Send {
     /// The sight of the device; `None` if it does not notice cards.
     fn sight(&mut self) -> Option<&mut dyn sight::CardSight> {
         None
+    }
+    /// The identity of a device that does not notice cards and can be mistaken for another one; else `None`.
+    fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
+        None
+    }
+    /// Writes the station's name on a test blank, so that a person can read where the device stands. Returns the
+    /// place of the name on the card, in words.
+    fn mark(&mut self, _: &str) -> Result<&'static str, Fault> {
+        Err(Fault::us("a device was asked for a mark that it cannot make"))
     }
     /// Without a card: connects anew to a device that did not answer, and asks whether it is ready. Takes a few seconds
     /// at most.

@@ -44,7 +44,7 @@ use crate::report::RunStats;
 use crate::threads::ThreadRefused;
 
 pub use clear::{Cleared, clear};
-pub use station::WiringProofs;
+pub use station::{WiringProofs, transport_fault};
 
 /// A transport over any kind of link.
 pub type CardTransport = Transport<Box<dyn ByteLink>>;
@@ -59,6 +59,8 @@ pub struct StationSetup {
     pub transport: CardTransport,
     /// The wiring proofs of the line.
     pub proofs: Arc<WiringProofs>,
+    /// Why it takes no card in this run: its machine is another station's, or may be.
+    pub refused: Option<Fault>,
 }
 
 /// A processing module with its stations.

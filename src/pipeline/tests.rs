@@ -250,6 +250,7 @@ fn line(plant: &Arc<Plant>) -> LineSetup {
         module: Box::new(Worker { name: name.to_owned(), mic, plant: Arc::clone(plant) }),
         transport: transport(name),
         proofs: Arc::default(),
+        refused: None,
     };
     let stage = |name: &str, mic: &'static str, stations: &[&str]| StageSetup {
         name: name.to_owned(),

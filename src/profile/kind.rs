@@ -38,8 +38,8 @@ impl DeviceLinks {
     pub fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Reader => &["reader", "usb", "pcscd"],
-            Self::Serial => &["serial", "baud"],
-            Self::SerialAndStream => &["serial", "baud", "stream"],
+            Self::Serial => &["serial", "baud", "number"],
+            Self::SerialAndStream => &["serial", "baud", "stream", "number"],
         }
     }
 

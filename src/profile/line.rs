@@ -180,9 +180,19 @@ pub struct StationLink {
     /// Printer: address of the link for images, `host:port`.
     #[serde(default)]
     pub stream: Option<String>,
+    /// Serial number of the machine, if it gives one: any other machine is refused.
+    #[serde(default)]
+    pub number: Option<String>,
     /// Serial device of the station's card transport.
     #[serde(default)]
     pub transport: Option<String>,
+}
+
+/// Longest serial number of a machine.
+const NUMBER_MAX: usize = 64;
+
+fn is_number(text: &str) -> bool {
+    (1..=NUMBER_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 impl StationLink {
@@ -195,6 +205,7 @@ impl StationLink {
             ("serial", self.serial.is_some()),
             ("baud", self.baud.is_some()),
             ("stream", self.stream.is_some()),
+            ("number", self.number.is_some()),
         ];
         keys.into_iter().filter(|(_, given)| *given).map(|(key, _)| key)
     }
@@ -367,6 +378,18 @@ impl<K: KindTable> LineProfileOf<K> {
             }
             if let Some(baud) = link.baud.filter(|baud| !BAUDS.contains(baud)) {
                 return Err(format!("link.{station}: baud is one of {BAUDS:?}, not {baud}"));
+            }
+            if link.number.as_deref().is_some_and(|number| !is_number(number)) {
+                return Err(format!(
+                    "link.{station}.number: a serial number has 1 to {NUMBER_MAX} printable characters and no blank"
+                ));
+            }
+            if let Some((other, _)) = self.link.iter().find(|(other, given)| {
+                *other != station && given.number.is_some() && given.number == link.number
+            }) {
+                return Err(format!(
+                    "link.{station}.number: {other} has the same number, and each machine has its own"
+                ));
             }
             if link.reader.is_some() && link.usb.is_some() {
                 return Err(format!("link.{station}: either reader or usb"));

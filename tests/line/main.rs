@@ -50,3 +50,4 @@ mod support;
 mod threads;
 mod truth;
 mod wiring;
+mod wiring_blind;

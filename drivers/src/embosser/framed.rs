@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::CardEmbosser;
 use crate::error::DeviceError;
 use crate::framed::{FramedLink, QUICK_WORK};
+use crate::identity::MachineIdentity;
 use crate::link::ByteLink;
 use crate::registry::Capability;
 use crate::wire::FRAME_DATA_MAX;
@@ -23,7 +24,7 @@ const EMBOSS_WORK: Duration = Duration::from_secs(20);
 pub const BAUD: u32 = 9600;
 
 /// The machine's abilities.
-pub const CAPABILITIES: &[Capability] = &[Capability::Emboss, Capability::Indent];
+pub const CAPABILITIES: &[Capability] = &[Capability::Emboss, Capability::Indent, Capability::Number];
 
 /// A framed embosser on its link.
 pub struct FramedEmbosser<L> {
@@ -46,7 +47,7 @@ impl<L: ByteLink> FramedEmbosser<L> {
 impl<L: ByteLink> CardEmbosser for FramedEmbosser<L> {
     fn emboss(&mut self, lines: &[String]) -> Result<(), DeviceError> {
         let frames = pack(lines)?;
-        self.framed.command(b'C', &[], QUICK_WORK)?;
+        self.framed.begin()?;
         for frame in &frames {
             self.framed.command(b'L', frame, QUICK_WORK)?;
         }
@@ -56,6 +57,10 @@ impl<L: ByteLink> CardEmbosser for FramedEmbosser<L> {
 
     fn ready(&mut self) -> Result<String, DeviceError> {
         self.framed.model()
+    }
+
+    fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
+        Some(&mut self.framed)
     }
 
     fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {

@@ -7,6 +7,7 @@ pub mod framed;
 use std::time::Duration;
 
 use crate::error::DeviceError;
+use crate::identity::MachineIdentity;
 use crate::wire::FRAME_DATA_MAX;
 
 /// Longest line of a record, in bytes without CR LF: every embosser takes it. A line goes to the machine in one frame.
@@ -20,6 +21,11 @@ pub trait CardEmbosser: Send {
 
     /// Asks whether it could emboss now; returns the model, as far as the machine names it.
     fn ready(&mut self) -> Result<String, DeviceError>;
+
+    /// Tells it from other machines of its model; `None` if it notices cards.
+    fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
+        None
+    }
 
     /// Drops the connection and makes a new one, within `timeout`; work under way is forgotten.
     fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError>;

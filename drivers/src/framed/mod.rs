@@ -27,8 +27,10 @@ use zeroize::Zeroizing;
 
 use self::decoder::{FrameDecoder, FrameEvent};
 use crate::error::{Condition, DeviceError, FramePassage};
+use crate::identity::{MachineIdentity, OnlyMachine};
 use crate::link::{ByteLink, LinkError};
 use crate::port::BufferedLink;
+use crate::presence::DeviceConnection;
 use crate::wire::{ACK, DLE, ESCAPE_XOR, ETX, FRAME_DATA_MAX, FRAME_TRIES, NAK, STX};
 
 /// Time for the acknowledgement. The longest stuffed frame takes 2.1 s at 9600 bit/s before the machine can
@@ -41,6 +43,9 @@ const GAP_TIME: Duration = Duration::from_millis(500);
 /// Time for commands that only fill or clear a buffer.
 pub(crate) const QUICK_WORK: Duration = Duration::from_secs(5);
 
+/// Attempts to begin work on one connection.
+const BEGIN_TRIES: u32 = 2;
+
 /// Commands that do not depend on earlier ones: clear, feed, take, status (wire sections 3 to 5).
 const BEGINS: [u8; 4] = *b"CFTS";
 
@@ -48,18 +53,45 @@ const BEGINS: [u8; 4] = *b"CFTS";
 pub struct FramedLink<L> {
     port: BufferedLink<L>,
     decoder: FrameDecoder,
+    only: OnlyMachine,
+    /// The machine has given the expected number, since the connection was made.
+    identified: bool,
 }
 
 impl<L: ByteLink> FramedLink<L> {
     /// Takes the link over.
     pub fn new(link: L) -> Self {
-        Self { port: BufferedLink::new(link), decoder: FrameDecoder::default() }
+        Self {
+            port: BufferedLink::new(link),
+            decoder: FrameDecoder::default(),
+            only: OnlyMachine::Any,
+            identified: false,
+        }
     }
 
     /// Drops the connection, in whatever state it is, and makes a new one.
     pub fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
         self.decoder = FrameDecoder::default();
+        self.identified = false;
         self.port.reopen(timeout)
+    }
+
+    /// Command 'C', which begins work on a card: with the right machine alone.
+    pub(crate) fn begin(&mut self) -> Result<(), DeviceError> {
+        for _ in 0..BEGIN_TRIES {
+            self.check()?;
+            self.command(b'C', &[], QUICK_WORK)?;
+            // The command may have connected anew, perhaps to another machine.
+            if !self.is_new() {
+                return Ok(());
+            }
+        }
+        Err(DeviceError::Closed)
+    }
+
+    /// Whether the machine has to give its number on this connection.
+    fn is_new(&self) -> bool {
+        matches!(self.only, OnlyMachine::Numbered(_)) && !self.identified
     }
 
     /// Sends a command (one printable ASCII character, at most 1,024 bytes of data) and waits at most `work`,
@@ -79,10 +111,16 @@ impl<L: ByteLink> FramedLink<L> {
 
     /// Command 'S': returns the model's name; a transport names its station before it. Printable ASCII.
     pub(crate) fn model(&mut self) -> Result<String, DeviceError> {
-        String::from_utf8(self.command(b'S', &[], QUICK_WORK)?)
+        let says = String::from_utf8(self.command(b'S', &[], QUICK_WORK)?)
             .ok()
             .filter(|name| name.bytes().all(|b| (0x20..=0x7E).contains(&b)))
-            .ok_or(DeviceError::Unexpected("model name that is not printable ASCII"))
+            .ok_or(DeviceError::Unexpected("model name that is not printable ASCII"))?;
+        if let OnlyMachine::Numbered(expected) = &self.only {
+            self.identified = false;
+            expected.compare(&says)?;
+            self.identified = true;
+        }
+        Ok(says)
     }
 
     /// Drops bytes that arrived since the last command. Before a command that begins something, a dead link
@@ -90,11 +128,12 @@ impl<L: ByteLink> FramedLink<L> {
     fn settle(&mut self, begins: bool) -> Result<(), DeviceError> {
         let mut late = 0u32;
         let decoder = &mut self.decoder;
-        self.port.drain(begins, |byte| {
+        let reopened = self.port.drain(begins, |byte| {
             if let Some(FrameEvent::Frame(_)) = decoder.push(byte) {
                 late = late.saturating_add(1);
             }
         })?;
+        self.identified &= !reopened;
         for _ in 0..late {
             tracing::debug!("dropped a late answer");
             self.port.send(&[ACK])?;
@@ -181,6 +220,22 @@ impl<L: ByteLink> FramedLink<L> {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+impl<L: ByteLink> MachineIdentity for FramedLink<L> {
+    fn only(&mut self, machine: OnlyMachine) {
+        self.only = machine;
+        self.identified = false;
+    }
+
+    fn check(&mut self) -> Result<(), DeviceError> {
+        self.only.is_at(self.port.node())?;
+        if self.is_new() { self.model().map(drop) } else { Ok(()) }
+    }
+
+    fn connection(&self) -> DeviceConnection {
+        DeviceConnection::through(self.port.node())
     }
 }
 

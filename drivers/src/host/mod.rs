@@ -13,12 +13,13 @@
 //! | `hello` | the device to open, and the first message of each end |
 //! | `process` | starts, kills and reaps the host; the controller's end of the socket |
 //! | `reader`, `link` | the controller's ends |
-//! | `serve`, `pump` | the host's ends |
+//! | `serve`, `answers`, `pump` | the host's ends |
 //!
 //! The controller's end keeps every time limit. After a timeout or a fault of the protocol it kills the host,
 //! and the next power-on, probe or reopening starts another one. pcscd may hold the reader of a killed host
 //! until the card answers: then the new host reports "held", and the caller probes until the reader is free.
 
+mod answers;
 mod hello;
 mod link;
 mod process;

@@ -3,7 +3,7 @@
 //! Not here: time limits, which the controller keeps. A malformed message ends the host before any part of it
 //! is sent to the card.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::answers::HeldAnswers;
 use super::hello::{self, HostAnswer, HostedDevice};
 use super::pump::{self, DeviceEnds};
 use crate::exchange;
@@ -89,8 +90,8 @@ pub fn serve(socket: UnixStream) -> Result<(), HostError> {
     match device {
         HostedDevice::Reader(spec) => {
             let name = |reader: &PcscReader| (reader.name(), String::new());
-            let (mut socket, mut reader) = opened(socket, PcscReader::open(spec), name)?;
-            exchanges(&mut socket, &mut reader)
+            let (socket, mut reader) = opened(socket, PcscReader::open(spec), name)?;
+            exchanges(&socket, &mut reader)
         }
         HostedDevice::Serial { path, baud } => {
             let ends = pump::serial(&path, baud).map_err(CardError::Reader);
@@ -137,13 +138,23 @@ fn opened<T>(
 }
 
 /// Serves requests until the other end closes.
-pub(super) fn exchanges<S: Read + Write>(
-    socket: &mut S,
+pub(super) fn exchanges(socket: &UnixStream, device: &mut impl ServedReader) -> Result<(), HostError> {
+    let held = HeldAnswers::new(socket);
+    thread::scope(|scope| {
+        thread::Builder::new().name("late answers".into()).spawn_scoped(scope, || held.send_late())?;
+        let _last = held.until_dropped();
+        requests(socket, &held, device)
+    })
+}
+
+fn requests(
+    mut socket: &UnixStream,
+    held: &HeldAnswers<'_>,
     device: &mut impl ServedReader,
 ) -> Result<(), HostError> {
     let mut body = Zeroizing::new(Vec::new());
-    let mut answers = AnswerWriter { socket, message: Zeroizing::new(Vec::new()) };
-    while let Some(kind) = message(answers.socket, &mut body, READER_BODY_MAX)? {
+    let mut answers = AnswerWriter { held, message: Zeroizing::new(Vec::new()) };
+    while let Some(kind) = message(&mut socket, &mut body, READER_BODY_MAX)? {
         match (kind, body.as_slice()) {
             (reader::POWER_ON, [reset @ (reader::COLD | reader::WARM), protocols]) => {
                 let reset = if *reset == reader::WARM { Reset::Warm } else { Reset::Cold };
@@ -176,8 +187,8 @@ pub(super) fn exchanges<S: Read + Write>(
 }
 
 /// Sends commands to the card until the stop rule of one of them holds.
-fn all<S: Write>(
-    answers: &mut AnswerWriter<'_, S>,
+fn all(
+    answers: &mut AnswerWriter<'_>,
     device: &mut impl ServedReader,
     commands: &[u8],
 ) -> Result<(), HostError> {
@@ -191,14 +202,14 @@ fn all<S: Write>(
     if steps.is_empty() {
         return Err(none());
     }
-    for RequestedCommand { command, go_on } in &steps {
+    for (after, RequestedCommand { command, go_on }) in (1..).zip(&steps) {
         let response = device.transmit(command);
         let goes_on =
             response.as_ref().is_ok_and(|response| CommandStep { command, go_on }.goes_on_after(response));
-        answers.give(reader::RESPONSE, response.as_deref())?;
-        if !goes_on {
-            break;
+        if !goes_on || after == steps.len() {
+            return answers.give(reader::RESPONSE, response.as_deref());
         }
+        answers.give_more(reader::RESPONSE, response.as_deref())?;
     }
     Ok(())
 }
@@ -250,14 +261,26 @@ pub(super) fn message(
     Ok(Some(kind))
 }
 
-/// Writes answers, each in one call.
-struct AnswerWriter<'a, S> {
-    socket: &'a mut S,
+/// Makes messages of answers.
+struct AnswerWriter<'a> {
+    held: &'a HeldAnswers<'a>,
     message: Zeroizing<Vec<u8>>,
 }
 
-impl<S: Write> AnswerWriter<'_, S> {
+impl AnswerWriter<'_> {
+    /// Gives the last answer to a request.
     fn give(&mut self, kind: u8, body: Result<&[u8], &CardError>) -> Result<(), HostError> {
+        self.make(kind, body)?;
+        Ok(self.held.send(&self.message)?)
+    }
+
+    /// Gives an answer of a session that goes on.
+    fn give_more(&mut self, kind: u8, body: Result<&[u8], &CardError>) -> Result<(), HostError> {
+        self.make(kind, body)?;
+        Ok(self.held.send_soon(&self.message)?)
+    }
+
+    fn make(&mut self, kind: u8, body: Result<&[u8], &CardError>) -> Result<(), HostError> {
         let failure;
         let (kind, body) = match body {
             Ok(body) => (kind, body),
@@ -272,6 +295,6 @@ impl<S: Write> AnswerWriter<'_, S> {
         self.message.push(kind);
         self.message.extend_from_slice(&length.to_be_bytes());
         self.message.extend_from_slice(body);
-        Ok(self.socket.write_all(&self.message)?)
+        Ok(())
     }
 }

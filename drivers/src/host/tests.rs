@@ -73,10 +73,10 @@ impl ServedReader for Fake {
 
 /// Runs work at the controller's end of a fake reader. Returns the commands that reached the reader.
 fn with_fake(work: impl FnOnce(&mut ReaderExchange<SimLink>)) -> Vec<Vec<u8>> {
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
     let host = thread::spawn(move || {
         let mut fake = Fake::default();
-        exchanges(&mut theirs, &mut fake).unwrap();
+        exchanges(&theirs, &mut fake).unwrap();
         fake.asked
     });
     let mut link = ReaderExchange::over(SimLink::bare(ours));
@@ -144,11 +144,11 @@ impl ServedReader for Gated {
 }
 
 #[test]
-fn each_answer_of_a_session_is_given_before_the_next_command() {
-    let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+fn an_answer_is_given_while_the_card_hangs_on_the_next_command() {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
     ours.set_read_timeout(Some(LONG)).unwrap();
     let (arrived, gate) = mpsc::channel();
-    let host = thread::spawn(move || exchanges(&mut theirs, &mut Gated(gate)));
+    let host = thread::spawn(move || exchanges(&theirs, &mut Gated(gate)));
     // Two commands of one byte each; 9001 lets the session go on.
     ours.write_all(b"\x04\0\0\0\x0A\x01\x90\x01\0\x01\x01\0\0\x01\x02").unwrap();
     let mut answer = [0; 7];
@@ -393,10 +393,10 @@ fn nothing_is_left_of_a_host() {
 #[test]
 fn a_message_longer_than_any_ends_either_end_before_its_body_comes() {
     let longer = u32::try_from(READER_BODY_MAX).unwrap() + 1;
-    let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
     ours.write_all(&[&[2][..], &longer.to_be_bytes()].concat()).unwrap();
     ours.shutdown(std::net::Shutdown::Write).unwrap();
-    let outcome = exchanges(&mut theirs, &mut Fake::default());
+    let outcome = exchanges(&theirs, &mut Fake::default());
     assert!(matches!(outcome, Err(HostError::Protocol(_))), "{outcome:?}");
 
     let longer = u32::try_from(HOST_BODY_MAX).unwrap() + 1;
@@ -420,12 +420,12 @@ proptest! {
         kind in 0_u8..8,
         body in prop::collection::vec(0_u8..6, 0..40),
     ) {
-        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
         let length = u32::try_from(body.len()).unwrap().to_be_bytes();
         ours.write_all(&[&[kind], &length[..], &body, &[0x77, 0, 0, 0, 0]].concat()).unwrap();
         drop(ours.shutdown(std::net::Shutdown::Write));
         let mut fake = Fake::default();
-        let outcome = exchanges(&mut theirs, &mut fake);
+        let outcome = exchanges(&theirs, &mut fake);
         prop_assert!(matches!(outcome, Err(HostError::Protocol(_))));
         // The commands together are never longer than the request.
         prop_assert!(fake.asked.concat().len() <= body.len());

@@ -8,6 +8,7 @@ pub mod framed;
 use std::time::Duration;
 
 use crate::error::DeviceError;
+use crate::identity::MachineIdentity;
 
 /// A card printer at a station, with at most one card in it.
 pub trait CardPrinter: Send {
@@ -17,6 +18,11 @@ pub trait CardPrinter: Send {
 
     /// Asks whether it could print now; returns the model, as far as the machine names it.
     fn ready(&mut self) -> Result<String, DeviceError>;
+
+    /// Tells it from other machines of its model; `None` if it notices cards.
+    fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
+        None
+    }
 
     /// Drops the connections and makes new ones, each within `timeout`; work under way is forgotten.
     fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError>;

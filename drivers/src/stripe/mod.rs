@@ -14,6 +14,7 @@ use std::time::Duration;
 
 pub use self::tracks::{RawTracks, Tracks};
 use crate::error::DeviceError;
+use crate::identity::MachineIdentity;
 use crate::presence::DeviceConnection;
 
 /// An encoder at a station, with at most one card under its head.
@@ -61,6 +62,11 @@ pub trait StripeEncoder: Send {
 
     /// Asks whether it answers; returns model and firmware, as far as the machine names them.
     fn ready(&mut self) -> Result<String, DeviceError>;
+
+    /// Tells it from other machines of its model; `None` if it notices cards.
+    fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
+        None
+    }
 
     /// Drops the connection and makes a new one, within `timeout`; work under way is forgotten.
     fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError>;

@@ -16,7 +16,7 @@ use crate::pace::LinkPace;
 use crate::sync::lock;
 use crate::world::{SimulatedLine, SimulatedStation, TransportMove};
 
-/// Answer to 'S'.
+/// Answer to 'S', before the number.
 const MODEL: &str = "hwsim embosser SIMULATED";
 /// Lines that the buffer holds.
 const LINES_MAX: usize = 64;
@@ -76,7 +76,7 @@ impl FramedMachine for SimulatedEmbosser<'_> {
             (b'E', []) if self.world.closes(FaultKind::CloseEmbosser, self.station) => return None,
             (b'E', []) => self.emboss(),
             (b'S', []) => match self.station.machine_wants.refuses() {
-                Ok(()) => return Some(MachineAnswer::model(MODEL)),
+                Ok(()) => return Some(MachineAnswer::numbered(MODEL, &self.station.name)),
                 wanted => wanted,
             },
             _ => Err(status::BAD_DATA),
@@ -161,7 +161,7 @@ mod tests {
             assert_eq!(client.command(b'C', b"").0, b'0');
             assert_eq!(client.command(b'E', b"").0, b'3');
             assert_eq!(look(station, |blank| blank.jobs), 2);
-            assert_eq!(client.command(b'S', b""), (b'0', MODEL.into()));
+            assert_eq!(client.command(b'S', b""), (b'0', format!("{MODEL} no.SIM-embosser-1").into_bytes()));
             assert_eq!(client.command(b'E', b"x").0, b'3');
         });
     }

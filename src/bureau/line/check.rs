@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::blind::BlindMachines;
 use super::links::{Real, Simulated};
 use super::simulator::{Simulation, Simulator};
 use super::{disk, places};
@@ -18,7 +19,11 @@ use crate::bureau::opening::allowed;
 use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
 use crate::hsm::client::{HostProcess, HsmClient};
+use crate::ledger::Reader;
 use crate::modules::LineProfile;
+
+/// Place of the finding about the ledger's disk.
+pub const DISK: &str = "disk";
 
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,12 +39,13 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(place: &str, check: &str, found: Result<(), String>) -> Self {
+    /// A finding with details if the check was not passed.
+    pub fn new(place: &str, check: &str, found: Result<(), String>) -> Self {
         Self::saying(place, check, found.map(|()| String::new()))
     }
 
     /// A finding with details even if the check was passed.
-    pub(super) fn saying(place: &str, check: &str, found: Result<String, String>) -> Self {
+    pub(in crate::bureau) fn saying(place: &str, check: &str, found: Result<String, String>) -> Self {
         let good = found.is_ok();
         Self { place: place.into(), check: check.into(), good, says: found.unwrap_or_else(|what| what) }
     }
@@ -57,19 +63,25 @@ pub fn check(
     let (text, origin) = LineProfile::source(named)?;
     let line = LineProfile::from_toml(&text, &origin)?;
     let mut findings = vec![keys(&line, store, simulation, directory)];
-    findings.push(Finding::saying("disk", "ledger", disk::look(ledger)));
+    findings.push(Finding::saying(DISK, "ledger", disk::look(ledger)));
     findings.extend(shared(&line));
     findings.extend(unstable(&line));
+    let reader = ledger.exists().then(|| Reader::open(ledger).ok()).flatten();
+    // A ledger that cannot be read is a fault of its own; it has no word then.
+    let word = |station: &str| Ok(reader.as_ref().and_then(|reader| reader.wired(station).ok()).flatten());
     if simulation.on {
         Simulator::check(&text, &origin, simulation, directory)?;
         let simulator = Simulator::start(&text, simulation, directory)?;
         let links = Simulated { socket: simulator.socket().to_owned() };
-        findings.extend(places::look(&line, &links));
+        let machines = BlindMachines::of(&line, &links, word)?;
+        findings.extend(places::look(&line, &links, &machines));
         simulator.end()?;
     } else {
         let missing = line.missing_links();
         if missing.is_empty() {
-            findings.extend(places::look(&line, &Real::new(&line)?));
+            let links = Real::new(&line)?;
+            let machines = BlindMachines::of(&line, &links, word)?;
+            findings.extend(places::look(&line, &links, &machines));
         }
         if line.link.is_empty() && line.sim.is_some() {
             let what =

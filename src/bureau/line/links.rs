@@ -9,6 +9,7 @@ use std::time::Duration;
 use drivers::host::{HostLink, HostReader, HostSpec, HostedDevice};
 use drivers::link::{ByteLink, CardLink, LinkError};
 use drivers::pcsc::{ReaderSelector, ReaderSpec};
+use drivers::registry::{Capability, Driver};
 use drivers::sim::{SimDevice, SimLink, SimReader};
 
 use crate::exit::{Exit, Failure};
@@ -35,6 +36,19 @@ pub trait Links: Sync {
     fn stream(&self, station: &str) -> Result<Box<dyn ByteLink>, Failure>;
     /// Opens the link to the card transport.
     fn transport(&self, station: &str) -> Result<Box<dyn ByteLink>, Failure>;
+    /// The serial number that the machine of the station has.
+    fn number(&self, station: &str, driver: &Driver) -> MachineNumber;
+}
+
+/// The serial number of a machine, as its links know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MachineNumber {
+    /// This number.
+    Is(String),
+    /// The machine is at its station without one: the simulator puts it there.
+    Needless,
+    /// None is given.
+    Unknown,
 }
 
 /// Links to `hwsim`.
@@ -64,6 +78,13 @@ impl Links for Simulated {
 
     fn transport(&self, station: &str) -> Result<Box<dyn ByteLink>, Failure> {
         self.link(station, SimDevice::Transport)
+    }
+
+    fn number(&self, station: &str, driver: &Driver) -> MachineNumber {
+        match driver.can(Capability::Number) {
+            true => MachineNumber::Is(format!("SIM-{station}")),
+            false => MachineNumber::Needless,
+        }
     }
 }
 
@@ -138,6 +159,11 @@ impl Links for Real<'_> {
 
     fn transport(&self, station: &str) -> Result<Box<dyn ByteLink>, Failure> {
         self.serial(station, self.given(station)?.transport.as_ref(), TRANSPORT_BAUD)
+    }
+
+    fn number(&self, station: &str, _: &Driver) -> MachineNumber {
+        let number = self.line.link.get(station).and_then(|link| link.number.clone());
+        number.map_or(MachineNumber::Unknown, MachineNumber::Is)
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Not here: the work of a module on a card (`modules`), the order of work (`pipeline`).
 
+pub mod blind;
 pub mod check;
 pub mod disk;
 pub mod hsm_host;

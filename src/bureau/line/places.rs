@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
+use drivers::DeviceError;
 use drivers::conformance::{self, CardUnderTest, ReaderSuite};
+use drivers::identity::OnlyMachine;
+use drivers::registry::DrivenMachine;
 use drivers::transport::Transport;
 
+use super::blind::BlindMachines;
 use super::check::Finding;
 use super::links::Links;
 use super::stations;
@@ -17,13 +21,13 @@ use crate::threads::each_at_once;
 const READER_TIME: Duration = Duration::from_secs(5);
 
 /// Checks every station. Returns the findings in line order.
-pub fn look(line: &LineProfile, links: &dyn Links) -> Vec<Finding> {
+pub fn look(line: &LineProfile, links: &dyn Links, machines: &BlindMachines) -> Vec<Finding> {
     let places: Vec<_> = line
         .working()
         .flat_map(|module| module.station_names().map(move |name| (name, Some(module))))
         .chain([(OUTPUT.to_owned(), None)])
         .collect();
-    let looks = each_at_once(&places, |(name, module)| station(name, *module, links));
+    let looks = each_at_once(&places, |(name, module)| station(name, *module, links, machines));
     looks
         .into_iter()
         .zip(&places)
@@ -35,7 +39,12 @@ pub fn look(line: &LineProfile, links: &dyn Links) -> Vec<Finding> {
         .collect()
 }
 
-fn station(name: &str, module: Option<&ModuleProfile>, links: &dyn Links) -> Vec<Finding> {
+fn station(
+    name: &str,
+    module: Option<&ModuleProfile>,
+    links: &dyn Links,
+    machines: &BlindMachines,
+) -> Vec<Finding> {
     let transport = transport(name, links);
     let free = transport.is_ok();
     let mut findings = vec![Finding::new(name, "transport", transport)];
@@ -48,8 +57,15 @@ fn station(name: &str, module: Option<&ModuleProfile>, links: &dyn Links) -> Vec
         findings.push(Finding::new(name, "device", Err(what.to_owned())));
         return findings;
     }
+    let mut own = None;
     let found = match stations::machine(module, name, links) {
-        Ok(Some((driver, mut machine))) => conformance::machine(driver, &mut machine, CardUnderTest::None),
+        Ok(Some((driver, mut machine))) => {
+            let found = conformance::machine(driver, &mut machine, CardUnderTest::None);
+            if found.iter().all(|found| found.outcome.is_ok()) {
+                own = identity(name, &mut machine, machines);
+            }
+            found
+        }
         Ok(None) => match links.reader(name) {
             Ok(mut reader) => {
                 conformance::reader(&mut *reader, &ReaderSuite { timeout: READER_TIME, card: None })
@@ -59,7 +75,30 @@ fn station(name: &str, module: Option<&ModuleProfile>, links: &dyn Links) -> Vec
         Err(failure) => return with(findings, Finding::new(name, "machine", Err(failure.message))),
     };
     findings.extend(found.into_iter().map(|found| Finding::new(name, found.check, found.outcome)));
+    findings.extend(own);
     findings
+}
+
+/// Whether a machine that does not notice cards is that of the station. One that lacks a person's word is no fault of the
+/// line: test blanks prove it.
+fn identity(name: &str, machine: &mut DrivenMachine, machines: &BlindMachines) -> Option<Finding> {
+    let identity = machine.identity()?;
+    let only = &machines.at(name)?.only;
+    identity.only(only.clone());
+    let checked = identity.check();
+    match (only, checked) {
+        (OnlyMachine::Any, _) => None,
+        (OnlyMachine::Numbered(expected), Ok(())) => {
+            Some(Finding::saying(name, "number", Ok(format!("number {}", expected.number))))
+        }
+        (OnlyMachine::At { .. }, Ok(())) => {
+            Some(Finding::saying(name, "wiring", Ok("a person's word holds".to_owned())))
+        }
+        (OnlyMachine::At { .. }, Err(error @ DeviceError::Unproved { .. })) => {
+            Some(Finding::saying(name, "wiring", Ok(format!("warning: it takes no card: {error}"))))
+        }
+        (_, Err(error)) => Some(Finding::new(name, "number", Err(error.to_string()))),
+    }
 }
 
 fn with(mut findings: Vec<Finding>, last: Finding) -> Vec<Finding> {

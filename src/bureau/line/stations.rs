@@ -7,11 +7,12 @@ use std::time::Duration;
 use drivers::registry::{self, DrivenMachine, Driver, LinkRole};
 use drivers::transport::Transport;
 
+use super::blind::{self, BlindMachine, BlindMachines};
 use super::links::Links;
 use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
 use crate::modules::kind::KindDevice;
-use crate::modules::{ChipModule, LineProfile, ModuleProfile, StationModule, StripeModule};
+use crate::modules::{ChipModule, Fault, LineProfile, ModuleProfile, StationModule, StripeModule};
 use crate::pipeline::{LineSetup, StageSetup, StationSetup, WiringProofs};
 use crate::profile::line::OUTPUT;
 
@@ -23,14 +24,16 @@ pub fn check(line: &LineProfile) -> Result<(), Failure> {
     for module in &line.modules {
         driver(module)?;
     }
-    Ok(())
+    blind::numbers_can_be_given(line)
 }
 
-/// Opens every link of a line. `connect_hsm` makes a connection for each chip station.
+/// Opens every link of a line. `connect_hsm` makes a connection for each chip station. A station whose machine is not
+/// known to be its own takes no card.
 pub fn open(
     line: &LineProfile,
     links: &dyn Links,
     proofs: &Arc<WiringProofs>,
+    machines: &BlindMachines,
     mut connect_hsm: impl FnMut() -> Result<Box<dyn Hsm>, Failure>,
 ) -> Result<LineSetup, Failure> {
     check(line)?;
@@ -38,7 +41,7 @@ pub fn open(
     for module in line.working() {
         let mut stations = Vec::new();
         for name in module.station_names() {
-            let worker: Box<dyn StationModule> = match machine(module, &name, links)? {
+            let mut worker: Box<dyn StationModule> = match machine(module, &name, links)? {
                 Some((_, machine)) => over(machine, module)?,
                 None => {
                     let reader = links.reader(&name)?;
@@ -46,8 +49,9 @@ pub fn open(
                 }
             };
             let transport = Transport::new(links.transport(&name)?).of_station(&name);
+            let refused = known(&mut *worker, machines.at(&name));
             let proofs = Arc::clone(proofs);
-            stations.push(StationSetup { name, module: worker, transport, proofs });
+            stations.push(StationSetup { name, module: worker, transport, proofs, refused });
         }
         let kind = module.kind.rules.word;
         stages.push(StageSetup { name: module.name.clone(), kind, mics: module.mics.clone(), stations });
@@ -64,6 +68,14 @@ pub fn open(
         waits_for_blanks: false,
         breakers: line.breakers,
     })
+}
+
+/// Has a machine that does not notice cards be the only one to write with. Returns the fault if another one answers, or
+/// perhaps does; one that does not answer is asked again before its first card.
+fn known(worker: &mut dyn StationModule, machine: Option<&BlindMachine>) -> Option<Fault> {
+    let identity = worker.identity()?;
+    identity.only(machine?.only.clone());
+    identity.check().err().map(Fault::from).filter(Fault::doubts_device)
 }
 
 /// A station that can be asked about the card in it.
@@ -118,7 +130,7 @@ pub fn machine(
 
 /// The driver of a module's machine, by name or by default; `None` for a reader or for no device. A driver
 /// that lacks an ability that the module needs is refused.
-fn driver(module: &ModuleProfile) -> Result<Option<&'static Driver>, Failure> {
+pub(super) fn driver(module: &ModuleProfile) -> Result<Option<&'static Driver>, Failure> {
     let driver = match (&module.kind.device, module.driver.as_deref()) {
         (KindDevice::None | KindDevice::Reader, None) | (KindDevice::Reader, Some(READER)) => Ok(None),
         (KindDevice::None, Some(_)) => Err("it has no device, so no driver".to_owned()),

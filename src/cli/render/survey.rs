@@ -24,6 +24,7 @@ struct SurveyJson<'a> {
     simulated: bool,
     stations: Vec<StationJson<'a>>,
     not_asked: &'a [String],
+    unproved: &'a [String],
 }
 
 /// A station as JSON.
@@ -50,8 +51,9 @@ pub(super) fn show(survey: &Survey, as_json: bool, out: &mut dyn Write) -> Resul
             says: says(s),
         });
         let stations = stations.collect();
-        let Survey { job, seq, not_asked, .. } = survey;
-        let shown = SurveyJson { job: job.job, seq: *seq, simulated: job.simulated, stations, not_asked };
+        let Survey { job, seq, not_asked, unproved, .. } = survey;
+        let simulated = job.simulated;
+        let shown = SurveyJson { job: job.job, seq: *seq, simulated, stations, not_asked, unproved };
         json(out, &shown)?;
     } else {
         print(survey, out)?;
@@ -100,6 +102,14 @@ fn print(survey: &Survey, out: &mut dyn Write) -> std::io::Result<()> {
     if !empty.is_empty() {
         let names: Vec<_> = empty.iter().map(|s| s.station.as_str()).collect();
         writeln!(out, "no card: {}", names.join(", "))?;
+    }
+    if !survey.unproved.is_empty() {
+        writeln!(
+            out,
+            "not proved: {}; such a reader may stand at another station, so look where the card lies before you decide \
+             about it",
+            survey.unproved.join(", ")
+        )?;
     }
     let not_asked = survey.not_asked.join(", ");
     match survey.seq {

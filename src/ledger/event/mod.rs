@@ -200,14 +200,14 @@ pub enum EventFact {
     PersonsWord {
         /// The station.
         station: String,
-        /// Serial number or mark.
+        /// Serial number, mark or connection.
         device: Option<String>,
     },
     /// The wiring of a station is proved.
     WiringProved {
         /// The station.
         station: String,
-        /// Serial number or mark.
+        /// Serial number, mark or connection.
         device: Option<String>,
         /// Kind of the proof.
         how: String,

@@ -80,6 +80,8 @@ pub(super) enum EventFilter {
     Shifts,
     /// What machines say about their supplies.
     Supplies,
+    /// Proofs of the wiring.
+    Wiring,
     /// Events of the jobs whose stock is counted, of all or of one.
     Stock(Option<JobId>),
 }
@@ -114,6 +116,7 @@ impl EventFilter {
             ),
             Self::Shifts => ("to_state = 'SHIFT'", "kind = 96"),
             Self::Supplies => ("0", "kind = 32769"),
+            Self::Wiring => ("0", "kind = 98"),
             Self::Stock(None) => ("job IN (SELECT job FROM stock)", "job IN (SELECT job FROM stock)"),
             Self::Stock(Some(_)) => {
                 ("job IN (SELECT job FROM stock) AND job = ?3", "job IN (SELECT job FROM stock) AND job = ?3")
@@ -123,7 +126,7 @@ impl EventFilter {
 
     fn parameters(self) -> Vec<u32> {
         match self {
-            Self::All | Self::Shifts | Self::Supplies | Self::Stock(None) => vec![],
+            Self::All | Self::Shifts | Self::Supplies | Self::Wiring | Self::Stock(None) => vec![],
             Self::Card(job, seq) => vec![job.0, seq],
             Self::Job(job)
             | Self::Faults(job)

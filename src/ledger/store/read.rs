@@ -15,7 +15,7 @@ use crate::ids::{KekId, KeyData, SpoolKeyName};
 use crate::ledger::audit::{Audit, AuditFinding};
 use crate::ledger::error::LedgerError;
 use crate::ledger::event::{AcceptedTerms, BlankSubject, EventFact, LedgerEvent, RunCounts};
-use crate::ledger::handle::WANTED;
+use crate::ledger::handle::{REFUTED, WANTED};
 use crate::ledger::law::Law;
 use crate::ledger::types::{AttemptState, Balance, Context, JobId, JobState, RecordState};
 use crate::ledger::views::{
@@ -120,6 +120,16 @@ impl Reader {
             Ok(true)
         })?;
         Ok(wants)
+    }
+
+    /// The connection for which the last proof of a station's wiring holds; `None` if there is none.
+    pub fn wired(&self, station: &str) -> Result<Option<String>, LedgerError> {
+        let is_of = |event: &LedgerEvent| matches!(&event.fact, EventFact::WiringProved { station: of, .. } if of == station);
+        let last = events::last(&self.connection, EventFilter::Wiring, is_of)?;
+        Ok(match last.map(|event| event.fact) {
+            Some(EventFact::WiringProved { device, how, .. }) if how != REFUTED => device,
+            _ => None,
+        })
     }
 
     /// Whether nothing prevents closing a job that is not CLOSED. For display: the laws decide when it is closed.

@@ -433,3 +433,25 @@ fn a_shredded_card_is_destroyed_after_its_remake() {
     assert_eq!(ledger.reader().unwrap().card(job, 1).unwrap().state, RecordState::Good);
     all(&ledger, job, [Change::Closed]);
 }
+
+#[test]
+fn the_last_proof_of_a_stations_wiring_counts() {
+    let directory = directory();
+    let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
+    let wired = |station: &str| ledger.reader().unwrap().wired(station).unwrap();
+    let by = || Context::by("Anna");
+    assert_eq!(wired("embosser-1"), None);
+    ledger.wired_by_word("embosser-1", "node 1", by()).unwrap();
+    ledger.wired_by_word("embosser-2", "node 2", by()).unwrap();
+    ledger.wired_by_word("embosser-1", "node 3", by()).unwrap();
+    assert_eq!((wired("embosser-1"), wired("embosser-2")), (Some("node 3".into()), Some("node 2".into())));
+    ledger.wiring_refuted("embosser-1", by()).unwrap();
+    ledger.blanks_tested(3, by()).unwrap();
+    assert_eq!((wired("embosser-1"), wired("embosser-2")), (None, Some("node 2".into())));
+    let events = ledger.reader().unwrap().events(None, 0, 100).unwrap();
+    let words: Vec<_> = events.iter().map(|event| (event.to_word(), event.context.actor.clone())).collect();
+    let anna = |word: &str| (word.to_owned(), Some("Anna".to_owned()));
+    let proof = || [anna("WORD"), anna("WIRED")];
+    let all = [proof(), proof(), proof()].into_iter().flatten().chain([anna("WIRED"), anna("TEST_BLANK")]);
+    assert_eq!(words, all.collect::<Vec<_>>());
+}

@@ -4,6 +4,7 @@
 //! file states.
 
 use drivers::embosser::CardEmbosser;
+use drivers::identity::MachineIdentity;
 use drivers::registry::{Capability, DrivenMachine, Family};
 use zeroize::Zeroizing;
 
@@ -28,6 +29,10 @@ pub static KIND: ModuleKind = ModuleKind {
     can_be_asked: |_| false,
 };
 
+/// The font of names.
+const NAME_FONT: u8 = 1;
+/// The font of the indent wheel.
+const INDENT_FONT: u8 = 10;
 /// The MIC of the lines that the indent wheel prints.
 const INDENT: &str = "IND";
 
@@ -90,6 +95,18 @@ impl StationModule for EmbosserModule {
 
     fn wants(&self, work: &CardWork) -> bool {
         self.mics.iter().any(|mic| work.record.section(mic.as_str()).is_some())
+    }
+
+    fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
+        self.machine.identity()
+    }
+
+    /// Embosses or indents the name, as the module's records need it.
+    fn mark(&mut self, station: &str) -> Result<&'static str, Fault> {
+        let indents = self.mics.iter().all(|mic| mic.as_str() == INDENT);
+        let font = if indents { INDENT_FONT } else { NAME_FONT };
+        self.machine.emboss(&[format!("~EM%{font};307;328;{}", station.to_uppercase())])?;
+        Ok("it, embossed or indented")
     }
 
     fn probe(&mut self) -> Result<(), Fault> {

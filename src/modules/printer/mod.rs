@@ -2,6 +2,7 @@
 //!
 //! The machine reports only that it is done, so nothing is compared. Not here: drawing (`template`).
 
+use drivers::identity::MachineIdentity;
 use drivers::printer::CardPrinter;
 use drivers::registry::{Capability, DrivenMachine, Family};
 use zeroize::Zeroizing;
@@ -96,6 +97,16 @@ impl StationModule for PrinterModule {
 
     fn wants(&self, work: &CardWork) -> bool {
         work.record.section(self.mic.as_str()).is_some()
+    }
+
+    fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
+        self.machine.identity()
+    }
+
+    fn mark(&mut self, station: &str) -> Result<&'static str, Fault> {
+        let pictures = template::mark(station).map_err(Fault::us)?;
+        self.machine.print(Some(&pictures.front), None)?;
+        Ok("it, printed on the front")
     }
 
     fn probe(&mut self) -> Result<(), Fault> {

@@ -6,6 +6,7 @@
 
 mod sight;
 
+use drivers::identity::MachineIdentity;
 use drivers::registry::{Capability, DrivenMachine, Family};
 use drivers::stripe::{self, Density, LeadingZeros, Recording, StripeEncoder, Tracks};
 
@@ -153,6 +154,17 @@ impl StationModule for StripeModule {
 
     fn sight(&mut self) -> Option<&mut dyn CardSight> {
         if self.machine.sensor().is_some() { Some(self) } else { None }
+    }
+
+    fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
+        self.machine.identity()
+    }
+
+    /// Writes the name on track 1.
+    fn mark(&mut self, station: &str) -> Result<&'static str, Fault> {
+        let tracks = Tracks { t1: Some(station.to_uppercase()), t2: None, t3: None };
+        self.machine.write(&tracks, &self.recording)?;
+        Ok("track 1 of its stripe")
     }
 
     fn probe(&mut self) -> Result<(), Fault> {

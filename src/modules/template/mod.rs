@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use self::side::TemplateSide;
+use self::side::{HEIGHT, TemplateSide, WIDTH};
 use super::sections::GraphicsSection;
 use crate::picture;
 use crate::profile::graphics::{self, TemplateText};
@@ -98,6 +98,17 @@ pub fn named(name: &str) -> Result<Arc<GraphicsTemplate>, String> {
     }
     held.insert(name.to_owned(), HeldTemplate { looked_at, text, parsed: parsed.clone() });
     parsed
+}
+
+/// A front that shows a station's name, for a test blank.
+pub fn mark(station: &str) -> Result<SidePictures, String> {
+    let svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\">\
+         <text x=\"80\" y=\"340\" font-size=\"90\">{}</text></svg>",
+        station.to_uppercase()
+    );
+    let nothing = GraphicsSection { template: "", fields: Vec::new(), images: Vec::new() };
+    GraphicsTemplate::parse(&svg, None)?.render(&nothing)
 }
 
 impl GraphicsTemplate {

@@ -11,6 +11,7 @@ use super::turns::chip_stages;
 use super::{Dispatcher, ModuleStage, Station};
 use crate::hsm::Hsm;
 use crate::ledger::Ledger;
+use crate::modules::Fault;
 use crate::pipeline::breaker::Breakers;
 use crate::pipeline::floor::Floor;
 use crate::pipeline::source::Source;
@@ -80,19 +81,22 @@ impl LineThreads {
     }
 }
 
-/// The empty floor of a line, with the stations whose devices are proved.
-fn floor(line: &mut LineSetup) -> Floor {
+/// The empty floor of a line, with the stations whose devices are proved; and the stations that take no card in this
+/// run, each with the reason.
+fn floor(line: &mut LineSetup) -> (Floor, Vec<(Place, Fault)>) {
     let counts: Vec<usize> = line.stages.iter().map(|s| s.stations.len()).collect();
     let mut floor = Floor::new(&counts, line.reorder_buffer);
+    let mut out = Vec::new();
     for (index, stage) in line.stages.iter_mut().enumerate() {
         for (station, setup) in stage.stations.iter_mut().enumerate() {
+            let place = Place { stage: index, station };
+            out.extend(setup.refused.take().map(|fault| (place, fault)));
             if setup.module.sight().is_some() {
-                let place = Place { stage: index, station };
                 floor.stations.sees_cards(place, stage.kind, setup.proofs.has(&setup.name));
             }
         }
     }
-    floor
+    (floor, out)
 }
 
 impl<'a> Dispatcher<'a> {
@@ -104,9 +108,8 @@ impl<'a> Dispatcher<'a> {
         ledger: &'a Ledger,
         (stop, told): (Receiver<()>, Receiver<LineMessage>),
     ) -> Self {
-        let floor = floor(&mut line);
+        let (floor, out) = floor(&mut line);
         let mut threads = LineThreads::default();
-
         let (asks, asked) = bounded(usize::from(line.reorder_buffer) + 1);
         // Room for one request of each card under way: the dispatcher seldom waits for the source.
         let (give, prepared) = bounded(usize::from(line.reorder_buffer));
@@ -155,6 +158,7 @@ impl<'a> Dispatcher<'a> {
             first_feed: None,
         };
         dispatcher.refused(threads.refused);
+        dispatcher.out_from_the_start(out);
         dispatcher
     }
 

@@ -43,6 +43,15 @@ impl Dispatcher<'_> {
         }
     }
 
+    /// Takes stations out of service before the first card. A module without another one stops the line.
+    pub(super) fn out_from_the_start(&mut self, stations: Vec<(Place, Fault)>) {
+        for (place, fault) in stations {
+            self.floor.stations.stuck(place);
+            self.outage(place, &fault, Standing::Stuck);
+            self.module_after(place, fault);
+        }
+    }
+
     /// Enters what a station reports of its sight.
     pub(super) fn sight(&mut self, place: Place, report: SightReport) {
         match report {

@@ -107,6 +107,9 @@ impl Runner<'_> {
         match self.setup.module.probe() {
             Ok(()) => {
                 self.out = None;
+                if let Err(fault) = self.own_machine() {
+                    return self.tell(StationHappening::Stuck(fault));
+                }
                 self.connected_again();
                 self.tell(StationHappening::Back)
             }
@@ -146,7 +149,7 @@ impl Runner<'_> {
             }
         }
         self.left = None;
-        match self.setup.module.probe() {
+        match self.setup.module.probe().and_then(|()| self.own_machine()) {
             Ok(()) => {
                 self.outages = 0;
                 self.wired_anew()?;

@@ -11,6 +11,9 @@
 //!    └───────────────────────────────────────────────────────────────────────────────┴─ sees none ──► UNSEEN
 //! ```
 //!
+//! A device that sees no cards is the one with the serial number of the line profile, or that of a person's word
+//! (`drivers::identity`); its driver writes with no other.
+//!
 //! The dispatcher lets one unproved station of a kind of device at a time prove itself (`floor::proofs`), so the
 //! card that the device sees is the one that came here. It also finds the device that saw an unseen card
 //! (`dispatcher::wiring`).
@@ -34,6 +37,11 @@ pub struct WiringProofs(Mutex<BTreeMap<String, DeviceConnection>>);
 impl WiringProofs {
     pub(in crate::pipeline) fn has(&self, station: &str) -> bool {
         self.of(station).is_some()
+    }
+
+    /// Whether the device on this connection is proved to be the station's.
+    pub fn holds(&self, station: &str, connection: &DeviceConnection) -> bool {
+        self.of(station).is_some_and(|proved| connection.continues(&proved))
     }
 
     fn of(&self, station: &str) -> Option<DeviceConnection> {
@@ -84,13 +92,15 @@ impl Runner<'_> {
     /// Makes sure, before a card is moved, that the device is the proved one, or that the card can prove it.
     /// An unproved device needs to be the one that is proved now (`proving`).
     pub(super) fn before_card(&mut self, proving: bool) -> Result<Readiness, HungUp> {
+        if let Err(fault) = self.own_machine() {
+            return Ok(self.not_now(fault));
+        }
         let Some(sight) = self.setup.module.sight() else { return Ok(Readiness::Ready) };
         let connection = match sight.connection() {
             Ok(connection) => connection,
             Err(fault) => return Ok(self.not_now(fault)),
         };
-        let proved = self.setup.proofs.of(&self.setup.name);
-        if proved.is_some_and(|proved| connection.continues(&proved)) {
+        if self.setup.proofs.holds(&self.setup.name, &connection) {
             self.connected(&connection);
             self.setup.proofs.keep(&self.setup.name, connection);
             if proving {
@@ -117,6 +127,11 @@ impl Runner<'_> {
             }
             Err(fault) => self.not_now(fault),
         })
+    }
+
+    /// Makes sure that a device that sees no cards is that of this station.
+    pub(super) fn own_machine(&mut self) -> Result<(), Fault> {
+        self.setup.module.identity().map_or(Ok(()), |machine| Ok(machine.check()?))
     }
 
     /// Notes the connection of the device at the start of the run, when no card lies in the line.
@@ -147,7 +162,7 @@ impl Runner<'_> {
     }
 
     fn not_now(&mut self, fault: Fault) -> Readiness {
-        let standing = self.after(&fault);
+        let standing = if fault.doubts_device() { Standing::Stuck } else { self.after(&fault) };
         Readiness::NotNow(Some(fault), standing)
     }
 

@@ -2,9 +2,12 @@
 
 mod damage;
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::identity::ExpectedNumber;
 use crate::testing::{Script, frame, noise};
 
 const WORK: Duration = Duration::from_secs(30);
@@ -344,4 +347,58 @@ proptest! {
         }
         let _ = run_loose(script.give(&bytes));
     }
+}
+
+/// The machine answers 'S' with these words.
+fn says(script: Script, words: &str) -> Script {
+    script.expect(&frame(b"S")).give(&[0x06]).give(&frame(format!("S0{words}").as_bytes())).expect(&[0x06])
+}
+
+/// A link to the machine with number 7.
+fn numbered(script: Script) -> (FramedLink<crate::testing::ScriptLink>, crate::testing::ScriptCheck) {
+    let (link, check) = script.build();
+    let mut framed = FramedLink::new(link);
+    framed.only(OnlyMachine::Numbered(ExpectedNumber {
+        station: "embosser-1".into(),
+        number: "7".into(),
+        stations: Arc::default(),
+    }));
+    (framed, check)
+}
+
+#[test]
+fn a_machine_gives_its_number_once_on_each_connection_before_work_begins() {
+    let first = says(Script::new(), "embosser no.7").done(b'C', b"").done(b'C', b"");
+    let (mut framed, check) = numbered(says(first, "embosser no.7").done(b'C', b""));
+    framed.begin().unwrap();
+    framed.begin().unwrap();
+    framed.reopen(WORK).unwrap();
+    framed.begin().unwrap();
+    check.finished();
+}
+
+#[test]
+fn work_does_not_begin_with_another_machine() {
+    for words in ["embosser no.8", "embosser no.77", "embosser", "embosser no.7 "] {
+        let (mut framed, check) = numbered(says(Script::new(), words));
+        assert!(matches!(framed.begin(), Err(DeviceError::OtherMachine { .. })), "{words}");
+        check.finished();
+    }
+    // It had the number, and another one answers over the next connection.
+    let (mut framed, check) = numbered(says(says(Script::new(), "embosser no.7"), "embosser no.8"));
+    assert_eq!(framed.model(), Ok("embosser no.7".to_owned()));
+    framed.reopen(WORK).unwrap();
+    assert!(framed.model().is_err() && framed.is_new());
+    check.finished();
+}
+
+#[test]
+fn work_does_not_begin_without_a_word_for_the_connection() {
+    let (link, check) = Script::new().build();
+    let mut framed = FramedLink::new(link);
+    for node in [None, Some(String::new()), Some("another".to_owned())] {
+        framed.only(OnlyMachine::At { station: "embosser-1".into(), node });
+        assert_eq!(framed.begin(), Err(DeviceError::Unproved { station: "embosser-1".into() }));
+    }
+    check.finished();
 }

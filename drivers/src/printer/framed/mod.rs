@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::CardPrinter;
 use crate::error::{Condition, DeviceError};
 use crate::framed::{FramedLink, QUICK_WORK};
+use crate::identity::MachineIdentity;
 use crate::link::{ByteLink, LinkError};
 use crate::registry::Capability;
 
@@ -24,7 +25,8 @@ use crate::registry::Capability;
 pub const BAUD: u32 = 9600;
 
 /// The machine's abilities.
-pub const CAPABILITIES: &[Capability] = &[Capability::Front, Capability::Back, Capability::FullColour];
+pub const CAPABILITIES: &[Capability] =
+    &[Capability::Front, Capability::Back, Capability::FullColour, Capability::Number];
 
 /// Time for printing both sides of one card. Dye sublimation with overlay takes up to 25 s, and warming up as
 /// long again.
@@ -78,7 +80,7 @@ impl<L: ByteLink, S: ByteLink> CardPrinter for FramedPrinter<L, S> {
         if images.iter().all(|(_, image)| image.is_none()) {
             return Err(DeviceError::Data("no side to print"));
         }
-        self.framed.command(b'C', &[], QUICK_WORK)?;
+        self.framed.begin()?;
         for (side, image) in images {
             if let Some(image) = image {
                 self.load(side, image)?;
@@ -95,6 +97,10 @@ impl<L: ByteLink, S: ByteLink> CardPrinter for FramedPrinter<L, S> {
 
     fn ready(&mut self) -> Result<String, DeviceError> {
         self.framed.model()
+    }
+
+    fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
+        Some(&mut self.framed)
     }
 
     fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {

@@ -27,8 +27,10 @@ use zeroize::Zeroizing;
 use super::tracks::TrackLimits;
 use super::{Recording, StripeEncoder, TrackNumber, Tracks};
 use crate::error::{Condition, DeviceError};
+use crate::identity::{MachineIdentity, OnlyMachine};
 use crate::link::{ByteLink, LinkError};
 use crate::port::BufferedLink;
+use crate::presence::DeviceConnection;
 use crate::registry::Capability;
 use crate::wire::{ACK, DEL, ESC, ETX, FRAME_TRIES, NAK, STX};
 
@@ -39,6 +41,8 @@ pub const BAUD: u32 = 9600;
 pub const CAPABILITIES: &[Capability] =
     &[Capability::Track1, Capability::Track2, Capability::Track3, Capability::HiCo, Capability::LoCo];
 
+/// The machine's model.
+const MODEL: &str = "MSE-630T";
 /// The first byte of a package to be written.
 const WRITE: u8 = b'W';
 /// Longest echo: STX, three tracks with sentinels, ETX, BCC.
@@ -57,6 +61,7 @@ pub struct Mse630<L> {
     port: BufferedLink<L>,
     /// The machine may still hold a package.
     unsure: bool,
+    only: OnlyMachine,
 }
 
 /// The machine's answer to a package.
@@ -68,7 +73,7 @@ enum PackageAnswer {
 impl<L: ByteLink> Mse630<L> {
     /// Takes the link over.
     pub fn new(link: L) -> Self {
-        Self { port: BufferedLink::new(link), unsure: false }
+        Self { port: BufferedLink::new(link), unsure: false, only: OnlyMachine::Any }
     }
 
     /// Checks that the machine answers.
@@ -131,6 +136,7 @@ impl<L: ByteLink> StripeEncoder for Mse630<L> {
         }
         let command = command(&package);
         self.port.drain(false, drop)?;
+        self.check()?;
         self.unsure = true;
         for _ in 0..FRAME_TRIES {
             self.port.send(&command)?;
@@ -157,7 +163,11 @@ impl<L: ByteLink> StripeEncoder for Mse630<L> {
     fn ready(&mut self) -> Result<String, DeviceError> {
         self.port.drain(false, drop)?;
         self.lives()?;
-        Ok("MSE-630T".to_owned())
+        Ok(MODEL.to_owned())
+    }
+
+    fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
+        Some(self)
     }
 
     fn reopen(&mut self, timeout: Duration) -> Result<(), DeviceError> {
@@ -168,6 +178,24 @@ impl<L: ByteLink> StripeEncoder for Mse630<L> {
         self.lives()?;
         self.unsure = false;
         Ok(())
+    }
+}
+
+/// The machine gives no number.
+impl<L: ByteLink> MachineIdentity for Mse630<L> {
+    fn only(&mut self, machine: OnlyMachine) {
+        self.only = machine;
+    }
+
+    fn check(&mut self) -> Result<(), DeviceError> {
+        match &self.only {
+            OnlyMachine::Numbered(expected) => expected.compare(MODEL),
+            only => only.is_at(self.port.node()),
+        }
+    }
+
+    fn connection(&self) -> DeviceConnection {
+        DeviceConnection::through(self.port.node())
     }
 }
 

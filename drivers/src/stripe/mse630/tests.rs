@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::identity::ExpectedNumber;
 use crate::registry::Capability;
 use crate::stripe::{Density, LeadingZeros, RawTracks, WriteCoercivity};
 use crate::testing::{Script, noise};
@@ -220,5 +221,23 @@ proptest! {
         for bytes in [&package, &command(&package)] {
             prop_assert_eq!(bytes[1..].iter().fold(0, |sum, byte| sum ^ byte), 0);
         }
+    }
+}
+
+#[test]
+fn nothing_is_sent_to_a_machine_that_is_not_known() {
+    for only in [
+        OnlyMachine::At { station: "stripe-1".into(), node: Some("another".into()) },
+        OnlyMachine::Numbered(ExpectedNumber {
+            station: "stripe-1".into(),
+            number: "7".into(),
+            stations: std::sync::Arc::default(),
+        }),
+    ] {
+        let (link, check) = Script::new().build();
+        let mut encoder = Mse630::new(link);
+        encoder.only(only);
+        assert!(encoder.write(&tracks(), &HOW).is_err());
+        check.finished();
     }
 }

@@ -69,6 +69,7 @@ pub const CAPABILITIES: &[Capability] = &[
     Capability::Density,
     Capability::LeadingZeros,
     Capability::ReportsSettings,
+    Capability::NoticesCards,
 ];
 
 /// An MSR605 on a link.

@@ -42,6 +42,11 @@ impl MachineAnswer {
     pub fn model(name: &str) -> Self {
         Self { status: status::DONE, data: name.as_bytes().to_vec() }
     }
+
+    /// Makes the answer "done" with the model's name and the serial number of the machine that stands at a place.
+    pub fn numbered(name: &str, place: &str) -> Self {
+        Self::model(&format!("{name} no.SIM-{place}"))
+    }
 }
 
 /// A machine that takes framed commands.

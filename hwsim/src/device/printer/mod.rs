@@ -21,7 +21,7 @@ use crate::pace::LinkPace;
 use crate::sync::lock;
 use crate::world::{SimulatedLine, SimulatedStation, TransportMove};
 
-/// Answer to 'S'.
+/// Answer to 'S', before the number.
 const MODEL: &str = "hwsim printer SIMULATED";
 /// Most pixels each way.
 const SIDE_MAX: u32 = 2048;
@@ -195,7 +195,7 @@ impl FramedMachine for SimulatedPrinter<'_> {
             (b'P', []) if self.world.closes(FaultKind::ClosePrinter, self.station) => return None,
             (b'P', []) => self.print(),
             (b'S', []) => match self.station.machine_wants.refuses() {
-                Ok(()) => return Some(MachineAnswer::model(MODEL)),
+                Ok(()) => return Some(MachineAnswer::numbered(MODEL, &self.station.name)),
                 wanted => wanted,
             },
             _ => Err(status::BAD_DATA),

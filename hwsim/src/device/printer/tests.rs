@@ -167,7 +167,7 @@ fn no_card_jam_and_model() {
         assert_eq!(client.command(b'P', b"").0, b'1', "still jammed");
         world.reject(station, &mut LinkPace::new(0.0)).unwrap();
         assert_eq!(client.command(b'P', b"").0, b'2');
-        assert_eq!(client.command(b'S', b""), (b'0', MODEL.into()));
+        assert_eq!(client.command(b'S', b""), (b'0', format!("{MODEL} no.SIM-printer-1").into_bytes()));
         assert_eq!(client.command(b'C', b"x").0, b'3');
     });
 }

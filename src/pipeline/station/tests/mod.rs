@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam_channel::{bounded, unbounded};
+use drivers::DeviceError;
+use drivers::identity::{MachineIdentity, OnlyMachine};
 use drivers::link::{ByteLink, LinkError};
 use drivers::presence::DeviceConnection;
 use drivers::transport::Transport;
@@ -67,6 +69,23 @@ struct Worker {
     /// Faults of `authenticate`.
     keys: VecDeque<Fault>,
     eye: Option<Eye>,
+    identity: Option<Identity>,
+}
+
+/// A machine that sees no cards: whether each check finds that it is the station's, and then always.
+struct Identity(VecDeque<bool>);
+
+impl MachineIdentity for Identity {
+    fn only(&mut self, _: OnlyMachine) {}
+    fn check(&mut self) -> Result<(), DeviceError> {
+        match self.0.pop_front() {
+            Some(false) => Err(DeviceError::Unproved { station: "chip-1".into() }),
+            _ => Ok(()),
+        }
+    }
+    fn connection(&self) -> DeviceConnection {
+        DeviceConnection::through("")
+    }
 }
 
 /// The sight of a scripted device: each answer once, and the last one from then on.
@@ -132,6 +151,9 @@ impl StationModule for Worker {
     }
     fn sight(&mut self) -> Option<&mut dyn CardSight> {
         self.eye.as_mut().map(|eye| eye as &mut dyn CardSight)
+    }
+    fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
+        self.identity.as_mut().map(|identity| identity as &mut dyn MachineIdentity)
     }
     fn probe(&mut self) -> Result<(), Fault> {
         Self::step(&self.trace, "probe", &mut self.probe)
@@ -203,6 +225,7 @@ fn start_with_keys(
         shows,
         keys: keys.into(),
         eye: None,
+        identity: None,
     };
     bench(trace, machine, module, &Arc::default())
 }
@@ -230,8 +253,26 @@ fn start_seeing(
         shows: BlankInspection::default(),
         keys: VecDeque::new(),
         eye: Some(eye),
+        identity: None,
     };
     bench(trace, machine, module, proofs)
+}
+
+/// A station whose machine sees no cards, and is the station's own by these checks.
+fn start_knowing(checks: &[bool], personalize: Vec<Fault>) -> Bench {
+    let trace = Trace::default();
+    let machine = Machine { trace: Arc::clone(&trace), script: BTreeMap::new(), output: VecDeque::new() };
+    let module = Worker {
+        trace: Arc::clone(&trace),
+        inspect: VecDeque::new(),
+        personalize: personalize.into(),
+        probe: VecDeque::new(),
+        shows: BlankInspection::default(),
+        keys: VecDeque::new(),
+        eye: None,
+        identity: Some(Identity(checks.iter().copied().collect())),
+    };
+    bench(trace, machine, module, &Arc::default())
 }
 
 fn bench(trace: Trace, machine: Machine, module: Worker, proofs: &Arc<WiringProofs>) -> Bench {
@@ -240,6 +281,7 @@ fn bench(trace: Trace, machine: Machine, module: Worker, proofs: &Arc<WiringProo
         module: Box::new(module),
         transport: Transport::new(Box::new(machine) as Box<dyn ByteLink>),
         proofs: Arc::clone(proofs),
+        refused: None,
     };
     let (orders, ordered) = bounded(1);
     let (say, said) = unbounded();
@@ -711,5 +753,32 @@ fn a_device_that_was_connected_in_the_run_has_to_see_no_card_for_a_while() {
     bench.feed_proving();
     bench.says(&["unproved", "fed", "proved", "may bind"]);
     assert_eq!(bench.did(), "rest expect F sight inspect");
+    bench.end();
+}
+
+#[test]
+fn a_machine_that_may_be_another_stations_gets_no_card_until_it_is_its_own_again() {
+    for take in [false, true] {
+        let bench = start_knowing(&[false, false, true], vec![]);
+        if take {
+            bench.take()
+        } else {
+            bench.feed()
+        }
+        bench.says(&["not begun: unproved Stuck"]);
+        assert_eq!(bench.did(), "", "no card was moved");
+        bench.order(StationOrder::Prove);
+        bench.says(&["not ready: unproved"]);
+        bench.order(StationOrder::Prove);
+        bench.says(&["back"]);
+        bench.end();
+    }
+}
+
+#[test]
+fn a_machine_that_was_away_and_may_be_another_one_needs_a_person() {
+    let bench = start_knowing(&[true, false], vec![hung()]);
+    bench.take();
+    bench.says(&["taken", "writing", "card out: timeout Probed", "stuck: unproved"]);
     bench.end();
 }

@@ -1,0 +1,419 @@
+//! `line check --cards`: test blanks go through the line, one at a time, and show that each device stands at its
+//! station. Nothing of any record is written.
+//!
+//! ```text
+//! device                    proof
+//! notices cards             sees none; its transport brings the blank; it sees one, and no other of its kind does
+//! has a serial number       the number, without a blank
+//! has no number, has rivals writes the station's name on the blank; a person reads it when the blank is out
+//! is alone of its driver    none is needed
+//! ```
+//!
+//! A rival is a machine of the same driver that has no number either. A blank goes through one station of each module,
+//! so as many are used as the widest module has stations, and fewer after a failure at the first module.
+//!
+//! Not here: asking the person (`cli`), the proofs of a running line (`pipeline`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drivers::identity::OnlyMachine;
+
+use super::line::blind::{BlindMachine, BlindMachines};
+use super::line::check::Finding;
+use super::line::stations;
+use super::opening::Bureau;
+use super::refusal::Refusal;
+use crate::actor::Actor;
+use crate::exit::Exit;
+use crate::ledger::{Context, Ledger, LedgerError};
+use crate::modules::sight::{CardSight, LATE_TIME};
+use crate::modules::{Blame, Fault};
+use crate::pipeline::{CardTransport, LineSetup, StationSetup};
+use crate::reason::ReasonWord;
+
+/// Name of the check of one station.
+const CHECK: &str = "test blank";
+/// Place of findings about the line as a whole.
+const LINE: &str = "cards";
+/// Longest part of a person's answer that is shown.
+const SHOWN: usize = 40;
+
+/// The person at the line.
+pub trait TestPerson {
+    /// Cards are touched from now on: a signal must no longer end the program at once.
+    fn begins(&mut self);
+    /// Whether the person wants the test to end before its next blank.
+    fn stops(&mut self) -> bool;
+    /// Asks the person to read a mark. `None` if no answer will come.
+    fn reads(&mut self, question: &str) -> Option<String>;
+}
+
+impl Bureau {
+    /// Sends test blanks through the line, in the name of `by`.
+    pub fn test_cards(&self, by: &Actor, person: &mut dyn TestPerson) -> Result<Vec<Finding>, Refusal> {
+        let links = self.links()?;
+        let machines = self.blind_machines(&*links)?;
+        let mut line = stations::open(&self.line, &*links, &self.proofs, &machines, || self.hsm())?;
+        person.begins();
+        let cleared = crate::pipeline::clear(&mut line);
+        if let Some(asks) = cleared.asks_for() {
+            return Err(Refusal::fault(Exit::Device, format!("device: {asks}")));
+        }
+        let mut test = CardTest::new(line, &machines, &self.ledger, by);
+        test.findings.extend(cleared.told().map(|told| Finding::saying(LINE, "left cards", Ok(told))));
+        let tested = test.run(person);
+        if test.blanks > 0 {
+            self.ledger.blanks_tested(test.blanks, Context::by(by))?;
+        }
+        tested?;
+        Ok(test.findings)
+    }
+}
+
+/// A station of the line under test.
+struct TestedStation {
+    setup: StationSetup,
+    /// Kind of its module.
+    kind: &'static str,
+    tested: bool,
+}
+
+/// A mark on the blank under way.
+struct StationMark {
+    station: String,
+    /// Where on the blank it stands, in words.
+    stands: &'static str,
+    /// The connection over which it was made.
+    node: String,
+    /// Its station belongs to the first module.
+    first: bool,
+}
+
+/// The test of a line.
+struct CardTest<'a> {
+    /// Names of the stations of each module.
+    modules: Vec<Vec<String>>,
+    stations: BTreeMap<String, TestedStation>,
+    machines: &'a BlindMachines,
+    ledger: &'a Ledger,
+    by: &'a Actor,
+    findings: Vec<Finding>,
+    /// Blanks that were fed.
+    blanks: u32,
+    /// Where the blank under way lies.
+    lies: Option<String>,
+}
+
+impl<'a> CardTest<'a> {
+    fn new(line: LineSetup, machines: &'a BlindMachines, ledger: &'a Ledger, by: &'a Actor) -> Self {
+        let mut test = Self {
+            modules: Vec::new(),
+            stations: BTreeMap::new(),
+            machines,
+            ledger,
+            by,
+            findings: Vec::new(),
+            blanks: 0,
+            lies: None,
+        };
+        for stage in line.stages {
+            test.modules.push(stage.stations.iter().map(|setup| setup.name.clone()).collect());
+            for setup in stage.stations {
+                let station = TestedStation { kind: stage.kind, tested: false, setup };
+                test.stations.insert(station.setup.name.clone(), station);
+            }
+        }
+        test
+    }
+
+    fn run(&mut self, person: &mut dyn TestPerson) -> Result<(), LedgerError> {
+        let widest = self.modules.iter().map(Vec::len).max().unwrap_or(0);
+        for nth in 0..widest {
+            if person.stops() {
+                self.find(LINE, Err("stopped by the operator; the line holds no test blank".to_owned()));
+                break;
+            }
+            if !self.blank(nth, person)? {
+                break;
+            }
+        }
+        let untested: Vec<_> = self
+            .stations
+            .iter()
+            .filter(|(_, station)| !station.tested)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in untested {
+            self.find(&name, Err("not tested: the test ended before it".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Sends a blank through one station of each module. Returns whether the next one may follow.
+    fn blank(&mut self, nth: usize, person: &mut dyn TestPerson) -> Result<bool, LedgerError> {
+        let path = self.modules.iter().filter_map(|of| of.get(nth.checked_rem(of.len())?).cloned());
+        let (mut goes_on, mut marks) = (true, Vec::new());
+        for (leg, name) in path.collect::<Vec<_>>().into_iter().enumerate() {
+            match self.visit(&name, leg == 0) {
+                Ok(mark) => marks.extend(mark),
+                Err(fault) => {
+                    self.find(&name, Err(fault.detail));
+                    goes_on = leg > 0;
+                    break;
+                }
+            }
+        }
+        goes_on &= self.throw_out();
+        for mark in marks {
+            let says = person.reads(&format!(
+                "Test blank {} lies in the reject bin. Which station's name stands on {}?",
+                self.blanks, mark.stands
+            ));
+            let right = self.judge(&mark, says.as_deref())?;
+            goes_on &= right || !mark.first;
+        }
+        Ok(goes_on)
+    }
+
+    /// Brings the blank to a station, and proves its device unless it was proved before.
+    fn visit(&mut self, name: &str, first: bool) -> Result<Option<StationMark>, Fault> {
+        let seen = self.stations.get_mut(name).is_some_and(|at| std::mem::replace(&mut at.tested, true));
+        if seen {
+            self.bring(name)?;
+            return Ok(None);
+        }
+        if self.sight(name).is_some() {
+            self.sees(name)?;
+            self.find(name, Ok("its device sees the blank that its transport brought".to_owned()));
+            return Ok(None);
+        }
+        if self.machines.at(name).is_some_and(BlindMachine::needs_word) {
+            self.bring(name)?;
+            return self.marks(name, first).map(Some);
+        }
+        if let Some(identity) = self.setup(name)?.module.identity() {
+            identity.check()?;
+        }
+        self.bring(name)?;
+        self.find(name, Ok("the blank went through".to_owned()));
+        Ok(None)
+    }
+
+    /// Makes sure that the device of a station sees the blank, and no other of its kind does.
+    fn sees(&mut self, name: &str) -> Result<(), Fault> {
+        // A reader without a switch reports a card in its empty place, too.
+        let before = self.others_that_see(name);
+        let Some(sight) = self.sight(name) else { return Ok(()) };
+        if !sight.expect()? {
+            let detail = format!(
+                "device: the device of {name} sees a card, and its transport brought none: look for a card that was left \
+                 there, and whether its cable leads to another station"
+            );
+            return Err(Fault::new(Blame::Device, ReasonWord::StrayCard, detail));
+        }
+        self.bring(name)?;
+        let Some(sight) = self.sight(name) else { return Ok(()) };
+        let (came, _) = sight.comes(LATE_TIME)?;
+        let others: Vec<_> = self.others_that_see(name).difference(&before).cloned().collect();
+        match (came, others.is_empty()) {
+            (true, true) => Ok(()),
+            (false, true) => {
+                let detail = format!(
+                    "device: no device sees the blank that the transport brought into {name}: look whether it lies there, \
+                     and check the device, its cable and its entry in the line profile"
+                );
+                Err(Fault::new(Blame::Device, ReasonWord::NoCard, detail))
+            }
+            (false, false) => Err(self.exchanged(name, &others, "is seen at")),
+            (true, false) => {
+                let also = others.join(" and ");
+                let detail = format!(
+                    "device: the blank that lay in {name} is seen there and at {also}: look whether {also} has a card of its \
+                     own, or another device near it"
+                );
+                Err(Fault::new(Blame::Device, ReasonWord::StrayCard, detail))
+            }
+        }
+    }
+
+    /// The other stations of that kind whose device sees a card now.
+    fn others_that_see(&mut self, name: &str) -> BTreeSet<String> {
+        let Some(kind) = self.stations.get(name).map(|station| station.kind) else { return BTreeSet::new() };
+        let others = self.stations.iter_mut().filter(|(other, of)| *other != name && of.kind == kind);
+        let sees = |station: &mut TestedStation| {
+            station.setup.module.sight().is_some_and(|sight| sight.sees().unwrap_or(false))
+        };
+        others.filter_map(|(other, station)| sees(station).then(|| other.clone())).collect()
+    }
+
+    /// Has the machine of a station write the station's name on the blank.
+    fn marks(&mut self, name: &str, first: bool) -> Result<StationMark, Fault> {
+        match self.mark(name) {
+            Ok((stands, node)) => Ok(StationMark { station: name.to_owned(), stands, node, first }),
+            Err(fault) if fault.is_no_card() || fault.reason == ReasonWord::StripeFailed => {
+                let rivals = self.machines.rivals(name);
+                // The machine that has the blank under its head is the one that stands here.
+                let found = rivals.iter().find(|rival| self.mark(rival).is_ok()).cloned();
+                Err(match found {
+                    Some(rival) => self.exchanged(name, &[rival], "was marked over the link of"),
+                    None => {
+                        self.refute(name);
+                        let detail = format!(
+                            "{}; the blank lay in {name}, and no other machine of its model had it: look whether the cables \
+                             of {name} and {} are exchanged",
+                            fault.detail,
+                            rivals.join(", ")
+                        );
+                        Fault { detail, ..fault }
+                    }
+                })
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Has the machine on a station's link write that station's name. Returns where it stands, and the connection.
+    fn mark(&mut self, name: &str) -> Result<(&'static str, String), Fault> {
+        let only = self.machines.at(name).map(|machine| machine.only.clone()).unwrap_or_default();
+        let module = &mut self.setup(name)?.module;
+        let mut node = String::new();
+        if let Some(identity) = module.identity() {
+            identity.only(OnlyMachine::Any);
+            node = identity.connection().node;
+        }
+        let marked = module.mark(name);
+        if let Some(identity) = module.identity() {
+            identity.only(only);
+        }
+        marked.map(|stands| (stands, node))
+    }
+
+    /// Judges a person's answer about a mark. Returns whether it proves the station.
+    fn judge(&mut self, mark: &StationMark, says: Option<&str>) -> Result<bool, LedgerError> {
+        let name = mark.station.as_str();
+        let Some(says) = says.map(str::trim) else {
+            self.find(
+                name,
+                Err("no word was given about its mark, so its machine stays as it was".to_owned()),
+            );
+            return Ok(false);
+        };
+        let is = |station: &str| says.eq_ignore_ascii_case(station);
+        if is(name) {
+            if mark.node.is_empty() {
+                let what = "the system gives its connection no name, so no word can be kept for it: give \
+                            link.STATION.number in the profile";
+                self.find(name, Err(what.to_owned()));
+                return Ok(false);
+            }
+            self.ledger.wired_by_word(name, &mark.node, self.context(name))?;
+            self.find(name, Ok(format!("its mark was read by {}", self.by.name)));
+            return Ok(true);
+        }
+        if let Some(rival) = self.machines.rivals(name).into_iter().find(|rival| is(rival)) {
+            let fault = self.exchanged(name, &[rival], "bears the name of");
+            self.find(name, Err(fault.detail));
+            return Ok(false);
+        }
+        let read: String = says.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+        let read = if read.is_empty() { "no name".to_owned() } else { format!("{read:?}") };
+        self.refute(name);
+        self.find(
+            name,
+            Err(format!(
+                "device: the blank that lay in {name} has to bear that name, and the person read {read}: look whether the \
+                 machine works, and where its cable leads"
+            )),
+        );
+        Ok(false)
+    }
+
+    /// The fault of a station whose blank other devices had. They get a finding, and lose earlier proofs.
+    fn exchanged(&mut self, name: &str, others: &[String], how: &str) -> Fault {
+        let with = others.join(" and ");
+        let detail = format!(
+            "device: the blank that lay in {name} {how} {with}: their cables are exchanged, or the line profile names the \
+             wrong devices; correct that before the next run"
+        );
+        for other in others {
+            self.refute(other);
+            self.find(other, Err(detail.clone()));
+        }
+        self.refute(name);
+        Fault::new(Blame::Device, ReasonWord::Miswired, detail)
+    }
+
+    /// Takes back a proof that the ledger has for a station.
+    fn refute(&mut self, name: &str) {
+        let needs_word = self.machines.at(name).is_some_and(BlindMachine::needs_word);
+        let had = || self.ledger.reader().and_then(|reader| reader.wired(name));
+        if !needs_word || matches!(had(), Ok(None)) {
+            return;
+        }
+        if let Err(error) = self.ledger.wiring_refuted(name, self.context(name)) {
+            self.find(name, Err(format!("its earlier proof still stands in the ledger: {error}")));
+        }
+    }
+
+    /// Brings the blank from where it lies, or a new one from the hopper.
+    fn bring(&mut self, name: &str) -> Result<(), Fault> {
+        let from = self.lies.clone();
+        let fault = |doing: &str, error| crate::pipeline::transport_fault(doing, &error);
+        let Some(from) = from else {
+            let transport = self.transport(name)?;
+            let fed = transport.feed();
+            let jammed = fed.as_ref().is_err_and(|error| error.is_jam());
+            let out = jammed && transport.reject().is_ok();
+            self.blanks += u32::from(fed.is_ok() || jammed);
+            if fed.is_ok() || jammed && !out {
+                self.lies = Some(name.to_owned());
+            }
+            return fed.map_err(|error| fault("feeding a test blank", error));
+        };
+        let transport = self.transport(name)?;
+        if let Err(error) = transport.take(&from) {
+            // It may have been lifted all the same.
+            if transport.reject().is_ok() {
+                self.lies = None;
+            }
+            return Err(fault("taking the test blank", error));
+        }
+        let arrived = transport.arrive();
+        self.lies = Some(name.to_owned());
+        arrived.map_err(|error| fault("bringing the test blank", error))
+    }
+
+    /// Throws out the blank under way. Returns whether the line is empty.
+    fn throw_out(&mut self) -> bool {
+        let Some(name) = self.lies.take() else { return true };
+        let thrown = self.transport(&name).map(CardTransport::reject);
+        let Ok(Err(error)) = thrown else { return true };
+        let what = format!(
+            "device: the test blank could not be thrown out ({error}): take it out of {name} and destroy it"
+        );
+        self.find(&name, Err(what));
+        false
+    }
+
+    fn setup(&mut self, name: &str) -> Result<&mut StationSetup, Fault> {
+        let station = self.stations.get_mut(name).map(|station| &mut station.setup);
+        let lost = || Fault::new(Blame::Us, ReasonWord::Bug, format!("us: the line has no station {name}"));
+        station.ok_or_else(lost)
+    }
+
+    fn transport(&mut self, name: &str) -> Result<&mut CardTransport, Fault> {
+        self.setup(name).map(|setup| &mut setup.transport)
+    }
+
+    fn sight(&mut self, name: &str) -> Option<&mut dyn CardSight> {
+        self.stations.get_mut(name)?.setup.module.sight()
+    }
+
+    fn context(&self, name: &str) -> Context {
+        Context { station: Some(name.to_owned()), ..Context::by(self.by) }
+    }
+
+    fn find(&mut self, place: &str, found: Result<String, String>) {
+        self.findings.push(Finding::saying(place, CHECK, found));
+    }
+}

@@ -1,0 +1,182 @@
+//! Machines that do not notice cards: how a line knows that each stands at its own station. One has the serial number of
+//! the line profile; one has a person's word in the ledger, for the connection that it has; one alone of its driver has
+//! no other of the line that it could be exchanged with.
+//!
+//! Not here: test blanks and their marks (`cards`), refusing the wrong machine (`drivers::identity`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use drivers::identity::{ExpectedNumber, OnlyMachine};
+use drivers::registry::{Capability, Driver};
+
+use super::links::{Links, MachineNumber};
+use super::stations;
+use crate::exit::{Exit, Failure};
+use crate::modules::LineProfile;
+
+/// The machines of a line that do not notice cards, by station.
+pub struct BlindMachines(BTreeMap<String, BlindMachine>);
+
+/// One of them.
+pub struct BlindMachine {
+    /// Its driver.
+    pub driver: &'static Driver,
+    /// The machine that the driver may write with.
+    pub only: OnlyMachine,
+}
+
+impl BlindMachine {
+    /// Whether only a person's word can say that it stands at its station.
+    pub fn needs_word(&self) -> bool {
+        matches!(self.only, OnlyMachine::At { .. })
+    }
+}
+
+impl BlindMachines {
+    /// Those of a line. `word` returns the connection for which a person's word holds, of a station that needs one.
+    pub fn of(
+        line: &LineProfile,
+        links: &dyn Links,
+        word: impl Fn(&str) -> Result<Option<String>, Failure>,
+    ) -> Result<Self, Failure> {
+        let mut blind = Vec::new();
+        for module in line.working() {
+            // A module without a right driver is refused when the line is opened.
+            if let Ok(Some(driver)) = stations::driver(module)
+                && !driver.can(Capability::NoticesCards)
+            {
+                blind.extend(module.station_names().map(|station| (station, driver)));
+            }
+        }
+        let numbers: BTreeMap<_, _> = blind
+            .iter()
+            .filter_map(|(station, driver)| match links.number(station, driver) {
+                MachineNumber::Is(number) => Some((number, station.clone())),
+                MachineNumber::Needless | MachineNumber::Unknown => None,
+            })
+            .collect();
+        let numbers = Arc::new(numbers);
+        let is_alone =
+            |driver: &Driver| blind.iter().filter(|(_, other)| other.name == driver.name).count() == 1;
+        let known = |station: &str, driver: &Driver| {
+            Ok::<_, Failure>(match links.number(station, driver) {
+                MachineNumber::Is(number) => OnlyMachine::Numbered(ExpectedNumber {
+                    station: station.to_owned(),
+                    number,
+                    stations: Arc::clone(&numbers),
+                }),
+                MachineNumber::Unknown if !is_alone(driver) => {
+                    OnlyMachine::At { station: station.to_owned(), node: word(station)? }
+                }
+                MachineNumber::Needless | MachineNumber::Unknown => OnlyMachine::Any,
+            })
+        };
+        let machines = blind.iter().map(|(station, driver)| {
+            Ok((station.clone(), BlindMachine { driver, only: known(station, driver)? }))
+        });
+        Ok(Self(machines.collect::<Result<_, Failure>>()?))
+    }
+
+    /// The machine of a station, if it does not notice cards.
+    pub fn at(&self, station: &str) -> Option<&BlindMachine> {
+        self.0.get(station)
+    }
+
+    /// The other stations with machines of one driver that need a word, too.
+    pub fn rivals(&self, station: &str) -> Vec<String> {
+        let Some(own) = self.at(station) else { return Vec::new() };
+        let is_rival = |(name, other): &(&String, &BlindMachine)| {
+            *name != station && other.needs_word() && other.driver.name == own.driver.name
+        };
+        self.0.iter().filter(is_rival).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// Refuses serial numbers in a line profile for machines that give none.
+pub fn numbers_can_be_given(line: &LineProfile) -> Result<(), Failure> {
+    for module in line.working() {
+        for station in module.station_names() {
+            let has = line.link.get(&station).is_some_and(|link| link.number.is_some());
+            if let Some(driver) = stations::driver(module)?.filter(|_| has) {
+                driver
+                    .check(&[Capability::Number])
+                    .map_err(|what| Failure::new(Exit::Profile, format!("link.{station}.number: {what}")))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::super::links::{Real, Simulated};
+    use super::*;
+
+    /// A line of these modules, with more text.
+    fn line(modules: &[(&str, &str, &str)], more: &str) -> LineProfile {
+        let module = |(name, kind, keys): &(&str, &str, &str)| {
+            format!("[[module]]\nname = \"{name}\"\nkind = \"{kind}\"\n{keys}\n")
+        };
+        let modules: String = modules.iter().map(module).collect();
+        let text = format!(
+            "name = \"t\"\ndescription = \"\"\nreorder_buffer = 16\nrejects = \"bin\"\n{modules}{more}"
+        );
+        LineProfile::from_toml(&text, "test").unwrap()
+    }
+
+    const TWO: &str = "mics = [\"EMB\"]\nstations = 2";
+    const MSE: &str =
+        "mics = [\"MAG\"]\nstations = 2\ncoercivity = \"hico\"\nread_back = false\ndriver = \"mse630\"";
+
+    /// The stations that need a word.
+    fn need_a_word(line: &LineProfile, links: &dyn Links) -> Vec<String> {
+        let machines = BlindMachines::of(line, links, |_| Ok(None)).unwrap();
+        let names = line.working().flat_map(|module| module.station_names());
+        names.filter(|name| machines.at(name).is_some_and(BlindMachine::needs_word)).collect()
+    }
+
+    #[test]
+    fn only_machines_that_can_be_exchanged_and_have_no_number_need_a_word() {
+        let one = line(
+            &[("embosser", "embosser", "mics = [\"EMB\"]"), ("printer", "printer", "mics = [\"GFX\"]")],
+            "",
+        );
+        assert!(need_a_word(&one, &Real::new(&one).unwrap()).is_empty());
+        let two = line(&[("embosser", "embosser", TWO), ("printer", "printer", "mics = [\"GFX\"]")], "");
+        assert_eq!(need_a_word(&two, &Real::new(&two).unwrap()), ["embosser-1", "embosser-2"]);
+        let numbered = line(&[("embosser", "embosser", TWO)], "[link.embosser-1]\nnumber = \"7\"\n");
+        assert_eq!(need_a_word(&numbered, &Real::new(&numbered).unwrap()), ["embosser-2"]);
+        let msr605 =
+            line(&[("stripe", "stripe", "mics = [\"MAG\"]\nstations = 2\ncoercivity = \"hico\"")], "");
+        assert!(need_a_word(&msr605, &Real::new(&msr605).unwrap()).is_empty());
+        let mse630 = line(&[("stripe", "stripe", MSE)], "");
+        assert_eq!(need_a_word(&mse630, &Real::new(&mse630).unwrap()), ["stripe-1", "stripe-2"]);
+        // The simulator's machines have numbers, or stand where it puts them.
+        let simulated = Simulated { socket: PathBuf::new() };
+        for line in [two, mse630] {
+            assert!(need_a_word(&line, &simulated).is_empty());
+        }
+    }
+
+    #[test]
+    fn machines_of_two_modules_with_one_driver_can_be_exchanged() {
+        let modules = [("a", "embosser", "mics = [\"EMB\"]"), ("b", "embosser", "mics = [\"IND\"]")];
+        let line = line(&modules, "");
+        let real = Real::new(&line).unwrap();
+        assert_eq!(need_a_word(&line, &real), ["a-1", "b-1"]);
+        let machines = BlindMachines::of(&line, &real, |_| Ok(None)).unwrap();
+        assert_eq!(machines.rivals("a-1"), ["b-1"]);
+    }
+
+    #[test]
+    fn a_number_of_a_machine_that_gives_none_is_refused() {
+        let said =
+            |line: &LineProfile| numbers_can_be_given(line).err().map(|f| f.message).unwrap_or_default();
+        let mse630 = line(&[("stripe", "stripe", MSE)], "[link.stripe-1]\nnumber = \"7\"\n");
+        assert!(said(&mse630).contains("link.stripe-1.number: driver mse630"), "{}", said(&mse630));
+        assert_eq!(said(&line(&[("embosser", "embosser", TWO)], "[link.embosser-1]\nnumber = \"7\"\n")), "");
+    }
+}
