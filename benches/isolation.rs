@@ -29,7 +29,7 @@ use std::process::Stdio;
 use pcscd_support::card::{Act, Card};
 use pcscd_support::machines::Hwsim;
 use pcscd_support::scene::Scene;
-use profile::Lined;
+use profile::{Lined, OwnPcscd};
 use serde_json::Value;
 use support::{CARDWRIGHT, World, median};
 
@@ -101,7 +101,7 @@ fn run(world: &World, number: usize, stations: u32, cards: u32) -> Ran {
         command_s: DEADLINE_S,
         sim,
         without_card: if hung { vec![16] } else { vec![] },
-        other_pcscd: hung.then(|| other.socket()),
+        own_pcscd: hung.then(|| (16, OwnPcscd::of(&other))).into_iter().collect(),
     };
     // The HSM remembers that the ledger of the last run had the file.
     world.new_bureau();

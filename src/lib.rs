@@ -27,6 +27,7 @@ pub mod panics;
 pub mod picture;
 pub mod pipeline;
 pub mod prep;
+pub mod printable;
 pub mod profile;
 pub mod reason;
 pub mod record;

@@ -161,7 +161,7 @@ mod tests {
             (
                 good.number,
                 good.list.len(),
-                good.inner.iter().map(|inner| &inner.even).count(),
+                good.inner.iter().filter(|inner| matches!(inner.even, Even)).count(),
                 good.table.is_some()
             ),
             (Some(1), 2, 1, false)

@@ -10,6 +10,7 @@ use cardwright::hardening::harden;
 use cardwright::hsm::store::StoreSide;
 use cardwright::panics;
 use cardwright::prep::{self, PrepRunArgs, SampleArgs};
+use cardwright::printable::one_line;
 use cardwright::stdout::tame;
 use cardwright::version::VERSION_TEXT;
 use clap::{Parser, Subcommand};
@@ -49,7 +50,12 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => {
             // Standard error may be closed; the exit code reports the failure as well.
-            let _ = writeln!(std::io::stderr(), "cardwright-prep: {}", tame(&failure.message));
+            let text = match failure.exit {
+                // A line for each fault.
+                Exit::Input => tame(&failure.message),
+                _ => one_line(&failure.message).into_owned(),
+            };
+            let _ = writeln!(std::io::stderr(), "cardwright-prep: {text}");
             failure.exit.into()
         }
     }

@@ -43,6 +43,7 @@ impl LedgerDesk<'_> {
             }
             Action::CloseJob { job } => {
                 ledger.record(*job, Change::Closed, Context::by(actor)).wait()?;
+                papers::signed(&reader, *job)?;
                 views::report(&reader, ledger.path(), *job)
             }
             Action::WritePapers { job } => {

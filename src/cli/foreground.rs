@@ -2,18 +2,19 @@
 //!
 //! Not here: requests that need the line (`run`, `survey`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::common::{ByArg, LedgerArg, SocketArg, keys_missing};
 use super::remote;
 use crate::bureau::key_host::KeyHost;
 use crate::bureau::ledger_desk::LedgerDesk;
 use crate::bureau::{Outcome, Refusal, views};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
+use crate::ids::JobId;
 use crate::ledger::{Ledger, Reader};
 use crate::request::Action;
 
-/// Has a daemon carry an action out if one is named, else carries it out here.
+/// Has a daemon carry an action out if one is named, else carries it out here, without keys.
 pub(super) fn carry_out(
     socket: &SocketArg,
     ledger: &LedgerArg,
@@ -27,6 +28,35 @@ pub(super) fn carry_out(
         }
         None => here(&ledger.ledger, by, action),
     }
+}
+
+/// Closes a job on a ledger's file. The closing is signed, so it needs the keys; a law that forbids it is reported
+/// without them.
+pub(super) fn close_job(
+    path: &Path,
+    job: JobId,
+    keys: Option<&PathBuf>,
+    by: &ByArg,
+) -> Result<Outcome, Refusal> {
+    Reader::open(path)?.job(job)?;
+    let Some(store) = keys else {
+        let ledger = Ledger::open(path)?;
+        let may = ledger.may_close(job);
+        ledger.close()?;
+        may?;
+        let what = format!(
+            "operator: {job} can be closed, and the HSM signs that: name the key store by --keys or CARDWRIGHT_KEYS"
+        );
+        return Err(Refusal::fault(Exit::Usage, what));
+    };
+    let keys = KeyHost::open(store)?;
+    let ledger = Ledger::open_audited(path, Box::new(keys.auditor()?))?;
+    let connect = || keys.connect();
+    let desk = LedgerDesk { ledger: &ledger, connect: &connect };
+    let done = desk.carry_out(&Action::CloseJob { job }, &by.actor(), Vec::new());
+    // An end that is not signed is an error.
+    ledger.close()?;
+    done
 }
 
 /// Carries an action out on a ledger's file, without keys.
@@ -52,6 +82,6 @@ fn here(path: &Path, by: Option<&ByArg>, action: &Action) -> Result<Outcome, Ref
 }
 
 /// Starts an HSM host for the key store, if one is named.
-pub(super) fn key_host(store: Option<&std::path::PathBuf>) -> Result<KeyHost, Failure> {
+pub(super) fn key_host(store: Option<&PathBuf>) -> Result<KeyHost, Failure> {
     KeyHost::open(store.ok_or_else(keys_missing)?)
 }

@@ -119,6 +119,9 @@ enum PlainVerb {
         /// Job, e.g. J1
         #[arg(value_name = "J")]
         job: JobId,
+        /// The bureau's key store, whose HSM signs the closing; a daemon has it
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+        keys: Option<PathBuf>,
         #[command(flatten)]
         by: ByArg,
     },
@@ -154,6 +157,9 @@ pub(super) fn execute(args: &JobArgs, out: &mut dyn Write) -> Result<Exit, Early
         (JobVerb::Delete { job, keys, out: folder, by }, None) => {
             delete_here(ledger, *job, keys.as_ref(), folder.as_deref(), by)?
         }
+        (JobVerb::Plain(PlainVerb::Close { job, keys, by }), None) => {
+            foreground::close_job(ledger, *job, keys.as_ref(), by)?
+        }
         (JobVerb::Plain(PlainVerb::Resume { line, .. }), Some(_)) if line.is_given() => {
             let what = "operator: the daemon has its line and keys; name the job alone";
             return Err(Failure::new(Exit::Usage, what).into());
@@ -183,7 +189,7 @@ impl PlainVerb {
             Self::Hold { job } => (Action::HoldJob { job: *job }, None),
             Self::Cancel { job } => (Action::CancelJob { job: *job }, None),
             Self::Resume { job, .. } => (Action::ResumeJob { job: *job }, None),
-            Self::Close { job, by } => (Action::CloseJob { job: *job }, Some(by)),
+            Self::Close { job, by, .. } => (Action::CloseJob { job: *job }, Some(by)),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::bureau::line::check::{DISK, Finding, check};
 use crate::bureau::{Bureau, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::modules::LineProfile;
+use crate::printable::one_line;
 use crate::report::counted;
 use crate::request::Action;
 use crate::signals::Signals;
@@ -190,15 +191,20 @@ impl TestPerson for AtTerminal<'_> {
 fn told(findings: &[Finding]) -> String {
     let mut text = String::new();
     for of_place in findings.chunk_by(|a, b| a.place == b.place) {
-        let Some(Finding { place, .. }) = of_place.first() else { continue };
+        let Some(place) = of_place.first().map(|finding| one_line(&finding.place)) else { continue };
         let faults: Vec<_> = of_place.iter().filter(|f| !f.good).collect();
         if faults.is_empty() {
             let says: Vec<_> = of_place.iter().map(|f| f.says.as_str()).filter(|s| !s.is_empty()).collect();
-            text += &format!("ok     {place:<12} {}  {}", counted(of_place.len(), "check"), says.join(", "));
+            text += &format!(
+                "ok     {place:<12} {}  {}",
+                counted(of_place.len(), "check"),
+                one_line(&says.join(", "))
+            );
             text.truncate(text.trim_end().len());
             text.push('\n');
         }
         for Finding { check, says, .. } in faults {
+            let says = one_line(says);
             text += &format!("FAULT  {place:<12} {check}: {says}\n");
         }
     }

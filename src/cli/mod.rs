@@ -31,7 +31,7 @@ use std::io::Write;
 use crate::exit::{Exit, Failure};
 use crate::hardening::harden;
 use crate::panics::{self, ends_well};
-use crate::stdout::tame;
+use crate::printable::one_line;
 
 /// Runs a program to its end: prints a failure in one line, and returns its exit code.
 pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::ExitCode {
@@ -45,7 +45,7 @@ pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::Exi
         Ok(exit) => exit.into(),
         Err(failure) => {
             // Standard error may be closed; the exit code reports the failure too.
-            let _ = writeln!(std::io::stderr(), "error: {}", tame(&failure.to_string()));
+            let _ = writeln!(std::io::stderr(), "error: {}", one_line(&failure.to_string()));
             failure.exit.into()
         }
     }
@@ -61,8 +61,10 @@ pub fn init_logs() {
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("warn"));
     let format = std::env::var("CARDWRIGHT_LOG_FORMAT").unwrap_or_default();
     let json = format == "json";
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| LogLine(std::io::stderr()))
+        .with_ansi(false);
     // Tests initialize this more than once, which is no fault.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
     if wrong {
@@ -74,4 +76,20 @@ pub fn init_logs() {
         tracing::warn!("CARDWRIGHT_LOG_FORMAT is neither json nor text: logs are text");
     }
     panics::quote_nothing();
+}
+
+/// Writes each log entry, which arrives whole, as one line: texts from outside in it begin no line of their own.
+struct LogLine<W>(W);
+
+impl<W: Write> Write for LogLine<W> {
+    fn write(&mut self, entry: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(entry);
+        let line = format!("{}\n", one_line(text.strip_suffix('\n').unwrap_or(&text)));
+        self.0.write_all(line.as_bytes())?;
+        Ok(entry.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }

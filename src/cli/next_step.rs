@@ -105,7 +105,10 @@ pub fn after_report(summary: &Summary, desk: Desk) -> Option<String> {
         (JobPhase::Closed, _) => None,
         (JobPhase::Stopping, _) => Some(go_on()),
         (_, Some(law)) => after_law(&law, job.job, None, go_on),
-        (_, None) => Some(format!("cardwright job close {}", job.job)),
+        (_, None) => Some(match desk {
+            Desk::Daemon => format!("cardwright job close {}", job.job),
+            Desk::Here => format!("cardwright job close {} --keys STORE", job.job),
+        }),
     }
 }
 

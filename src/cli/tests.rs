@@ -10,7 +10,7 @@ use super::next_step::spelled;
 use super::{card, job, log};
 use crate::exit::{Exit, Failure};
 use crate::ledger::tests::{all, bind, directory, file, make};
-use crate::ledger::{AttemptState, Change, JobId, Ledger};
+use crate::ledger::{AttemptState, Change, Context, JobId, Ledger};
 
 #[derive(Parser)]
 enum Words {
@@ -104,8 +104,14 @@ fn a_job_in_trouble_is_brought_to_its_close() {
     assert_eq!(done["refused"].as_array().unwrap().len(), 0);
     assert!(ok(path, "card cancel J1 all").contains("nothing to do"));
     assert!(ok(path, "job report J1").contains("Next      cardwright job close J1"));
-    let out = ok(path, "job close J1 --by Ada");
+    // The HSM signs the closing. What the laws forbid was reported without keys.
+    fails(path, "job close J1 --by Ada", Exit::Usage, &["J1 can be closed", "--keys or CARDWRIGHT_KEYS"]);
+    let ledger = Ledger::open(path).unwrap();
+    ledger.record(JobId(1), Change::Closed, Context::by("Ada (uid 0)")).wait().unwrap();
+    ledger.close().unwrap();
+    let out = ok(path, "job report J1");
     assert!(out.contains("J1 CLOSED") && out.contains("(off 0)") && out.contains("SIMULATED"));
+    fails(path, "job close J1", Exit::Denied, &["CLOSED"]);
     fails(path, "card cancel J1 5", Exit::Denied, &["CLOSED", "job show J1"]);
     let log = json(path, "log");
     let last = log.as_array().unwrap().last().unwrap();
@@ -240,4 +246,12 @@ fn follow_prints_later_events() {
     let lines: Vec<Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(lines.len(), before + 1);
     assert_eq!(lines.last().unwrap()["to"], "HELD");
+}
+
+#[test]
+fn a_log_entry_is_one_line_whatever_it_quotes() {
+    let mut out = super::LogLine(Vec::new());
+    std::io::Write::write_all(&mut out, b"WARN a card says: x\nERROR y\x1b[2J\xC2\x9b1m\n").unwrap();
+    let line = String::from_utf8(out.0).unwrap();
+    assert_eq!(line, "WARN a card says: x\\u000aERROR y\\u001b[2J\\u009b1m\n");
 }

@@ -11,6 +11,7 @@ use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
 use crate::ids::{FileId, IssuerId, Kcv, KekId, ProductName};
 use crate::ledger::rfc3339_seconds;
+use crate::printable::one_line;
 use crate::record::{FileEnd, Header};
 
 /// The report: names and counts, no cardholder data.
@@ -113,7 +114,7 @@ impl InspectionReport {
                 .products
                 .sorted()
                 .into_iter()
-                .map(|(name, records)| (String::from_utf8_lossy(name).into_owned(), records))
+                .map(|(name, records)| (one_line(&String::from_utf8_lossy(name)).into_owned(), records))
                 .collect(),
             keys: counts.keks.sorted().into_iter().filter_map(key).collect(),
             verified: checked && failed == 0,

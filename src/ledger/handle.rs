@@ -252,6 +252,15 @@ impl Ledger {
         answer.recv().map_err(|_| self.0.silence.why())?
     }
 
+    /// Whether the laws let a job be closed; nothing is written.
+    ///
+    /// Errors: those of a [`Change::Closed`] that is not.
+    pub fn may_close(&self, job: JobId) -> Result<(), LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Message::MayClose(job, reply))?;
+        answer.recv().map_err(|_| self.0.silence.why())?
+    }
+
     /// Returns every event that is committed from now on, in order, none left out. The channel closes when the ledger
     /// closes or fails.
     ///

@@ -54,6 +54,8 @@ pub(super) enum Message {
     Shift(String, Context, ChangeReply<LedgerEvent>),
     /// A note that changes no state; a transaction of its own.
     Note(Box<(EventFact, Context)>),
+    /// Asks whether the laws let a job be closed.
+    MayClose(JobId, ChangeReply<()>),
     /// Events of no job that change no state and become durable together.
     Facts(Vec<(EventFact, Context)>, oneshot::Sender<Result<(), LedgerError>>),
     /// Sends every event that is committed from now on.
@@ -305,6 +307,10 @@ impl LedgerWriter {
                 answer(reply, written.map(drop));
                 events.iter().for_each(|event| self.publish(event));
             }
+            Message::MayClose(job, reply) => {
+                let may = self.may_close(job);
+                answer(reply, may);
+            }
             Message::Subscribe(subscriber) => {
                 if self.poison.get().is_none() {
                     self.subscribers.push(subscriber);
@@ -405,6 +411,19 @@ impl LedgerWriter {
         let change = &written(change).map_err(denied)?;
         let effect = book.apply(change).map_err(denied)?;
         self.store.write(job, book, change, &effect, context)
+    }
+
+    /// Whether the laws let a job be closed; nothing is written.
+    fn may_close(&self, job: JobId) -> Result<(), LedgerError> {
+        if let Some(error) = self.poison.get() {
+            return Err(error.clone());
+        }
+        let mut book = match self.books.get(&job) {
+            Some(book) => book.clone(),
+            None => self.store.load(job)?.ok_or(LedgerError::NoJob(job))?,
+        };
+        let denied = |law| LedgerError::Denied { job, seq: None, law };
+        book.apply(&Change::Closed).map(drop).map_err(denied)
     }
 
     fn write_balances(&self, jobs: impl IntoIterator<Item = JobId>) -> Result<(), LedgerError> {

@@ -12,6 +12,7 @@ use super::input::{InputError, RejectedLine};
 use super::output::write_whole;
 use crate::exit::{Exit, Failure};
 use crate::output_path::{OutputKind, check_replaceable};
+use crate::printable::one_line;
 use crate::sibling_path::sibling_path;
 
 /// Most faults that the terminal shows.
@@ -60,10 +61,11 @@ pub fn list(
             if more > 0 {
                 lines.push(format!("and {more} more"));
             }
-            lines.push(format!("all faults are listed in {}", path.display()));
+            lines.push(one_line(&format!("all faults are listed in {}", path.display())).into_owned());
         }
         (Err(failure), _) => {
-            lines.push(format!("the faults are not listed in {}: {failure}", path.display()))
+            let text = format!("the faults are not listed in {}: {failure}", path.display());
+            lines.push(one_line(&text).into_owned());
         }
     }
     lines.push("nothing else was written; correct the input and start again".into());

@@ -13,6 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::ledger::event::ChainVersion;
 use crate::ledger::{ChipId, EventFact, KeyFate, LedgerEvent, SpoolFate, rfc3339};
+use crate::printable::one_line;
 use crate::stdout;
 use crate::threads;
 
@@ -200,7 +201,7 @@ impl EventLine {
         if let Some(name) = self.actor.clone() {
             words.push(format!("by {}", Actor { name, first: self.first_person.clone() }));
         }
-        words.join(" ")
+        one_line(&words.join(" ")).into_owned()
     }
 }
 
@@ -291,7 +292,7 @@ impl EventOutput {
     /// Opens a file, to add to it, or standard output (`-`).
     pub fn open(path: &str) -> Result<Self, Failure> {
         let out: Box<dyn Write + Send> = match path {
-            "-" => Box::new(std::io::stdout()),
+            "-" => Box::new(stdout::Tame::new(std::io::stdout())),
             _ => Box::new(files::append(Path::new(path)).map_err(|e| failure(path, &e))?),
         };
         Ok(Self { out, path: path.to_owned() })

@@ -16,6 +16,7 @@ const FLOORS: &[&[&str]] = &[
         "exit",
         "actor",
         "arguments",
+        "printable",
         "audit",
         "sibling_path",
         "manual",

@@ -249,6 +249,36 @@ fn keys_are_never_written_into_a_file_that_lies_there() {
     assert_eq!(std::fs::read_to_string(world.path("theirs")).unwrap(), "before");
 }
 
+/// A name that a stranger gave a file neither begins a line of its own nor reaches the terminal as a command.
+#[test]
+fn a_hostile_file_name_stays_in_its_line() {
+    let world = World::new();
+    let name = "x\nerror: us: FAKE\r\u{1b}[2J\u{9b}31m.toml";
+    std::fs::write(world.path(name), "name = 1").unwrap();
+    std::fs::copy(world.path("bureau.store"), world.path("x\n2026 WARN FAKE")).unwrap();
+    let prep = ["run", "--input", name, "--product", "multiapp", "--keys", "issuer.store", "--output", "o"];
+    for ended in [
+        world.cardwright(&["profile", "check", name]),
+        world.cardwright(&["run", name, "--line", name, "--keys", "bureau.store", "--simulate"]),
+        world.cardwright(&["inspect", name]),
+        world.cardwright(&["job", "list", "--ledger", name]),
+        world.cardwright(&["line", "check", name, "--keys", "bureau.store"]),
+        world.cardwright(&["job", "list", "--socket", name]),
+        world.cardwright(&["key", "check", "--store", name]),
+        world.cardwright(&["line", "check", "sim-8", "--keys", "x\n2026 WARN FAKE\n"]),
+        world.prep(&prep),
+        world.prep(&["key", "list", "--store", name]),
+    ] {
+        let shown = ended.stdout + &ended.stderr;
+        assert!(ended.code != 0 && !shown.is_empty());
+        assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+        assert!(
+            !shown.lines().skip(1).any(|line| line.contains("FAKE") && !line.contains("\\u000a")),
+            "{shown:?}"
+        );
+    }
+}
+
 /// A ledger that another program changed: an endless view in the place of a table, a text of hundreds of megabytes, and
 /// control characters that a terminal would obey.
 #[test]
@@ -284,13 +314,24 @@ fn a_reader_looks_at_a_foreign_ledger_before_it_believes_it() {
         let ended = read(words);
         assert!(ended.code != 0 && ended.stdout.len() + ended.stderr.len() < 100_000, "{words}");
     }
-    // ESC, the CSI of one character, and a carriage return.
-    changed("UPDATE job SET product = 'a' || char(27) || '[2J' || char(155) || '31m' || char(13) || 'b'");
+    // ESC, the CSI of one character, a carriage return, and lines of their own.
+    changed(
+        "UPDATE job SET product = 'a' || char(27) || '[2J' || char(155) || '31m' || char(13) || 'b' || char(10) || \
+         'FAKE', issuer_id = 'x' || char(8232) || char(10) || 'FAKE', file_id = char(10) || 'FAKE', line = 'l' || \
+         char(10) || 'FAKE'; UPDATE record SET card_ref = char(10) || 'FAKE' || seq; UPDATE attempt SET compared = \
+         char(10) || 'FAKE'",
+    );
+    for words in ["job report J1", "card show J1 1", "card show J1 all", "stock show", "log"] {
+        let ended = read(words);
+        let shown = ended.stdout + &ended.stderr;
+        assert!(!shown.lines().any(|line| line.starts_with("FAKE")), "{words}: {shown:?}");
+    }
     for words in ["job list", "job show J1", "job show J1 --json"] {
         let ended = read(words);
         let shown = ended.stdout + &ended.stderr;
         assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{words}: {shown:?}");
         assert!(shown.contains("\\u001b[2J"), "{words}: {shown:?}");
+        assert!(!shown.lines().any(|line| line.starts_with("FAKE")), "{words}: {shown:?}");
     }
     // A line whose name would be a path.
     let shipped =

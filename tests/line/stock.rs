@@ -104,7 +104,7 @@ fn stock_balances_for_the_job_and_for_each_shift() {
         let mut stacked = first.fate("stacked").chain(second.fate("stacked"));
         assert!(stacked.any(|dump| dump["blank"] == good["blank"]), "{card}");
     }
-    ok(&world, "job close J1 --by bo");
+    ok(&world, "job close J1 --by bo --keys bureau.store");
     assert_eq!(shift(&world, "early"), [20, 12, 0, 0, 2, 0, 0, 6, 0]);
     assert_eq!(shift(&world, "late"), [2, 0, 2, 0, 0, 6, 6, 0, 0]);
     let stock = &shown(&world, "stock show --json --job J1")["jobs"][0];
@@ -129,7 +129,7 @@ fn a_line_feeds_no_blank_that_was_not_issued() {
     ok(&world, "stock issue J1 7");
     assert_eq!(world.resume("sim-chip-8", &["--seed", "2"]).code, 0);
     assert_eq!(Witness::keep(&world, 2).fate("stacked").count(), 7);
-    ok(&world, "job close J1");
+    ok(&world, "job close J1 --keys bureau.store");
     audited(&world);
 
     // A job without issued blanks before its first feed gets none later, and closes as usual.

@@ -45,11 +45,31 @@ pub struct Scene {
     pcscd: Option<Child>,
     /// Name of each pair of readers.
     names: Vec<String>,
+    /// Port of the first reader.
+    first_port: u16,
 }
 
 impl Scene {
     /// Starts a pcscd with this many readers, at most [`READERS_MAX`], and waits until it answers.
     pub fn start(readers: usize) -> Self {
+        Self::started(readers, None, PORT)
+    }
+
+    /// Starts another pcscd with one reader in the network of this scene; `n` counts them, from 0.
+    pub fn another(&self, n: usize) -> Self {
+        let port = self.port(READERS_MAX + 2 * n);
+        Self::started(1, Some(self.holder.id()), port)
+    }
+
+    /// Exchanges the cables of the first readers of two scenes in one network: each pcscd finds the other's device
+    /// when it is started again.
+    pub fn exchange(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.first_port, &mut other.first_port);
+        self.plug(&[0]);
+        other.plug(&[0]);
+    }
+
+    fn started(readers: usize, network: Option<u32>, first_port: u16) -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),
             "the tests with pcscd need root, for namespaces of their own"
@@ -65,8 +85,17 @@ impl Scene {
         let script = "ip link set lo up && mount -t tmpfs scene /run && mkdir /run/pcscd && \
                       mount --bind \"$1\" /run/pcscd && echo ready && \
                       { read -r over; kill -KILL $(cat /run/pcscd/pcscd.pid); }";
-        let mut holder = Command::new("unshare")
-            .args(["--mount", "--net", "sh", "-c", script, "sh"])
+        let mut unshare = match network {
+            None => Command::new("unshare"),
+            Some(process) => {
+                let mut command = Command::new("nsenter");
+                command.args(["--net", "--target", &process.to_string(), "unshare"]);
+                command
+            }
+        };
+        unshare.args(if network.is_some() { &["--mount"][..] } else { &["--mount", "--net"] });
+        let mut holder = unshare
+            .args(["sh", "-c", script, "sh"])
             .arg(&run)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -78,7 +107,7 @@ impl Scene {
         assert_eq!(line, "ready\n", "no namespaces for a pcscd: is this container allowed to make them?");
         let order: Vec<usize> = (0..readers.div_ceil(2)).collect();
         let names = order.iter().map(|pair| format!("Cardwright Test {pair}")).collect();
-        let mut scene = Self { folder, holder, pcscd: None, names };
+        let mut scene = Self { folder, holder, pcscd: None, names, first_port };
         scene.plug(&order);
         scene.start_pcscd();
         scene
@@ -124,7 +153,7 @@ impl Scene {
 
     /// The port at 127.0.0.1 of the scene's network to which a virtual card for reader `n` connects.
     pub fn port(&self, n: usize) -> u16 {
-        PORT + u16::try_from(n).unwrap()
+        self.first_port + u16::try_from(n).unwrap()
     }
 
     /// The path of the pcscd's socket outside of the scene, for PCSCLITE_CSOCK_NAME.

@@ -234,10 +234,18 @@ pub(crate) fn failure(error: &CardError) -> Vec<u8> {
     [&[code], text.as_bytes()].concat()
 }
 
-/// Makes the other end's text fit to be shown. It may be as long as the names of all possible readers
-/// together.
+/// Makes the other end's text fit to be shown, its control characters as JSON writes them. It may be as long as the
+/// names of all possible readers together.
 pub(crate) fn shown(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(SHOWN_MAX).collect()
+    let mut shown = String::new();
+    for c in String::from_utf8_lossy(text).chars().take(SHOWN_MAX) {
+        if c.is_control() {
+            shown += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// The byte of [`reader::LOOK`] for what a look waits for.

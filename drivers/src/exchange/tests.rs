@@ -54,7 +54,7 @@ fn every_failure_of_a_reader() {
         (message(0xFF, &[3]), CardError::Removed),
         (message(0xFF, &[4]), CardError::Protocol),
         (message(0xFF, &[5]), CardError::Held),
-        (message(0xFF, b"\x06no reader A\x1b"), CardError::NoReader("no reader A".into())),
+        (message(0xFF, b"\x06no reader A\x1b"), CardError::NoReader("no reader A\\u001b".into())),
         (message(0xFF, b"\x07gone"), CardError::Reader(LinkError::Io("gone".into()))),
         (message(0xFF, &[8]), CardError::Malformed),
         (message(0xFF, &[]), CardError::Malformed),

@@ -99,7 +99,7 @@ pub(super) fn signed(reader: &Reader, job: JobId) -> Result<(), Refusal> {
     while !reader.is_closing_signed(job)? {
         if Instant::now() >= until {
             let what = format!(
-                "HSM: the closing of {job} is not signed, and papers wait for that; the log says why the HSM does not sign"
+                "HSM: {job} is closed, and the closing is not signed; papers wait for that; the log says why the HSM does not sign"
             );
             return Err(Refusal::fault(Exit::Hsm, what));
         }

@@ -10,6 +10,7 @@ use crate::exit::Exit;
 use crate::ids::JobId;
 use crate::ledger::Holder;
 use crate::modules::{ApplicationAnswer, ApplicationLife, RecordReading};
+use crate::printable::one_line;
 use crate::report;
 
 /// Verdict of a station without a card.
@@ -92,8 +93,11 @@ fn print(survey: &Survey, out: &mut dyn Write) -> std::io::Result<()> {
             }
             _ => String::new(),
         };
-        writeln!(out, "{}: {blank}{whose}{}", station.station, says(station))?;
-        station.applications.iter().try_for_each(|told| writeln!(out, "  {}", application(told)))?;
+        writeln!(out, "{}: {blank}{whose}{}", station.station, one_line(&says(station)))?;
+        station
+            .applications
+            .iter()
+            .try_for_each(|told| writeln!(out, "  {}", one_line(&application(told))))?;
     }
     if !empty.is_empty() {
         let names: Vec<_> = empty.iter().map(|s| s.station.as_str()).collect();

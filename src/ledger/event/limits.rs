@@ -1,6 +1,7 @@
 //! Limits of an event's texts: length and characters (`src/manual/ledger-events.md`, sections 2 to 5). Pure.
 
 use crate::ledger::types::Context;
+use crate::printable::is_hidden;
 
 /// Longest `detail`, in bytes.
 pub(in crate::ledger) const DETAIL_MAX: usize = 2048;
@@ -25,13 +26,6 @@ pub(in crate::ledger) fn sound_text(bytes: &[u8], max: usize) -> Option<&str> {
     // Nearly every text is plain ASCII, and needs no look at its characters.
     let plain = bytes.iter().all(|byte| (0x20..0x7F).contains(byte));
     (plain || !text.chars().any(is_hidden)).then_some(text)
-}
-
-/// Whether a character is a control character, a line or paragraph separator, invisible, or one that reverses text.
-pub(in crate::ledger) fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
 }
 
 /// CLA, INS, P1 and P2 from eight hex digits.

@@ -22,6 +22,7 @@ use crate::ledger::views::{
     AttemptView, CardView, Gap, Holder, JobPhase, JobView, RejectView, Remade, ShiftView, StackView,
     StationCount, StockView,
 };
+use crate::printable::one_line;
 use crate::reason::ReasonWord;
 
 /// Reads a ledger. One per thread.
@@ -84,7 +85,7 @@ impl Reader {
             return Ok(view);
         }
         let held = self.last_mark(view.job, JobMark::Held)?.map(|event| event.context).unwrap_or_default();
-        Ok(JobView { held_for: held.reason, held_detail: held.detail, ..view })
+        Ok(JobView { held_for: held.reason, held_detail: shown(held.detail), ..view })
     }
 
     /// One job.
@@ -161,7 +162,7 @@ impl Reader {
         let record = self
             .connection
             .prepare_cached("SELECT card_ref, state, released FROM record WHERE job = ?1 AND seq = ?2")?
-            .query_row(params![job.0, seq], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+            .query_row(params![job.0, seq], |r| Ok((text(r, 0)?, r.get(1)?, r.get(2)?)))
             .optional()?;
         let Some((card_ref, state, released)) = record else {
             self.job(job)?;
@@ -324,18 +325,18 @@ impl Reader {
             };
             views.push(RejectView {
                 seq: event.seq(),
-                card_ref: event.card_ref().map(str::to_owned),
+                card_ref: shown(event.card_ref().map(str::to_owned)),
                 attempt: event.attempt(),
                 blank: event.fact.blank().map(|blank| blank.to_string()),
                 state: now.map(|(state, _)| state),
                 to_destroy: now.is_some_and(|(state, wrote)| {
                     state == AttemptState::Rejected && wrote || state == AttemptState::Sample
                 }),
-                detail: event.detail_text(),
-                station: event.context.station,
-                module: event.context.module,
-                reason: event.context.reason.map(String::from),
-                header: event.context.header,
+                detail: shown(event.detail_text()),
+                station: shown(event.context.station),
+                module: shown(event.context.module),
+                reason: shown(event.context.reason.map(String::from)),
+                header: shown(event.context.header),
                 sw: event.context.sw.map(|sw| format!("{sw:04X}")),
                 ts: event.ts,
             });
@@ -353,7 +354,8 @@ impl Reader {
         let mut rows = query.query([job.0])?;
         let (mut view, mut before) = (StackView::default(), 0);
         while let Some(row) = rows.next()? {
-            let (seq, card_ref, state): (u32, String, RecordState) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (seq, card_ref, state): (u32, String, RecordState) =
+                (row.get(0)?, text(row, 1)?, row.get(2)?);
             let attempt: Option<(u32, AttemptState)> = match row.get(3)? {
                 Some(number) => Some((number, row.get(4)?)),
                 None => None,
@@ -449,7 +451,7 @@ impl Reader {
     pub fn card_ref(&self, job: JobId, seq: u32) -> Result<String, LedgerError> {
         let mut query =
             self.connection.prepare_cached("SELECT card_ref FROM record WHERE job = ?1 AND seq = ?2")?;
-        let found = query.query_row(params![job.0, seq], |r| r.get(0)).optional()?;
+        let found = query.query_row(params![job.0, seq], |r| text(r, 0)).optional()?;
         found.ok_or(LedgerError::Denied { job, seq: Some(seq), law: Law::NoRecord })
     }
 
@@ -502,6 +504,17 @@ fn balance_columns() -> String {
     row::BALANCE.replacen("records", "balance.records", 1)
 }
 
+/// A text of the ledger for a view: another program may have written anything there.
+fn text(row: &Row<'_>, index: usize) -> rusqlite::Result<String> {
+    let text: String = row.get(index)?;
+    Ok(one_line(&text).into_owned())
+}
+
+/// A text of an event for a view.
+fn shown(text: Option<String>) -> Option<String> {
+    text.map(|text| one_line(&text).into_owned())
+}
+
 fn job_view(row: &Row<'_>) -> rusqlite::Result<JobView> {
     let state: JobState = row.get(1)?;
     Ok(JobView {
@@ -512,13 +525,13 @@ fn job_view(row: &Row<'_>) -> rusqlite::Result<JobView> {
         held_detail: None,
         wants: Vec::new(),
         simulated: row.get(2)?,
-        issuer_id: row.get(3)?,
-        file_id: row.get(4)?,
-        product: row.get(5)?,
+        issuer_id: text(row, 3)?,
+        file_id: text(row, 4)?,
+        product: text(row, 5)?,
         records: row.get(6)?,
         digest: hex::encode_upper(row.get::<_, [u8; 32]>(7)?),
         kek: KekId(row.get(8)?).to_string(),
-        line: row.get(9)?,
+        line: text(row, 9)?,
         rejects_shredded: row.get(10)?,
         spool: row.get(11)?,
         accepted: row::number(row, 12)?,
@@ -542,6 +555,6 @@ fn attempt_view(row: &Row<'_>) -> rusqlite::Result<AttemptView> {
         key_data: chip.and_then(|chip| chip.key_data()).map(|key_data| hex::encode_upper(key_data.0)),
         wrote: row.get(5)?,
         position: row.get(6)?,
-        compared: row.get(7)?,
+        compared: shown(row.get(7)?),
     })
 }

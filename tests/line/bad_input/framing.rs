@@ -275,15 +275,15 @@ fn mic_twice_or_malformed() {
         })
     };
     let second = |text: &'static str| ["record 2, ", text];
-    let set = second("MIC holds a character that is not allowed");
+    let set = second("MIC is not 1 to 7 of A-Z and 0-9");
     refused(&[
         (added("MAG"), &second("the MIC MAG stands twice")),
         (added("CHP"), &second("the MIC CHP stands twice")),
         (added("mag"), &set),
         (added("M G"), &set),
         (added("MAG\n"), &set),
-        (added(""), &second("MIC is empty")),
-        (added("ABCDEFGH"), &second("MIC is longer than 7 characters")),
+        (added(""), &set),
+        (added("ABCDEFGH"), &second("MIC is not 1 to 7 of A-Z and 0-9")),
         (changed(|file| file.records[1].sections.clear()), &second("the record has no section")),
     ]);
 }

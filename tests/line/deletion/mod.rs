@@ -398,7 +398,12 @@ fn a_deletion_changes_nothing_but_the_data() {
     for words in [&["card", "resolve", "J1", "all", "--destroyed"][..], &["card", "cancel", "J1", "all"]] {
         assert_eq!(world.cardwright(words).code, 0, "{words:?}");
     }
-    assert_eq!(world.cardwright(&["job", "close", "J1"]).code, 0);
+    let without = world.cardwright(&["job", "close", "J1"]);
+    assert!(without.code == 2 && without.stderr.contains("--keys or CARDWRIGHT_KEYS"), "{}", without.stderr);
+    assert!(world.cardwright(&["job", "show", "J1"]).stdout.contains("COMPLETE"));
+    assert_eq!(world.cardwright(&["job", "close", "J1", "--keys", "bureau.store"]).code, 0);
+    let audit = world.cardwright(&["audit", "verify", "--keys", "bureau.store"]).stdout;
+    assert!(!audit.contains("Not signed"), "{audit}");
     let told = || {
         let questions: [&[&str]; 4] = [
             &["job", "show", "J1", "--json"],

@@ -38,7 +38,12 @@ struct Bureau {
 impl Bureau {
     /// Writes the line's profile as `line.toml`.
     fn new(line: &Lined) -> Self {
-        let (world, scene) = (World::new(), Scene::start(16));
+        Self::on(Scene::start(16), line)
+    }
+
+    /// Like [`Self::new`], in a scene that has begun.
+    fn on(scene: Scene, line: &Lined) -> Self {
+        let world = World::new();
         std::fs::write(world.path("line.toml"), line.text(&scene, &world.path(""))).unwrap();
         Self { world, scene }
     }

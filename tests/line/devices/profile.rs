@@ -1,6 +1,7 @@
 //! A line profile of 16 readers on a real pcscd, and machines on PTYs: the links for the controller (`link`)
 //! and the devices that `hwsim` plays (`sim.attach`).
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -25,8 +26,22 @@ pub struct Lined {
     pub sim: String,
     /// Chip stations in whose readers `hwsim` puts no card.
     pub without_card: Vec<u32>,
-    /// Socket of another pcscd; the stations of `without_card` use its first reader.
-    pub other_pcscd: Option<PathBuf>,
+    /// Chip stations whose reader has a pcscd of its own.
+    pub own_pcscd: BTreeMap<u32, OwnPcscd>,
+}
+
+/// A pcscd of one reader.
+pub struct OwnPcscd {
+    socket: PathBuf,
+    reader: String,
+    port: u16,
+}
+
+impl OwnPcscd {
+    /// The pcscd of a scene, which has one reader.
+    pub fn of(scene: &Scene) -> Self {
+        Self { socket: scene.socket(), reader: scene.name(0), port: scene.port(0) }
+    }
 }
 
 impl Default for Lined {
@@ -39,7 +54,7 @@ impl Default for Lined {
             command_s: 30.0,
             sim: FAST.into(),
             without_card: vec![],
-            other_pcscd: None,
+            own_pcscd: BTreeMap::new(),
         }
     }
 }
@@ -75,18 +90,20 @@ impl Lined {
         let (mut links, mut attach) = (String::new(), String::new());
         for n in 1..=self.stations {
             let reader = usize::try_from(n - 1).unwrap();
-            let (name, slot) = (scene.name(reader), reader % 2);
+            let own = self.own_pcscd.get(&n);
+            let (name, slot, port) = match own {
+                Some(own) => (own.reader.clone(), 0, own.port),
+                None => (scene.name(reader), reader % 2, scene.port(reader)),
+            };
             let transport = at(&format!("chip-{n}.transport"));
-            let other = self.other_pcscd.as_ref().filter(|_| self.without_card.contains(&n));
-            let (name, slot) = if other.is_some() { (scene.name(0), 0) } else { (name, slot) };
             writeln!(links, "[link.chip-{n}]\nreader = {name:?}\nslot = {slot}\ntransport = {transport:?}")
                 .unwrap();
-            if let Some(socket) = other {
+            if let Some(OwnPcscd { socket, .. }) = own {
                 writeln!(links, "pcscd = {:?}", socket.display().to_string()).unwrap();
             }
             writeln!(attach, "[sim.attach.chip-{n}]\ntransport = {transport:?}").unwrap();
             if !self.without_card.contains(&n) {
-                writeln!(attach, "vpcd = \"127.0.0.1:{}\"", scene.port(reader)).unwrap();
+                writeln!(attach, "vpcd = \"127.0.0.1:{port}\"").unwrap();
             }
         }
         for machine in machines {

@@ -5,9 +5,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::check::exchanged;
+use super::profile::OwnPcscd;
 use super::{Bureau, Lined};
 use crate::books::{Witness, job, none, number, stacked};
 use crate::expected;
+use crate::pcscd_support::scene::Scene;
 
 const CARDS: u32 = 30;
 
@@ -84,4 +86,53 @@ fn readers_exchanged_while_the_line_runs_make_no_wrong_card() {
     assert!(accused("chip-1") && accused("chip-3"), "{said}");
     // The three cards that lay in the readers, and for each station one blank that found no reader.
     assert!(count("blanks_rejected") <= 6 && count("unknown") == 0, "{job}\n{said}");
+}
+
+/// Each reader has its own pcscd. Two of them end in mid-run and come back, the later one first.
+fn plugged_anew(exchanged: bool, seed: u64) -> (Bureau, Value, String) {
+    let scene = Scene::start(2);
+    let mut own: Vec<Scene> = (0..3).map(|n| scene.another(n)).collect();
+    let own_pcscd = (1..).zip(&own).map(|(n, scene)| (n, OwnPcscd::of(scene))).collect();
+    let bureau = Bureau::on(scene, &Lined { own_pcscd, ..lined() });
+    let expected = expected::prepared(&bureau.world, "job", CARDS, seed);
+    let machines = bureau.machines(&["--seed", "8"]);
+    let path = bureau.world.path("events.jsonl");
+    let mut run = bureau.job().stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let good = || std::fs::read_to_string(&path).unwrap_or_default().matches("\"STACKED\"").count();
+    while good() < 5 && run.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let [first, second, ..] = &mut own[..] else { unreachable!("three were started") };
+    first.kill_pcscd();
+    second.kill_pcscd();
+    if exchanged {
+        first.exchange(second);
+    }
+    second.start_pcscd();
+    first.start_pcscd();
+    let ended = run.wait_with_output().unwrap();
+    machines.off();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    let (job, _) = no_wrong_card_is_good(&bureau, &expected);
+    assert_eq!(number(&job["balance"], "unknown"), 0, "{job}\n{said}");
+    (bureau, job, said)
+}
+
+#[test]
+fn readers_with_their_own_pcscd_come_back_in_another_order() {
+    let (_bureau, job, said) = plugged_anew(false, 63);
+    let count = |name: &str| number(&job["balance"], name);
+    assert!(!said.contains("miswired"), "{said}");
+    // All but the cards that lay in the two readers.
+    assert!(count("good") >= u64::from(CARDS) - 2 && count("queued") == 0, "{job}\n{said}");
+}
+
+#[test]
+fn readers_with_their_own_pcscd_that_come_back_exchanged_make_no_wrong_card() {
+    let (_bureau, job, said) = plugged_anew(true, 64);
+    let count = |name: &str| number(&job["balance"], name);
+    assert!(said.contains("station=chip-1") && said.contains("station=chip-2"), "{said}");
+    assert!(said.contains("needs a person"), "{said}");
+    // The third station makes the rest.
+    assert!(count("good") >= u64::from(CARDS) - 4, "{job}\n{said}");
 }

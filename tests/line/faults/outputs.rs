@@ -55,10 +55,13 @@ fn the_audit_book_of_the_hsm_finds_no_room() {
     // The end of the run cannot be signed, so the job is not closed; the cards are made.
     let resumed = world.cardwright(&[&["job", "resume", "J1"][..], &line("2")].concat());
     ended(&resumed, KEY_STORE, &["has not signed", "stays open", "audit book", "No space left"]);
+    let closed = world.cardwright(&["job", "close", "J1", "--keys", "small/bureau.store"]);
+    ended(&closed, KEY_STORE, &["No space left"]);
+    assert!(ok(&world, "job show J1").contains("COMPLETE"), "it was closed without a signature");
     disk.free();
     let audit = ok(&world, "audit verify --keys small/bureau.store");
     assert!(audit.contains("Not signed"), "{audit}");
-    ok(&world, "job close J1");
+    ok(&world, "job close J1 --keys small/bureau.store");
     ok(&world, "job papers J1 --keys small/bureau.store --out papers");
     assert_eq!(world.dumps().len(), 6);
 }
