@@ -20,8 +20,9 @@ use crate::ledger::JobProfiles;
 use crate::ledger::{LedgerError, NewJob};
 use crate::modules::LineProfile;
 use crate::profile::ProductProfile;
-use crate::record::{FileLimits, Sealer, Spool, accept, check, open_input};
+use crate::record::{AcceptedFile, FileLimits, Sealer, Spool, accept, check, open_input};
 use crate::report::ProgressDisplay;
+use crate::threads::giving_way;
 
 impl Bureau {
     /// Accepts a file, read from its beginning, as a job. Returns the job, and the records whose card_refs
@@ -35,11 +36,11 @@ impl Bureau {
         let mut checks = FileCheck::new(&self.line, Some(&connect), shown);
         let ledger = self.ledger.reader()?.id()?;
         let mut key = SpoolKey::new(Box::new(self.connect()?), ledger)?;
-        let accepted = match accept(file, &spool_path, FileLimits::default(), &mut checks, &mut key) {
+        let accepted = match copied(file, &spool_path, &mut checks, &mut key) {
             Ok(accepted) => accepted,
-            Err(error) => {
+            Err(refusal) => {
                 unused(key);
-                return Err(error.into());
+                return Err(refusal);
             }
         };
         let product =
@@ -94,6 +95,17 @@ impl Bureau {
             other => other.into(),
         }
     }
+}
+
+/// Checks and copies a file. The cards that are being made go before.
+fn copied(
+    file: File,
+    spool: &Path,
+    checks: &mut FileCheck<'_>,
+    key: &mut SpoolKey,
+) -> Result<AcceptedFile, Refusal> {
+    let read = || accept(file, spool, FileLimits::default(), checks, key);
+    giving_way("acceptance", read).map_err(Failure::from)?.map_err(Into::into)
 }
 
 /// Makes every check of acceptance on a line, without a ledger, and returns the report of the file. Without keys it
