@@ -347,8 +347,9 @@ impl<'a> CardTest<'a> {
     /// Takes back a proof that the ledger has for a station.
     fn refute(&mut self, name: &str) {
         let needs_word = self.machines.at(name).is_some_and(BlindMachine::needs_word);
-        let had = || self.ledger.reader().and_then(|reader| reader.wired(name));
-        if !needs_word || matches!(had(), Ok(None)) {
+        let own = BTreeSet::from([name.to_owned()]);
+        let had = || self.ledger.reader().and_then(|reader| reader.wired(&own));
+        if !needs_word || had().is_ok_and(|words| words.is_empty()) {
             return;
         }
         if let Err(error) = self.ledger.wiring_refuted(name, self.context(name)) {

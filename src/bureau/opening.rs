@@ -177,9 +177,9 @@ impl Bureau {
 
     /// The machines that do not notice cards, with the words that the ledger has for them.
     pub(super) fn blind_machines(&self, links: &dyn Links) -> Result<BlindMachines, Failure> {
-        BlindMachines::of(&self.line, links, |station| {
-            let word = self.ledger.reader().and_then(|reader| reader.wired(station));
-            word.map_err(|error| Failure::new(Exit::Ledger, error.to_string()))
+        BlindMachines::of(&self.line, links, |stations| {
+            let words = self.ledger.reader().and_then(|reader| reader.wired(stations));
+            words.map_err(|error| Failure::new(Exit::Ledger, error.to_string()))
         })
     }
 

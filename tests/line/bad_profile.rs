@@ -136,6 +136,22 @@ fn a_line_whose_driver_is_unknown_or_cannot_do_it() {
             "cannot set the density; msr605 can",
         ),
         ("kind = \"stripe\"", "kind = \"stripe\"\nbpi = [210, 76, 210]", "bpi is 75 or 210"),
+        (
+            "[sim]\n",
+            "[link.stripe-1]\nnumber = \"7\"\n[sim]\n",
+            "link.stripe-1.number: driver msr605 (MSR605, MSR206, MSRE206) cannot give its serial number",
+        ),
+        ("[sim]\n", "[link.chip-1]\nnumber = \"7\"\n[sim]\n", "link.chip-1: it has no use for number"),
+        (
+            "[sim]\n",
+            "[link.embosser-1]\nnumber = \"a b\"\n[sim]\n",
+            "link.embosser-1.number: a serial number has 1 to 64 printable characters",
+        ),
+        (
+            "[sim]\n",
+            "[link.embosser-1]\nnumber = \"7\"\n[link.printer-1]\nnumber = \"7\"\n[sim]\n",
+            "has the same number",
+        ),
     ]);
 }
 

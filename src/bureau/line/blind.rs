@@ -4,7 +4,7 @@
 //!
 //! Not here: test blanks and their marks (`cards`), refusing the wrong machine (`drivers::identity`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drivers::identity::{ExpectedNumber, OnlyMachine};
@@ -34,11 +34,11 @@ impl BlindMachine {
 }
 
 impl BlindMachines {
-    /// Those of a line. `word` returns the connection for which a person's word holds, of a station that needs one.
+    /// Those of a line. `words` returns the connections for which people's words hold, of the stations that need one.
     pub fn of(
         line: &LineProfile,
         links: &dyn Links,
-        word: impl Fn(&str) -> Result<Option<String>, Failure>,
+        words: impl FnOnce(&BTreeSet<String>) -> Result<BTreeMap<String, String>, Failure>,
     ) -> Result<Self, Failure> {
         let mut blind = Vec::new();
         for module in line.working() {
@@ -59,23 +59,25 @@ impl BlindMachines {
         let numbers = Arc::new(numbers);
         let is_alone =
             |driver: &Driver| blind.iter().filter(|(_, other)| other.name == driver.name).count() == 1;
-        let known = |station: &str, driver: &Driver| {
-            Ok::<_, Failure>(match links.number(station, driver) {
-                MachineNumber::Is(number) => OnlyMachine::Numbered(ExpectedNumber {
-                    station: station.to_owned(),
-                    number,
-                    stations: Arc::clone(&numbers),
-                }),
-                MachineNumber::Unknown if !is_alone(driver) => {
-                    OnlyMachine::At { station: station.to_owned(), node: word(station)? }
-                }
-                MachineNumber::Needless | MachineNumber::Unknown => OnlyMachine::Any,
-            })
+        let needs_word = |(station, driver): &&(String, &'static Driver)| {
+            links.number(station, driver) == MachineNumber::Unknown && !is_alone(driver)
         };
-        let machines = blind.iter().map(|(station, driver)| {
-            Ok((station.clone(), BlindMachine { driver, only: known(station, driver)? }))
-        });
-        Ok(Self(machines.collect::<Result<_, Failure>>()?))
+        let need: BTreeSet<_> = blind.iter().filter(needs_word).map(|(station, _)| station.clone()).collect();
+        let words = if need.is_empty() { BTreeMap::new() } else { words(&need)? };
+        let known = |station: &String, driver: &Driver| match links.number(station, driver) {
+            MachineNumber::Is(number) => {
+                let (station, stations) = (station.clone(), Arc::clone(&numbers));
+                OnlyMachine::Numbered(ExpectedNumber { station, number, stations })
+            }
+            MachineNumber::Unknown if need.contains(station) => {
+                OnlyMachine::At { station: station.clone(), node: words.get(station).cloned() }
+            }
+            MachineNumber::Needless | MachineNumber::Unknown => OnlyMachine::Any,
+        };
+        let machine = |(station, driver): &(String, &'static Driver)| {
+            (station.clone(), BlindMachine { driver, only: known(station, driver) })
+        };
+        Ok(Self(blind.iter().map(machine).collect()))
     }
 
     /// The machine of a station, if it does not notice cards.
@@ -133,7 +135,7 @@ mod tests {
 
     /// The stations that need a word.
     fn need_a_word(line: &LineProfile, links: &dyn Links) -> Vec<String> {
-        let machines = BlindMachines::of(line, links, |_| Ok(None)).unwrap();
+        let machines = BlindMachines::of(line, links, |_| Ok(BTreeMap::new())).unwrap();
         let names = line.working().flat_map(|module| module.station_names());
         names.filter(|name| machines.at(name).is_some_and(BlindMachine::needs_word)).collect()
     }
@@ -167,7 +169,7 @@ mod tests {
         let line = line(&modules, "");
         let real = Real::new(&line).unwrap();
         assert_eq!(need_a_word(&line, &real), ["a-1", "b-1"]);
-        let machines = BlindMachines::of(&line, &real, |_| Ok(None)).unwrap();
+        let machines = BlindMachines::of(&line, &real, |_| Ok(BTreeMap::new())).unwrap();
         assert_eq!(machines.rivals("a-1"), ["b-1"]);
     }
 

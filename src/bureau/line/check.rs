@@ -5,7 +5,7 @@
 //! Not here: the duties of a device (`drivers::conformance`), opening links (`links`), words for people
 //! (`cli::line`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Serialize;
@@ -68,19 +68,22 @@ pub fn check(
     findings.extend(unstable(&line));
     let reader = ledger.exists().then(|| Reader::open(ledger).ok()).flatten();
     // A ledger that cannot be read is a fault of its own; it has no word then.
-    let word = |station: &str| Ok(reader.as_ref().and_then(|reader| reader.wired(station).ok()).flatten());
+    let words = |stations: &BTreeSet<String>| {
+        let words = reader.as_ref().and_then(|reader| reader.wired(stations).ok());
+        Ok(words.unwrap_or_default())
+    };
     if simulation.on {
         Simulator::check(&text, &origin, simulation, directory)?;
         let simulator = Simulator::start(&text, simulation, directory)?;
         let links = Simulated { socket: simulator.socket().to_owned() };
-        let machines = BlindMachines::of(&line, &links, word)?;
+        let machines = BlindMachines::of(&line, &links, words)?;
         findings.extend(places::look(&line, &links, &machines));
         simulator.end()?;
     } else {
         let missing = line.missing_links();
         if missing.is_empty() {
             let links = Real::new(&line)?;
-            let machines = BlindMachines::of(&line, &links, word)?;
+            let machines = BlindMachines::of(&line, &links, words)?;
             findings.extend(places::look(&line, &links, &machines));
         }
         if line.link.is_empty() && line.sim.is_some() {

@@ -1,6 +1,7 @@
 //! The reading side: views of durable data, from a read-only connection of its own. Each read is short and sees one
 //! moment; a reader never waits for the writer, and the writer never for a reader.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -122,15 +123,22 @@ impl Reader {
         Ok(wants)
     }
 
-    /// The connection for which the last proof of a station's wiring holds; `None` if there is none.
-    pub fn wired(&self, station: &str) -> Result<Option<String>, LedgerError> {
-        let is_of = |event: &LedgerEvent| matches!(&event.fact, EventFact::WiringProved { station: of, .. } if of == station);
-        let last = events::last(&self.connection, EventFilter::Wiring, is_of)?;
-        Ok(match last.map(|event| event.fact) {
+    /// The connections for which the last proofs of the wiring of these stations hold; none for a station that has no
+    /// proof, or whose last one was taken back. Reads from the last event back, until each station was met.
+    pub fn wired(&self, stations: &BTreeSet<String>) -> Result<BTreeMap<String, String>, LedgerError> {
+        let last = RefCell::new(BTreeMap::new());
+        let all_met = |event: &LedgerEvent| {
+            let mut last = last.borrow_mut();
             // One that takes a proof back names no device.
-            Some(EventFact::WiringProved { device, .. }) => device,
-            _ => None,
-        })
+            if let EventFact::WiringProved { station, device, .. } = &event.fact
+                && stations.contains(station)
+            {
+                last.entry(station.clone()).or_insert_with(|| device.clone());
+            }
+            last.len() == stations.len()
+        };
+        events::last(&self.connection, EventFilter::Wiring, all_met)?;
+        Ok(last.into_inner().into_iter().filter_map(|(station, device)| Some((station, device?))).collect())
     }
 
     /// Whether nothing prevents closing a job that is not CLOSED. For display: the laws decide when it is closed.

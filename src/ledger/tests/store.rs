@@ -438,7 +438,10 @@ fn a_shredded_card_is_destroyed_after_its_remake() {
 fn the_last_proof_of_a_stations_wiring_counts() {
     let directory = directory();
     let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
-    let wired = |station: &str| ledger.reader().unwrap().wired(station).unwrap();
+    let wired = |station: &str| {
+        let both = ["embosser-1", "embosser-2"].map(str::to_owned).into();
+        ledger.reader().unwrap().wired(&both).unwrap().remove(station)
+    };
     let by = || Context::by("Anna");
     assert_eq!(wired("embosser-1"), None);
     ledger.wired_by_word("embosser-1", "node 1", by()).unwrap();
