@@ -97,7 +97,7 @@ impl Bureau {
     }
 }
 
-/// Checks and copies a file. The cards that are being made go before.
+/// Checks and copies a file in a thread of the lowest priority, so that it does not slow down the cards of a job.
 fn copied(
     file: File,
     spool: &Path,

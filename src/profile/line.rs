@@ -244,12 +244,12 @@ impl TimeLimits {
             if !(0.0..=Self::MAX).contains(&seconds) || seconds == 0.0 && !zero {
                 let least = if zero { "from 0" } else { "more than 0" };
                 let most = Self::MAX;
-                return Err(format!("limits.{key} = {seconds}: seconds, {least} and at most {most}"));
+                return Err(format!("limits.{key} = {seconds}: must be seconds, {least} and at most {most}"));
             }
         }
         if command > phase || phase > card {
             return Err(format!(
-                "limits: a command ({command} s) ends within its phase ({phase} s), and a phase within its \
+                "limits: command ({command} s) must not be longer than phase ({phase} s), and phase not longer than \
                  card ({card} s)"
             ));
         }
@@ -278,7 +278,9 @@ impl BreakerLimits {
     fn check(self) -> Result<(), String> {
         if self.station == 0 || self.job == 0 {
             let Self { station, job } = self;
-            return Err(format!("breakers.station = {station}, breakers.job = {job}: both are at least 1"));
+            return Err(format!(
+                "breakers.station = {station}, breakers.job = {job}: both must be at least 1"
+            ));
         }
         Ok(())
     }
@@ -374,7 +376,7 @@ impl<K: KindTable> LineProfileOf<K> {
             let useful = self.links_of(station).map_or(&[][..], DeviceLinks::keys);
             if let Some(key) = link.given().find(|key| !useful.contains(key)) {
                 let keys = useful.iter().chain(&["transport"]).copied().collect::<Vec<_>>().join(", ");
-                return Err(format!("link.{station}: it has no use for {key}; its keys are {keys}"));
+                return Err(format!("link.{station}: the station has no use for {key}; its keys are {keys}"));
             }
             if let Some(baud) = link.baud.filter(|baud| !BAUDS.contains(baud)) {
                 return Err(format!("link.{station}: baud is one of {BAUDS:?}, not {baud}"));
@@ -388,7 +390,7 @@ impl<K: KindTable> LineProfileOf<K> {
                 *other != station && given.number.is_some() && given.number == link.number
             }) {
                 return Err(format!(
-                    "link.{station}.number: {other} has the same number, and each machine has its own"
+                    "link.{station}.number: {other} has this number too, but each machine has its own"
                 ));
             }
             if link.reader.is_some() && link.usb.is_some() {
@@ -450,7 +452,7 @@ impl<K: KindTable> ModuleProfileOf<K> {
         }
         let most = if rules.links.is_some() { 256 } else { 1 };
         if !(1..=most).contains(&self.stations) {
-            return Err(format!(" cannot have {} stations; from 1 to {most}", self.stations));
+            return Err(format!(" cannot have {} stations; it may have 1 to {most}", self.stations));
         }
         // A kind's own MIC is served by every module of that kind, and by no other module.
         for other in K::every() {

@@ -39,12 +39,12 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding with details if the check was not passed.
+    /// A finding that has details only if the check failed.
     pub fn new(place: &str, check: &str, found: Result<(), String>) -> Self {
         Self::saying(place, check, found.map(|()| String::new()))
     }
 
-    /// A finding with details even if the check was passed.
+    /// A finding that has details even if the check passed.
     pub(in crate::bureau) fn saying(place: &str, check: &str, found: Result<String, String>) -> Self {
         let good = found.is_ok();
         Self { place: place.into(), check: check.into(), good, says: found.unwrap_or_else(|what| what) }
@@ -67,7 +67,7 @@ pub fn check(
     findings.extend(shared(&line));
     findings.extend(unstable(&line));
     let reader = ledger.exists().then(|| Reader::open(ledger).ok()).flatten();
-    // A ledger that cannot be read is a fault of its own; it has no word then.
+    // A ledger that cannot be read counts as one without words. The next run reports its fault.
     let word = |station: &str| Ok(reader.as_ref().and_then(|reader| reader.wired(station).ok()).flatten());
     if simulation.on {
         Simulator::check(&text, &origin, simulation, directory)?;

@@ -70,8 +70,8 @@ pub fn open(
     })
 }
 
-/// Has a machine that does not notice cards be the only one to write with. Returns the fault if another one answers, or
-/// perhaps does; one that does not answer is asked again before its first card.
+/// Lets the driver of a machine that does not notice cards write with the station's own machine only. Returns a fault if
+/// the machine is another one, or may be. A machine that does not answer is asked again before its first card.
 fn known(worker: &mut dyn StationModule, machine: Option<&BlindMachine>) -> Option<Fault> {
     let identity = worker.identity()?;
     identity.only(machine?.only.clone());
