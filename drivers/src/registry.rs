@@ -270,7 +270,10 @@ mod tests {
                 asked.push(wire);
                 Ok::<_, ()>(Box::new(Script::new().build().0) as BoxLink)
             });
-            let family = match made.unwrap() {
+            let mut made = made.unwrap();
+            let told_apart = made.identity().is_some();
+            assert_ne!(told_apart, driver.can(Capability::NoticesCards), "{}", driver.name);
+            let family = match made {
                 DrivenMachine::Stripe(_) => Family::Stripe,
                 DrivenMachine::Printer(_) => Family::Printer,
                 DrivenMachine::Embosser(_) => Family::Embosser,

@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drivers::identity::OnlyMachine;
+use drivers::{Condition, DeviceError};
 
 use super::line::blind::{BlindMachine, BlindMachines};
 use super::line::check::Finding;
@@ -259,7 +260,7 @@ impl<'a> CardTest<'a> {
                     None => {
                         self.refute(name);
                         let detail = format!(
-                            "{}; the blank lay in {name}, and no other machine of its model had it: look whether the cables \
+                            "{}; the blank lay in {name}, and no other machine of its model could mark it: look whether the cables \
                              of {name} and {} are exchanged",
                             fault.detail,
                             rivals.join(", ")
@@ -360,15 +361,7 @@ impl<'a> CardTest<'a> {
         let from = self.lies.clone();
         let fault = |doing: &str, error| crate::pipeline::transport_fault(doing, &error);
         let Some(from) = from else {
-            let transport = self.transport(name)?;
-            let fed = transport.feed();
-            let jammed = fed.as_ref().is_err_and(|error| error.is_jam());
-            let out = jammed && transport.reject().is_ok();
-            self.blanks += u32::from(fed.is_ok() || jammed);
-            if fed.is_ok() || jammed && !out {
-                self.lies = Some(name.to_owned());
-            }
-            return fed.map_err(|error| fault("feeding a test blank", error));
+            return self.feed(name).map_err(|error| fault("feeding a test blank", error));
         };
         let transport = self.transport(name)?;
         if let Err(error) = transport.take(&from) {
@@ -381,6 +374,24 @@ impl<'a> CardTest<'a> {
         let arrived = transport.arrive();
         self.lies = Some(name.to_owned());
         arrived.map_err(|error| fault("bringing the test blank", error))
+    }
+
+    /// Feeds a test blank into a station. One that comes in spite of an error is counted and thrown out.
+    fn feed(&mut self, name: &str) -> Result<(), DeviceError> {
+        let Ok(transport) = self.transport(name) else { return Ok(()) };
+        let fed = transport.feed();
+        let (counts, lies) = match &fed {
+            Ok(()) => (true, true),
+            Err(error) if error.waits_for_person() => (false, false),
+            Err(error) => match transport.reject() {
+                Ok(()) => (true, false),
+                Err(none) if none.condition() == Some(Condition::NoCard) => (false, false),
+                Err(_) => (error.is_jam(), true),
+            },
+        };
+        self.blanks += u32::from(counts);
+        self.lies = lies.then(|| name.to_owned());
+        fed
     }
 
     /// Throws out the blank under way. Returns whether the line is empty.

@@ -102,7 +102,7 @@ pub const WANTED: &str = "wanted";
 /// Kind of a proof of the wiring: a person read the station's mark on a test blank.
 const BY_MARK: &str = "mark";
 /// Kind of an event that takes an earlier proof back, because a test found another station's machine.
-pub(super) const REFUTED: &str = "refuted";
+const REFUTED: &str = "refuted";
 
 impl Ledger {
     /// Opens a ledger, or makes one (mode 0600), and takes over what an earlier process left under way: its attempts

@@ -1,6 +1,7 @@
 //! Machines that see no cards: two of one model are told apart by their serial numbers, or by their marks on test blanks
 //! and a person's word.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -17,6 +18,9 @@ const SIM_8: &str = include_str!("../../profiles/lines/sim-8.toml");
 const SIM_LINE: &str = include_str!("../../profiles/lines/sim-line.toml");
 /// Exit code of a line that is not ready.
 const NOT_READY: i32 = 32;
+
+/// Exit code of a ledger that another process has open.
+const IN_USE: i32 = 40;
 
 /// A line on serial ports: an encoder, and two machines that see no cards.
 struct Ports {
@@ -39,24 +43,40 @@ const TWO_ENCODERS: &str = "[[module]]\nname = \"stripe\"\nkind = \"stripe\"\nmi
      read_back = false\ndriver = \"mse630\"\nstations = 2\n\n\
      [[module]]\nname = \"embosser\"\nkind = \"embosser\"\nmics = [\"EMB\", \"IND\"]\n";
 
+/// Two printers.
+const PRINTERS: [&str; 2] = ["printer-1", "printer-2"];
+const TWO_PRINTERS: &str = "[[module]]\nname = \"stripe\"\nkind = \"stripe\"\nmics = [\"MAG\"]\ncoercivity = \"hico\"\n\n\
+     [[module]]\nname = \"printer\"\nkind = \"printer\"\nmics = [\"GFX\"]\nstations = 2\n";
+
 impl Ports {
     /// A line of these modules and stations, with a job.
     fn new(modules: &str, stations: &[&str]) -> Self {
         let world = World::new();
         world.prepared("job", CARDS, 65);
         let at = |name: &str| world.path(name).display().to_string();
+        let served = |mic: &str| modules.contains(mic);
+        let ignored = ["CHP", "GFX", "EMB", "IND"].into_iter().filter(|mic| !served(mic));
+        let ignore = format!("{:?}", ignored.collect::<Vec<_>>());
         let mut text = format!(
             "name = \"ports\"\ndescription = \"test\"\nreorder_buffer = 16\nrejects = \"bin\"\nkeys = \"test\"\n\
-             ignore = [\"CHP\", \"GFX\"]\n[limits]\nrecover = 1\n{modules}\n\
+             ignore = {ignore}\n[limits]\nrecover = 1\n{modules}\n\
              [[module]]\nname = \"fulfilment\"\nkind = \"fulfilment\"\nmics = [\"FUL\"]\n"
         );
         let (_, sim) = SIM_8.split_once("[sim]").unwrap();
-        let mut attach = String::new();
+        let (mut attach, mut streams) = (String::new(), BTreeMap::new());
         for station in stations {
+            if station.starts_with("printer") {
+                let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+                streams.insert(*station, free.to_string());
+            }
             let (serial, transport) = (at(&format!("{station}.serial")), at(&format!("{station}.transport")));
             writeln!(text, "[link.{station}]\nserial = {serial:?}\ntransport = {transport:?}").unwrap();
             writeln!(attach, "[sim.attach.{station}]\nmachine = {serial:?}\ntransport = {transport:?}")
                 .unwrap();
+            if let Some(stream) = streams.get(station) {
+                writeln!(text, "stream = {stream:?}").unwrap();
+                writeln!(attach, "stream = {stream:?}").unwrap();
+            }
         }
         let output = at("output.transport");
         writeln!(text, "[link.output]\ntransport = {output:?}\n[sim]{sim}\n{attach}").unwrap();
@@ -113,6 +133,7 @@ impl Ports {
     fn makes_nothing(&self, verb: &[&str], reason: &str) -> Ended {
         let before = fed(&self.world);
         let ended = self.made(verb);
+        assert!(self.world.path("cardwright.db").exists(), "{}", ended.stderr);
         let job = job(&self.world);
         assert_eq!((&job["state"], &job["held_for"]), (&"HELD".into(), &reason.into()), "{}", ended.stderr);
         assert_eq!(fed(&self.world), before, "a blank was fed: {}", ended.stderr);
@@ -325,6 +346,28 @@ fn test_blanks_find_exchanged_machines_without_numbers() {
 }
 
 #[test]
+fn printers_print_their_names_and_an_exchanged_one_is_found() {
+    let mut ports = Ports::new(TWO_PRINTERS, &["stripe-1", "printer-1", "printer-2"]);
+    ports.makes_nothing(&["run", "job.cwf1"], "unproved");
+    let (ended, findings) = ports.test_cards("printer-1\nprinter-2\n");
+    assert_eq!(ended.code, 0, "{findings:?}");
+    assert!(ended.stderr.contains("stands on it, printed on the front?"), "{}", ended.stderr);
+    let fronts: BTreeSet<_> =
+        ports.world.dumps().iter().map(|dump| dump["graphics"]["front"].to_string()).collect();
+    assert!(fronts.len() == 2 && !fronts.contains("null"), "{fronts:?}");
+    ports.counts_test_blanks();
+    let ended = ports.made(&["job", "resume", "J1"]);
+    assert_eq!((ended.code, number(&job(&ports.world)["balance"], "good")), (0, u64::from(CARDS)));
+
+    // The links for pictures stay where they are, so no other printer can print there.
+    ports.on("[[exchange]]\nstations = [\"printer-1\", \"printer-2\"]\n");
+    let (ended, findings) = ports.test_cards("");
+    assert_eq!(ended.code, NOT_READY);
+    names_both(&findings, PRINTERS);
+    assert_eq!(tested(&ports.world), fed(&ports.world) - u64::from(CARDS));
+}
+
+#[test]
 fn numbers_of_a_real_line_need_no_word() {
     let mut ports = Ports::new(TWO_EMBOSSERS, &["stripe-1", "embosser-1", "embosser-2"]);
     for station in EMBOSSERS {
@@ -346,6 +389,11 @@ fn a_test_needs_the_ledger_alone_and_a_line_without_faults() {
     let mut ports = Ports::new(TWO_EMBOSSERS, &["stripe-1", "embosser-1", "embosser-2"]);
     let by = ["line", "check", "line.toml", "--keys", "bureau.store", "--by", "Anna"];
     assert_eq!(ports.world.cardwright(&by).code, 2);
+    let another = cardwright::ledger::Ledger::open(ports.world.path("cardwright.db")).unwrap();
+    let cards = ["line", "check", "line.toml", "--keys", "bureau.store", "--cards"];
+    let ended = ports.world.cardwright(&cards);
+    assert!(ended.code == IN_USE && fed(&ports.world) == 0, "{} {}", ended.code, ended.stderr);
+    drop(another);
     ports.profile("embosser-2.serial", "gone.serial");
     let (ended, findings) = ports.test_cards("");
     assert_eq!((ended.code, fed(&ports.world)), (NOT_READY, 0), "{}", ended.stderr);

@@ -140,7 +140,9 @@ impl PrepPlan {
             if product.application(&aid).is_none() {
                 let aids: Vec<_> = product.applications.iter().map(|a| a.aid.to_string()).collect();
                 let aids = aids.join(", ");
-                return Err(format!("application {aid} is not one of the product's applications, which are {aids}"));
+                return Err(format!(
+                    "application {aid} is not one of the product's applications, which are {aids}"
+                ));
             }
             if plan.applications.iter().any(|a| a.aid == aid) {
                 return Err(format!("application {aid} stands twice"));
