@@ -77,7 +77,7 @@ pub enum Advice {
     AskItsRecord,
 }
 
-/// The reading of a station.
+/// A question to a station's device.
 struct StationMeeting {
     reading: StationReading,
     /// Whether the device is proved to stand at the station.

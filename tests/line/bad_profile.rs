@@ -226,7 +226,7 @@ fn says_where_and_what(shipped: &[(&str, &str)], name: &str, cases: &[(&str, &st
         let text = changed(shipped, name, from, to);
         std::fs::write(world.path("bad.toml"), &text).unwrap();
         let first = 1 + good.lines().zip(text.lines()).position(|(a, b)| a != b).unwrap();
-        // The wrong line follows the header of its table.
+        // The wrong key stands in the line after its table's header.
         let line = first + usize::from(to.starts_with('['));
         let checked = world.cardwright(&["profile", "check", "bad.toml"]);
         let place = format!("line {line}: {key}");

@@ -75,7 +75,7 @@ fn a_wrong_argument_of_the_bureau_says_what_is_allowed() {
     for (args, code, words) in cases {
         says(&world.cardwright(args), *code, words);
     }
-    // The own profiles are listed too.
+    // The message lists the user's own profiles too.
     std::fs::create_dir_all(world.path("own/lines")).unwrap();
     std::fs::write(world.path("own/lines/ours.toml"), "").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_cardwright"));

@@ -77,7 +77,7 @@ pub fn open(
 fn known(worker: &mut dyn StationModule, machine: Option<&BlindMachine>) -> Option<Fault> {
     let only = machine?.only.clone();
     let Some(identity) = worker.identity() else {
-        let detail = "us: the driver cannot tell its machine from others of its model, which it has to";
+        let detail = "us: the driver must distinguish its machine from others of its model, but cannot";
         return (only != OnlyMachine::Any).then(|| Fault::new(Blame::Us, ReasonWord::Bug, detail));
     };
     identity.only(only);

@@ -76,7 +76,7 @@ impl Runner<'_> {
     }
 
     /// Repeats `act` as long as its error shows, by `wants`, that the device waits for a person. Reports the beginning
-    /// and the end of that time. `wait` pauses between two attempts. If the card has to go, it returns the reason, and
+    /// and the end of that time. `wait` waits between two attempts. If the card has to go, it returns the reason, and
     /// whether the device was silent.
     fn repeat<T, E>(
         &mut self,
