@@ -347,7 +347,7 @@ fn a_wrong_number_of_a_line_is_quoted_with_its_key_and_what_is_allowed() {
         (
             "[sim]",
             "[link.chip-1]\nbaud = 9600\n[sim]",
-            "the station has no use for baud; its keys are reader, usb, pcscd, transport",
+            "it has no use for baud; its keys are reader, usb, pcscd, transport",
         ),
         ("[sim]", "[link.stripe-1]\nbaud = 960\n[sim]", "link.stripe-1: baud is one of [1200, "),
         ("stations = 8", "stations = 300", "module chip cannot have 300 stations; it may have 1 to 256"),

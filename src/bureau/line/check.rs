@@ -67,7 +67,7 @@ pub fn check(
     findings.extend(shared(&line));
     findings.extend(unstable(&line));
     let reader = ledger.exists().then(|| Reader::open(ledger).ok()).flatten();
-    // A ledger that cannot be read counts as one without words. The next run reports its fault.
+    // A ledger that cannot be read is a fault of its own; it has no word then.
     let word = |station: &str| Ok(reader.as_ref().and_then(|reader| reader.wired(station).ok()).flatten());
     if simulation.on {
         Simulator::check(&text, &origin, simulation, directory)?;
