@@ -278,7 +278,9 @@ fn machines_without_numbers_get_no_card_until_a_person_gives_the_word_and_none_a
     assert!(ended.stderr.contains("line check LINE --cards"), "{}", ended.stderr);
     let ended = ports.world.cardwright(&["line", "check", "line.toml", "--keys", "bureau.store"]);
     let warned = |station: &str| {
-        ended.stdout.contains(&format!("warning: it takes no card: nothing shows that the machine on this connection is that of {station}"))
+        let unproved =
+            "warning: the station takes no card: the machine on this connection is not proved to be that of";
+        ended.stdout.contains(&format!("{unproved} {station}"))
     };
     assert!(EMBOSSERS.into_iter().all(warned), "{}", ended.stdout);
 
@@ -302,7 +304,7 @@ fn machines_without_numbers_get_no_card_until_a_person_gives_the_word_and_none_a
     // The word does not hold for another connection.
     ports.on("");
     let ended = ports.world.cardwright(&["line", "check", "line.toml", "--keys", "bureau.store"]);
-    assert!(ended.stdout.contains("warning: it takes no card"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("warning: the station takes no card"), "{}", ended.stdout);
 }
 
 #[test]

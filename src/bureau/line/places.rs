@@ -95,7 +95,7 @@ fn identity(name: &str, machine: &mut DrivenMachine, machines: &BlindMachines) -
             Some(Finding::saying(name, "wiring", Ok("a person has confirmed this machine".to_owned())))
         }
         (OnlyMachine::At { .. }, Err(error @ DeviceError::Unproved { .. })) => {
-            Some(Finding::saying(name, "wiring", Ok(format!("warning: it takes no card: {error}"))))
+            Some(Finding::saying(name, "wiring", Ok(format!("warning: the station takes no card: {error}"))))
         }
         (_, Err(error)) => Some(Finding::new(name, "number", Err(error.to_string()))),
     }
