@@ -1,5 +1,5 @@
-//! Keeps other processes from the memory of a process that holds keys, secrets or cardholder data, and wipes that memory
-//! when it is freed. Keeps other users from writing to its new files.
+//! Keeps other processes from the memory of a process that holds keys, secrets or cardholder data, and wipes that
+//! memory when it is freed. Keeps other users from writing to its new files.
 //!
 //! Not here: wiping at once what is no longer needed (`zeroize`, where it lies), memory that is never swapped out.
 

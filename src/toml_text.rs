@@ -68,8 +68,8 @@ fn place(text: &str, error: &Error, quoting: Quoting, what: &str) -> String {
     format!("line {line}: {key}: ")
 }
 
-/// Returns the path of the key whose value stands at an offset, and whether that value is a table. If a key stands there,
-/// returns the path of the table around it.
+/// Returns the path of the key whose value stands at an offset, and whether that value is a table. If a key stands
+/// there, returns the path of the table around it.
 fn key_at(table: &DeTable<'_>, at: usize) -> Option<(String, bool)> {
     for (key, value) in table {
         if key.span().contains(&at) {
@@ -85,8 +85,8 @@ fn key_at(table: &DeTable<'_>, at: usize) -> Option<(String, bool)> {
     None
 }
 
-/// Returns the path inside a value to an offset. The parts of a table with headers may lie anywhere in the text, so every
-/// table is searched.
+/// Returns the path inside a value to an offset. The parts of a table with headers may lie anywhere in the text, so
+/// every table is searched.
 fn key_in(value: &Spanned<DeValue<'_>>, at: usize) -> Option<(String, bool)> {
     let inside = match value.get_ref() {
         DeValue::Table(table) => key_at(table, at),

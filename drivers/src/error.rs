@@ -37,8 +37,8 @@ pub enum DeviceError {
     },
     /// The machine at the link of a transport is not the transport of this station.
     #[error(
-        "the machine that answers there says that it is {says:?}, not the transport of {station}: exchange the cables, or \
-         correct link.{station}.transport in the profile"
+        "the machine that answers there says that it is {says:?}, not the transport of {station}: exchange the \
+         cables, or correct link.{station}.transport in the profile"
     )]
     OtherStation {
         /// The station that the link is for.
@@ -61,8 +61,8 @@ pub enum DeviceError {
     },
     /// No person's word holds for the machine on this connection.
     #[error(
-        "the machine on this connection is not proved to be that of {station}, and the line has others of its model: prove \
-         it with `cardwright line check LINE --cards`, or give link.{station}.number in the profile"
+        "the machine on this connection is not proved to be that of {station}, and the line has others of its model: \
+         prove it with `cardwright line check LINE --cards`, or give link.{station}.number in the profile"
     )]
     Unproved {
         /// The station that the link is for.

@@ -1,5 +1,5 @@
-//! The identity of machines that do not notice cards. When cables are exchanged, another machine of that model may answer.
-//! A driver therefore writes only with the machine that its line has found to be the right one.
+//! The identity of machines that do not notice cards. When cables are exchanged, another machine of that model may
+//! answer. A driver therefore writes only with the machine that its line has found to be the right one.
 //!
 //! Not here: how a line finds that out.
 

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A device that changes its place is away for a moment: its links end, and those that are made again have
-//! another `wiring` in their hello. The serial number of an embosser or a printer is `SIM-` and the name of its place, so
-//! after an exchange a link reaches a machine with the other place's number.
+//! another `wiring` in their hello. The serial number of an embosser or a printer is `SIM-` and the name of its place,
+//! so after an exchange a link reaches a machine with the other place's number.
 //!
 //! Not here: virtual readers and pictures, which stay where they are.
 

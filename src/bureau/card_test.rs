@@ -207,8 +207,8 @@ impl<'a> CardTest<'a> {
         let Some(sight) = self.sight(name) else { return Ok(()) };
         if !sight.expect()? {
             let detail = format!(
-                "device: the device of {name} sees a card, but its transport brought none: look for a card that was left \
-                 there, and check whether its cable leads to another station"
+                "device: the device of {name} sees a card, but its transport brought none: look for a card that was \
+                 left there, and check whether its cable leads to another station"
             );
             return Err(Fault::new(Blame::Device, ReasonWord::StrayCard, detail));
         }
@@ -322,8 +322,8 @@ impl<'a> CardTest<'a> {
         self.find(
             name,
             Err(format!(
-                "device: the blank that lay in {name} must bear that name, but the person read {read}: check whether the \
-                 machine works, and where its cable leads"
+                "device: the blank that lay in {name} must bear that name, but the person read {read}: check whether \
+                 the machine works, and where its cable leads"
             )),
         );
         Ok(false)

@@ -1,5 +1,5 @@
-//! Machines that see no cards. Two of one model are identified by their serial numbers, or by their marks on test blanks,
-//! which a person reads.
+//! Machines that see no cards. Two of one model are identified by their serial numbers, or by their marks on test
+//! blanks, which a person reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

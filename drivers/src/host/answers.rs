@@ -1,5 +1,6 @@
-//! Sends a host's answers, usually each at once. If the answers of a session come faster than any card at contacts gives
-//! them, several are sent together. An answer waits 50 ms at most, so the controller knows which command a card hangs on.
+//! Sends a host's answers, usually each at once. If the answers of a session come faster than any card at contacts
+//! gives them, several are sent together. An answer waits 50 ms at most, so the controller knows which command a card
+//! hangs on.
 //!
 //! Not here: the answers (`serve`).
 

@@ -79,8 +79,8 @@ fn station(
     findings
 }
 
-/// Checks that a machine that does not notice cards is the station's own. If it lacks a person's word, that is a warning
-/// and no fault: a test with blanks supplies the word.
+/// Checks that a machine that does not notice cards is the station's own. If it lacks a person's word, that is a
+/// warning and no fault: a test with blanks supplies the word.
 fn identity(name: &str, machine: &mut DrivenMachine, machines: &BlindMachines) -> Option<Finding> {
     let identity = machine.identity()?;
     let only = &machines.at(name)?.only;

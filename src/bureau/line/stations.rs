@@ -72,8 +72,8 @@ pub fn open(
     })
 }
 
-/// Lets the driver of a machine that does not notice cards write with the station's own machine only. Returns a fault if
-/// the machine is another one, or may be. A machine that does not answer is asked again before its first card.
+/// Lets the driver of a machine that does not notice cards write with the station's own machine only. Returns a fault
+/// if the machine is another one, or may be. A machine that does not answer is asked again before its first card.
 fn known(worker: &mut dyn StationModule, machine: Option<&BlindMachine>) -> Option<Fault> {
     let only = machine?.only.clone();
     let Some(identity) = worker.identity() else {

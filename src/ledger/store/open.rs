@@ -166,8 +166,9 @@ fn guarded(path: &Path) -> Result<(), LedgerError> {
     }
 }
 
-/// Makes the WAL and its index if they are missing, so that no other user can make them before SQLite opens them. Refuses
-/// those that another user can change. A journal is checked too, because SQLite would play it back into the ledger.
+/// Makes the WAL and its index if they are missing, so that no other user can make them before SQLite opens them.
+/// Refuses those that another user can change. A journal is checked too, because SQLite would play it back into the
+/// ledger.
 fn companions(path: &Path) -> Result<(), LedgerError> {
     // SQLite too would give them the ledger's permissions, so that every reader of the ledger can read them.
     let permissions = path.metadata().map_err(|e| LedgerError::io(path, e))?.mode() & 0o777;

@@ -118,8 +118,8 @@ impl Runner<'_> {
             Ok(true) => Readiness::Proving(connection),
             Ok(false) => {
                 let detail = format!(
-                    "device: the device of {} sees a card, but its transport brought none: look for a card that was left \
-                     there, and check whether its cable leads to another station",
+                    "device: the device of {} sees a card, but its transport brought none: look for a card that was \
+                     left there, and check whether its cable leads to another station",
                     self.setup.name
                 );
                 let fault = Fault::new(Blame::Device, ReasonWord::StrayCard, detail);
