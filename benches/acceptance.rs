@@ -6,7 +6,10 @@
 //! keys of each application, its MAC, and every value under the TK opened. It reads no file, copies nothing, parses
 //! nothing and looks at no section.
 //!
-//! Aim: half the speed of the floor, at most 64 MiB.
+//! Then the rate of a line of sixty-four stations while its daemon accepts that file, compared with the line alone;
+//! `SPEED` sets the multiple of the machine's speed (5).
+//!
+//! Aims: half the speed of the floor, at most 64 MiB; 0.98 of the line's rate.
 
 #![allow(
     missing_docs,
@@ -19,6 +22,9 @@
     reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
+#[allow(dead_code, reason = "each program uses its part of what they share")]
+#[path = "support/daemon.rs"]
+mod daemon;
 #[path = "support/measured.rs"]
 mod measured;
 #[allow(dead_code, reason = "each program uses its part of what they share")]
@@ -27,11 +33,12 @@ mod support;
 use std::hint::black_box;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cardwright::crypto::{ApplicationScope, Purpose, Suite, application_mac_input, unwrap_mac_key};
 use cardwright::record::chip::{ChipApplication, ChipSection};
 use cardwright::record::{Record, others_digest};
+use daemon::Daemon;
 use measured::MeasuredRun;
 use support::{CARDWRIGHT, World, median, records};
 
@@ -39,6 +46,10 @@ use support::{CARDWRIGHT, World, median, records};
 const RUNS: usize = 3;
 /// Records of which the floor is measured.
 const SAMPLE: u32 = 2_000;
+/// Cards of the line that is measured during an acceptance.
+const LINE_CARDS: u32 = 8_000;
+/// Seconds for which the line is measured alone afterwards.
+const ALONE_S: f64 = 20.0;
 /// Times that the floor goes over them.
 const ROUNDS: usize = 20;
 /// KEK 476173FF:1 of `tests/data/keys-bureau.toml`, a published TEST key.
@@ -66,7 +77,7 @@ fn main() {
         let accept = ["run", "big.cwf1", "--line", "sim-8", "--keys", "bureau.store", "--ledger", "run.db"];
         let mut accept =
             world.command(CARDWRIGHT, &[&accept[..], &["--simulate", "--limit", "0", "--json"]].concat());
-        // It selects no record, so all that are selected are GOOD.
+        // The limit of 0 selects no record, so none is missing at the end and the exit code is 0.
         let accept = MeasuredRun::of(accept.stderr(Stdio::null()), 0);
         for name in ["run.db", "run.db-wal", "run.db-shm"] {
             let _ = std::fs::remove_file(world.path(name));
@@ -89,6 +100,37 @@ fn main() {
         println!("  {name:<33} {rate:9.0} records/s, {:.2} of the floor (aim 0.5)", rate / floor);
         println!("  {:<33} peak memory of the controller {peak:.1} MiB (aim 64)", "");
     }
+    beside(&world);
+}
+
+/// Measures a line while its daemon accepts the file, and afterwards.
+fn beside(world: &World) {
+    let speed: u32 = std::env::var("SPEED").map_or(5, |s| s.parse().unwrap());
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        let daemon = Daemon::start(world, speed, "");
+        daemon.release("J1", LINE_CARDS);
+        // The line fills up in this time.
+        std::thread::sleep(Duration::from_secs(60) / speed);
+        let begun = now();
+        daemon.ask(&["job", "submit", "big.cwf1"]);
+        let (accepted, cards) = (now(), daemon.is_on_line("J1"));
+        assert!(cards, "the acceptance took longer than the line");
+        daemon.made("J1");
+        let [cards] = daemon.ended(["J1"]);
+        beside.push(cards.rate_between(begun, accepted));
+        alone.push(cards.rate_between(accepted, accepted + ALONE_S));
+    }
+    let (alone, beside) = (median(alone), median(beside));
+    println!(
+        "  sim-64 at speed {speed}: {beside:.2} cards/s during an acceptance, {alone:.2} alone: {:.3} (aim 0.98)",
+        beside / alone
+    );
+}
+
+/// Second of the day.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64().rem_euclid(86_400.0)
 }
 
 /// A record with what the floor needs of it.

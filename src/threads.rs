@@ -3,6 +3,7 @@
 //!
 //! Not here: the consequences of a panic (`panics`).
 
+use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle, scope};
 
@@ -11,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::exit::{Exit, Failure};
 use crate::hardening::wipe_stack;
 use crate::panics::contained;
+
+/// The priority of work that can wait, as `nice` counts.
+const LOWEST: i32 = 19;
 
 /// The system refused a thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -44,6 +48,30 @@ pub fn start<T: Send + 'static>(
     started.map_err(|error| ThreadRefused { name: name.to_owned(), why: error.to_string() })
 }
 
+/// Gives the calling thread, and every thread that it starts from then on, the lowest priority, so that the work on cards
+/// comes first. If the system refuses, the results are right all the same, but cards may wait.
+pub fn give_way() {
+    // Linux reads "this process" as the calling thread.
+    if let Err(error) = rustix::process::setpriority_process(None, LOWEST) {
+        tracing::debug!(%error, "a thread keeps its priority");
+    }
+}
+
+/// Does the work in a thread that gives way.
+pub fn giving_way<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> Result<T, ThreadRefused> {
+    scope(|scope| {
+        let started = Builder::new().name(name.to_owned()).spawn_scoped(scope, || {
+            give_way();
+            let done = work();
+            wipe_stack();
+            done
+        });
+        let thread =
+            started.map_err(|error| ThreadRefused { name: name.to_owned(), why: error.to_string() })?;
+        Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
 /// Does the work for every place in parallel, each in a thread of its own, or in the calling thread if the
 /// system refuses one. Returns the results in the order of the places; `None` where the work panicked.
 pub fn each_at_once<T: Send, R: Send>(
@@ -73,6 +101,15 @@ pub fn each_at_once<T: Send, R: Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_gives_way_has_the_lowest_priority_and_so_have_those_that_it_starts() {
+        let priority = || rustix::process::getpriority_process(None).unwrap();
+        let before = priority();
+        let lowered = giving_way("test", || (priority(), start("test", priority).unwrap().join().unwrap()));
+        assert_eq!(lowered.unwrap(), (LOWEST, LOWEST));
+        assert_eq!(priority(), before);
+    }
 
     #[test]
     fn every_place_is_worked_on_and_one_that_panics_costs_no_other() {

@@ -26,6 +26,7 @@ mod links;
 #[path = "../../tests/hsm/raw.rs"]
 mod raw;
 mod session;
+#[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "../support/mod.rs"]
 mod support;
 mod threads;

@@ -27,7 +27,7 @@ use std::process::Stdio;
 
 use cardwright::modules::LineProfile;
 use serde_json::Value;
-use support::{CARDWRIGHT, World, median};
+use support::{CARDWRIGHT, World, median, seconds_of_day};
 
 /// Runs of each line at the speed of the aim.
 const ROUNDS: usize = 3;
@@ -151,11 +151,4 @@ fn steady_rate(events: &str) -> f64 {
     let (from, to) = (stacked.len() / 10, stacked.len() * 9 / 10);
     let time = (stacked[to] - stacked[from]).rem_euclid(86_400.0);
     (to - from) as f64 / time
-}
-
-/// Seconds of the day of a time as RFC 3339 in UTC.
-fn seconds_of_day(ts: &str) -> f64 {
-    let mut parts = ts[11..].trim_end_matches('Z').split(':').map(|part| part.parse::<f64>().unwrap());
-    let mut next = || parts.next().unwrap();
-    next() * 3600.0 + next() * 60.0 + next()
 }

@@ -102,6 +102,12 @@ pub fn key_data(n: u32) -> KeyData {
     KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, a, b, c, d])
 }
 
+/// Seconds of the day of a time as RFC 3339 in UTC.
+pub fn seconds_of_day(ts: &str) -> f64 {
+    let parts = ts[11..].trim_end_matches('Z').split(':').map(|part| part.parse::<f64>().unwrap());
+    parts.fold(0.0, |seconds, part| seconds * 60.0 + part)
+}
+
 /// The middle value.
 pub fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
     values.sort_by(|a, b| a.partial_cmp(b).unwrap());

@@ -80,7 +80,7 @@ pub enum DrivenMachine {
 }
 
 impl DrivenMachine {
-    /// Tells it from other machines of its model; `None` if it notices cards.
+    /// Its identity, which distinguishes it from other machines of its model; `None` if it notices cards.
     pub fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
         match self {
             Self::Stripe(encoder) => encoder.identity(),
@@ -270,7 +270,10 @@ mod tests {
                 asked.push(wire);
                 Ok::<_, ()>(Box::new(Script::new().build().0) as BoxLink)
             });
-            let family = match made.unwrap() {
+            let mut made = made.unwrap();
+            let told_apart = made.identity().is_some();
+            assert_ne!(told_apart, driver.can(Capability::NoticesCards), "{}", driver.name);
+            let family = match made {
                 DrivenMachine::Stripe(_) => Family::Stripe,
                 DrivenMachine::Printer(_) => Family::Printer,
                 DrivenMachine::Embosser(_) => Family::Embosser,

@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drivers::identity::OnlyMachine;
+use drivers::{Condition, DeviceError};
 
 use super::line::blind::{BlindMachine, BlindMachines};
 use super::line::check::Finding;
@@ -201,13 +202,13 @@ impl<'a> CardTest<'a> {
 
     /// Makes sure that the device of a station sees the blank, and no other of its kind does.
     fn sees(&mut self, name: &str) -> Result<(), Fault> {
-        // A reader without a switch reports a card in its empty place, too.
+        // A reader without a switch reports a card even when its place is empty.
         let before = self.others_that_see(name);
         let Some(sight) = self.sight(name) else { return Ok(()) };
         if !sight.expect()? {
             let detail = format!(
-                "device: the device of {name} sees a card, and its transport brought none: look for a card that was left \
-                 there, and whether its cable leads to another station"
+                "device: the device of {name} sees a card, but its transport brought none: look for a card that was left \
+                 there, and check whether its cable leads to another station"
             );
             return Err(Fault::new(Blame::Device, ReasonWord::StrayCard, detail));
         }
@@ -229,14 +230,14 @@ impl<'a> CardTest<'a> {
                 let also = others.join(" and ");
                 let detail = format!(
                     "device: the blank that lay in {name} is seen there and at {also}: look whether {also} has a card of its \
-                     own, or another device near it"
+                     own, or stands too near to another device"
                 );
                 Err(Fault::new(Blame::Device, ReasonWord::StrayCard, detail))
             }
         }
     }
 
-    /// The other stations of that kind whose device sees a card now.
+    /// The other stations with that kind of device whose device sees a card now.
     fn others_that_see(&mut self, name: &str) -> BTreeSet<String> {
         let Some(kind) = self.stations.get(name).map(|station| station.kind) else { return BTreeSet::new() };
         let others = self.stations.iter_mut().filter(|(other, of)| *other != name && of.kind == kind);
@@ -259,7 +260,7 @@ impl<'a> CardTest<'a> {
                     None => {
                         self.refute(name);
                         let detail = format!(
-                            "{}; the blank lay in {name}, and no other machine of its model had it: look whether the cables \
+                            "{}; the blank lay in {name}, and no other machine of its model could mark it: look whether the cables \
                              of {name} and {} are exchanged",
                             fault.detail,
                             rivals.join(", ")
@@ -294,7 +295,7 @@ impl<'a> CardTest<'a> {
         let Some(says) = says.map(str::trim) else {
             self.find(
                 name,
-                Err("no word was given about its mark, so its machine stays as it was".to_owned()),
+                Err("no answer was given about its mark, so nothing is recorded for its machine".to_owned()),
             );
             return Ok(false);
         };
@@ -321,7 +322,7 @@ impl<'a> CardTest<'a> {
         self.find(
             name,
             Err(format!(
-                "device: the blank that lay in {name} has to bear that name, and the person read {read}: look whether the \
+                "device: the blank that lay in {name} must bear that name, but the person read {read}: check whether the \
                  machine works, and where its cable leads"
             )),
         );
@@ -360,15 +361,7 @@ impl<'a> CardTest<'a> {
         let from = self.lies.clone();
         let fault = |doing: &str, error| crate::pipeline::transport_fault(doing, &error);
         let Some(from) = from else {
-            let transport = self.transport(name)?;
-            let fed = transport.feed();
-            let jammed = fed.as_ref().is_err_and(|error| error.is_jam());
-            let out = jammed && transport.reject().is_ok();
-            self.blanks += u32::from(fed.is_ok() || jammed);
-            if fed.is_ok() || jammed && !out {
-                self.lies = Some(name.to_owned());
-            }
-            return fed.map_err(|error| fault("feeding a test blank", error));
+            return self.feed(name).map_err(|error| fault("feeding a test blank", error));
         };
         let transport = self.transport(name)?;
         if let Err(error) = transport.take(&from) {
@@ -381,6 +374,24 @@ impl<'a> CardTest<'a> {
         let arrived = transport.arrive();
         self.lies = Some(name.to_owned());
         arrived.map_err(|error| fault("bringing the test blank", error))
+    }
+
+    /// Feeds a test blank into a station. One that comes in spite of an error is counted and thrown out.
+    fn feed(&mut self, name: &str) -> Result<(), DeviceError> {
+        let Ok(transport) = self.transport(name) else { return Ok(()) };
+        let fed = transport.feed();
+        let (counts, lies) = match &fed {
+            Ok(()) => (true, true),
+            Err(error) if error.waits_for_person() => (false, false),
+            Err(error) => match transport.reject() {
+                Ok(()) => (true, false),
+                Err(none) if none.condition() == Some(Condition::NoCard) => (false, false),
+                Err(_) => (error.is_jam(), true),
+            },
+        };
+        self.blanks += u32::from(counts);
+        self.lies = lies.then(|| name.to_owned());
+        fed
     }
 
     /// Throws out the blank under way. Returns whether the line is empty.

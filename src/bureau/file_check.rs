@@ -38,7 +38,7 @@ const THREADS: usize = 64;
 const SENT: usize = 256 << 10;
 
 /// Opens connections to the HSM.
-pub type ConnectKeys<'a> = &'a dyn Fn() -> Result<HsmClient, Failure>;
+pub type ConnectKeys<'a> = &'a (dyn Fn() -> Result<HsmClient, Failure> + Sync);
 
 /// Checks one file. Without keys it leaves out what needs them.
 pub struct FileCheck<'a> {
@@ -117,7 +117,11 @@ impl<'a> FileCheck<'a> {
             let (rules, shared) = (Arc::clone(&file.rules), Arc::clone(&file.shared));
             let worker = CheckingThread { rules, shared, keys, scratch: RuleScratch::default() };
             let received = received.clone();
-            file.threads.push(threads::start("file-check", move || worker.run(&received))?);
+            let work = move || {
+                threads::give_way();
+                worker.run(&received);
+            };
+            file.threads.push(threads::start("file-check", work)?);
         }
         Ok(file)
     }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::operations::answer_request;
+use super::operations::{HsmRequest, answer_request};
 use super::wire::{self, WireFrames};
 use super::{HostedHsm, HsmConnection, Realm};
 use crate::exit::{Exit, Failure};
@@ -83,6 +83,10 @@ fn converse(mut hsm: impl HsmConnection, realm: Realm, mut stream: UnixStream) -
     wire::greet(&mut stream, realm)?;
     let mut frames = WireFrames::new(stream);
     while let Some(request) = frames.receive()? {
+        if matches!(request, HsmRequest::check(_)) {
+            // This connection checks a file for acceptance. Cards that are being made come first.
+            threads::give_way();
+        }
         wire::send(frames.stream(), &answer_request(&mut hsm, request))?;
     }
     Ok(())

@@ -1,6 +1,7 @@
-//! Machines that see no cards: two of one model are told apart by their serial numbers, or by their marks on test blanks
-//! and a person's word.
+//! Machines that see no cards. Two of one model are identified by their serial numbers, or by their marks on test blanks,
+//! which a person reads.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -17,6 +18,9 @@ const SIM_8: &str = include_str!("../../profiles/lines/sim-8.toml");
 const SIM_LINE: &str = include_str!("../../profiles/lines/sim-line.toml");
 /// Exit code of a line that is not ready.
 const NOT_READY: i32 = 32;
+
+/// Exit code of a ledger that another process has open.
+const IN_USE: i32 = 40;
 
 /// A line on serial ports: an encoder, and two machines that see no cards.
 struct Ports {
@@ -39,24 +43,40 @@ const TWO_ENCODERS: &str = "[[module]]\nname = \"stripe\"\nkind = \"stripe\"\nmi
      read_back = false\ndriver = \"mse630\"\nstations = 2\n\n\
      [[module]]\nname = \"embosser\"\nkind = \"embosser\"\nmics = [\"EMB\", \"IND\"]\n";
 
+/// Two printers.
+const PRINTERS: [&str; 2] = ["printer-1", "printer-2"];
+const TWO_PRINTERS: &str = "[[module]]\nname = \"stripe\"\nkind = \"stripe\"\nmics = [\"MAG\"]\ncoercivity = \"hico\"\n\n\
+     [[module]]\nname = \"printer\"\nkind = \"printer\"\nmics = [\"GFX\"]\nstations = 2\n";
+
 impl Ports {
     /// A line of these modules and stations, with a job.
     fn new(modules: &str, stations: &[&str]) -> Self {
         let world = World::new();
         world.prepared("job", CARDS, 65);
         let at = |name: &str| world.path(name).display().to_string();
+        let served = |mic: &str| modules.contains(mic);
+        let ignored = ["CHP", "GFX", "EMB", "IND"].into_iter().filter(|mic| !served(mic));
+        let ignore = format!("{:?}", ignored.collect::<Vec<_>>());
         let mut text = format!(
             "name = \"ports\"\ndescription = \"test\"\nreorder_buffer = 16\nrejects = \"bin\"\nkeys = \"test\"\n\
-             ignore = [\"CHP\", \"GFX\"]\n[limits]\nrecover = 1\n{modules}\n\
+             ignore = {ignore}\n[limits]\nrecover = 1\n{modules}\n\
              [[module]]\nname = \"fulfilment\"\nkind = \"fulfilment\"\nmics = [\"FUL\"]\n"
         );
         let (_, sim) = SIM_8.split_once("[sim]").unwrap();
-        let mut attach = String::new();
+        let (mut attach, mut streams) = (String::new(), BTreeMap::new());
         for station in stations {
+            if station.starts_with("printer") {
+                let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+                streams.insert(*station, free.to_string());
+            }
             let (serial, transport) = (at(&format!("{station}.serial")), at(&format!("{station}.transport")));
             writeln!(text, "[link.{station}]\nserial = {serial:?}\ntransport = {transport:?}").unwrap();
             writeln!(attach, "[sim.attach.{station}]\nmachine = {serial:?}\ntransport = {transport:?}")
                 .unwrap();
+            if let Some(stream) = streams.get(station) {
+                writeln!(text, "stream = {stream:?}").unwrap();
+                writeln!(attach, "stream = {stream:?}").unwrap();
+            }
         }
         let output = at("output.transport");
         writeln!(text, "[link.output]\ntransport = {output:?}\n[sim]{sim}\n{attach}").unwrap();
@@ -113,6 +133,7 @@ impl Ports {
     fn makes_nothing(&self, verb: &[&str], reason: &str) -> Ended {
         let before = fed(&self.world);
         let ended = self.made(verb);
+        assert!(self.world.path("cardwright.db").exists(), "{}", ended.stderr);
         let job = job(&self.world);
         assert_eq!((&job["state"], &job["held_for"]), (&"HELD".into(), &reason.into()), "{}", ended.stderr);
         assert_eq!(fed(&self.world), before, "a blank was fed: {}", ended.stderr);
@@ -149,7 +170,7 @@ fn checked(world: &World, line: &[&str], answers: &str) -> (Ended, Vec<Value>) {
     command.args(["line", "check"]).args(line).args(["--keys", "bureau.store", "--cards", "--json"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut check = command.spawn().unwrap();
-    // The program may need no answer.
+    // The program may end without reading an answer, so a failed write is no fault.
     let _ = check.stdin.take().unwrap().write_all(answers.as_bytes());
     let ended = Ended::from(check.wait_with_output().unwrap());
     let document: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.stderr));
@@ -233,7 +254,7 @@ fn test_blanks_go_through_every_station_of_a_simulated_line() {
 fn test_blanks_find_exchanged_readers_and_encoders() {
     let three = SIM_8.replacen("stations = 8", "stations = 3", 1);
     let line = three.replacen("kind = \"stripe\"", "kind = \"stripe\"\nstations = 2", 1);
-    // A reader's failed proof stands at the first module, and costs no further blank.
+    // The readers are the first module, so a failed proof there ends the test without another blank.
     for (pair, blanks) in
         [(["chip-1", "chip-2"], 1), (["chip-1", "chip-3"], 1), (["stripe-1", "stripe-2"], 3)]
     {
@@ -257,11 +278,13 @@ fn machines_without_numbers_get_no_card_until_a_person_gives_the_word_and_none_a
     assert!(ended.stderr.contains("line check LINE --cards"), "{}", ended.stderr);
     let ended = ports.world.cardwright(&["line", "check", "line.toml", "--keys", "bureau.store"]);
     let warned = |station: &str| {
-        ended.stdout.contains(&format!("warning: it takes no card: nothing shows that the machine on this connection is that of {station}"))
+        let unproved =
+            "warning: the station takes no card: the machine on this connection is not proved to be that of";
+        ended.stdout.contains(&format!("{unproved} {station}"))
     };
     assert!(EMBOSSERS.into_iter().all(warned), "{}", ended.stdout);
 
-    // No word, and a word that is wrong.
+    // A missing answer, and a wrong one.
     let (ended, findings) = ports.test_cards("embosser-1\n");
     assert_eq!(ended.code, NOT_READY);
     assert_eq!(faults(&findings).len(), 1, "{findings:?}");
@@ -278,10 +301,10 @@ fn machines_without_numbers_get_no_card_until_a_person_gives_the_word_and_none_a
     assert!(words.iter().all(|word| word["actor"].as_str().unwrap().starts_with("Anna")), "{words:?}");
     ports.makes_all(&["job", "resume", "J1"]);
 
-    // Another connection: the word holds no more.
+    // The word does not hold for another connection.
     ports.on("");
     let ended = ports.world.cardwright(&["line", "check", "line.toml", "--keys", "bureau.store"]);
-    assert!(ended.stdout.contains("warning: it takes no card"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("warning: the station takes no card"), "{}", ended.stdout);
 }
 
 #[test]
@@ -308,7 +331,7 @@ fn test_blanks_find_exchanged_machines_without_numbers() {
         let right = fed(&ports.world);
         assert_eq!(right, 2);
 
-        // What was proved does not outlive a mark that says otherwise.
+        // A mark with another name takes the earlier proof back.
         let (ended, findings) = ports.test_cards(&format!("{}\n{}\n", pair[1], pair[0]));
         assert_eq!(ended.code, NOT_READY);
         names_both(&findings, pair);
@@ -322,6 +345,28 @@ fn test_blanks_find_exchanged_machines_without_numbers() {
         assert_eq!(fed(&ports.world) - before, blanks, "{pair:?}");
         ports.counts_test_blanks();
     }
+}
+
+#[test]
+fn printers_print_their_names_and_an_exchanged_one_is_found() {
+    let mut ports = Ports::new(TWO_PRINTERS, &["stripe-1", "printer-1", "printer-2"]);
+    ports.makes_nothing(&["run", "job.cwf1"], "unproved");
+    let (ended, findings) = ports.test_cards("printer-1\nprinter-2\n");
+    assert_eq!(ended.code, 0, "{findings:?}");
+    assert!(ended.stderr.contains("stands on it, printed on the front?"), "{}", ended.stderr);
+    let fronts: BTreeSet<_> =
+        ports.world.dumps().iter().map(|dump| dump["graphics"]["front"].to_string()).collect();
+    assert!(fronts.len() == 2 && !fronts.contains("null"), "{fronts:?}");
+    ports.counts_test_blanks();
+    let ended = ports.made(&["job", "resume", "J1"]);
+    assert_eq!((ended.code, number(&job(&ports.world)["balance"], "good")), (0, u64::from(CARDS)));
+
+    // The links for pictures stay where they are, so no other printer can print there.
+    ports.on("[[exchange]]\nstations = [\"printer-1\", \"printer-2\"]\n");
+    let (ended, findings) = ports.test_cards("");
+    assert_eq!(ended.code, NOT_READY);
+    names_both(&findings, PRINTERS);
+    assert_eq!(tested(&ports.world), fed(&ports.world) - u64::from(CARDS));
 }
 
 #[test]
@@ -346,6 +391,11 @@ fn a_test_needs_the_ledger_alone_and_a_line_without_faults() {
     let mut ports = Ports::new(TWO_EMBOSSERS, &["stripe-1", "embosser-1", "embosser-2"]);
     let by = ["line", "check", "line.toml", "--keys", "bureau.store", "--by", "Anna"];
     assert_eq!(ports.world.cardwright(&by).code, 2);
+    let another = cardwright::ledger::Ledger::open(ports.world.path("cardwright.db")).unwrap();
+    let cards = ["line", "check", "line.toml", "--keys", "bureau.store", "--cards"];
+    let ended = ports.world.cardwright(&cards);
+    assert!(ended.code == IN_USE && fed(&ports.world) == 0, "{} {}", ended.code, ended.stderr);
+    drop(another);
     ports.profile("embosser-2.serial", "gone.serial");
     let (ended, findings) = ports.test_cards("");
     assert_eq!((ended.code, fed(&ports.world)), (NOT_READY, 0), "{}", ended.stderr);

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use drivers::identity::OnlyMachine;
 use drivers::registry::{self, DrivenMachine, Driver, LinkRole};
 use drivers::transport::Transport;
 
@@ -12,9 +13,10 @@ use super::links::Links;
 use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
 use crate::modules::kind::KindDevice;
-use crate::modules::{ChipModule, Fault, LineProfile, ModuleProfile, StationModule, StripeModule};
+use crate::modules::{Blame, ChipModule, Fault, LineProfile, ModuleProfile, StationModule, StripeModule};
 use crate::pipeline::{LineSetup, StageSetup, StationSetup, WiringProofs};
 use crate::profile::line::OUTPUT;
+use crate::reason::ReasonWord;
 
 /// The only driver of chip modules: it works with any reader that the link leads to.
 const READER: &str = "reader";
@@ -70,11 +72,15 @@ pub fn open(
     })
 }
 
-/// Has a machine that does not notice cards be the only one to write with. Returns the fault if another one answers, or
-/// perhaps does; one that does not answer is asked again before its first card.
+/// Lets the driver of a machine that does not notice cards write with the station's own machine only. Returns a fault if
+/// the machine is another one, or may be. A machine that does not answer is asked again before its first card.
 fn known(worker: &mut dyn StationModule, machine: Option<&BlindMachine>) -> Option<Fault> {
-    let identity = worker.identity()?;
-    identity.only(machine?.only.clone());
+    let only = machine?.only.clone();
+    let Some(identity) = worker.identity() else {
+        let detail = "us: the driver must distinguish its machine from others of its model, but cannot";
+        return (only != OnlyMachine::Any).then(|| Fault::new(Blame::Us, ReasonWord::Bug, detail));
+    };
+    identity.only(only);
     identity.check().err().map(Fault::from).filter(Fault::doubts_device)
 }
 

@@ -15,7 +15,7 @@ use crate::ids::{KekId, KeyData, SpoolKeyName};
 use crate::ledger::audit::{Audit, AuditFinding};
 use crate::ledger::error::LedgerError;
 use crate::ledger::event::{AcceptedTerms, BlankSubject, EventFact, LedgerEvent, RunCounts};
-use crate::ledger::handle::{REFUTED, WANTED};
+use crate::ledger::handle::WANTED;
 use crate::ledger::law::Law;
 use crate::ledger::types::{AttemptState, Balance, Context, JobId, JobState, RecordState};
 use crate::ledger::views::{
@@ -127,7 +127,8 @@ impl Reader {
         let is_of = |event: &LedgerEvent| matches!(&event.fact, EventFact::WiringProved { station: of, .. } if of == station);
         let last = events::last(&self.connection, EventFilter::Wiring, is_of)?;
         Ok(match last.map(|event| event.fact) {
-            Some(EventFact::WiringProved { device, how, .. }) if how != REFUTED => device,
+            // One that takes a proof back names no device.
+            Some(EventFact::WiringProved { device, .. }) => device,
             _ => None,
         })
     }

@@ -105,6 +105,7 @@ fn cards_answer_whether_their_chips_are_blank_partly_written_or_done() {
         }
     };
     assert_eq!(code, 0, "{all}");
+    assert_eq!(all["unproved"], serde_json::json!(["chip-1", "chip-2", "chip-3"]), "{all}");
     let stations = all["stations"].as_array().unwrap();
     let at: BTreeMap<_, _> = stations.iter().map(|s| (word(s, "station"), s)).collect();
     assert_eq!(word(at["chip-4"], "verdict"), "no-card");
@@ -126,6 +127,7 @@ fn cards_answer_whether_their_chips_are_blank_partly_written_or_done() {
         "{}",
         one.stdout
     );
+    assert!(one.stdout.contains("not proved: chip-1, chip-2, chip-3; such a reader"), "{}", one.stdout);
     assert!(one.stdout.contains("no card: chip-4") && one.stdout.contains("TEST KEYS"), "{}", one.stdout);
     let other = ask(&bureau, &format!("J1 {seq} --station {elsewhere}"));
     assert_eq!(other.code, NOT_FOUND, "{}{}", other.stdout, other.stderr);
