@@ -187,7 +187,7 @@ fn a_hold_waits_a_kill_ends_the_wait_of_its_card_and_a_signal_leaves_the_cards()
     assert_eq!((word(&job, "state"), count(&job, "in_flight")), ("HELD".into(), 0), "{job}");
     assert!(count(&job, "unknown") > 1 && count(&job, "blanks_in_line") == 0, "{job}");
     assert_eq!(count(&job, "remake"), 1, "{job}");
-    // Who goes on hears of the cards that may lie in the line before it is cleared.
+    // A person who continues the job is warned of cards that may lie in the line, before it is cleared.
     let daemon = Daemon::started(&world, &mut command_on(&world, "line.toml", SPEED, "8"));
     let released = daemon.asks("job release J1");
     assert!(released.code == 0 && released.stderr.contains(BEFORE_RELEASE), "{}", released.stderr);
@@ -195,7 +195,7 @@ fn a_hold_waits_a_kill_ends_the_wait_of_its_card_and_a_signal_leaves_the_cards()
     daemon.ends();
 }
 
-/// A part of the warning before a line is cleared of UNKNOWN cards.
+/// Part of the warning that comes before a line is cleared of UNKNOWN cards.
 const BEFORE_RELEASE: &str = "UNKNOWN cards: one that lies in the line is thrown out";
 
 #[test]
