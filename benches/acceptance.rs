@@ -46,8 +46,9 @@ use support::{CARDWRIGHT, World, median, records};
 const RUNS: usize = 3;
 /// Records of which the floor is measured.
 const SAMPLE: u32 = 2_000;
-/// Cards of the line that is measured beside an acceptance, and the seconds that it is measured alone afterwards.
+/// Cards of the line that is measured during an acceptance.
 const LINE_CARDS: u32 = 8_000;
+/// Seconds for which the line is measured alone afterwards.
 const ALONE_S: f64 = 20.0;
 /// Times that the floor goes over them.
 const ROUNDS: usize = 20;
@@ -76,7 +77,7 @@ fn main() {
         let accept = ["run", "big.cwf1", "--line", "sim-8", "--keys", "bureau.store", "--ledger", "run.db"];
         let mut accept =
             world.command(CARDWRIGHT, &[&accept[..], &["--simulate", "--limit", "0", "--json"]].concat());
-        // It selects no record, so all that are selected are GOOD.
+        // The limit of 0 selects no record, so none is missing at the end and the exit code is 0.
         let accept = MeasuredRun::of(accept.stderr(Stdio::null()), 0);
         for name in ["run.db", "run.db-wal", "run.db-shm"] {
             let _ = std::fs::remove_file(world.path(name));
@@ -102,14 +103,14 @@ fn main() {
     beside(&world);
 }
 
-/// Measures a line while its daemon accepts the file, and after that.
+/// Measures a line while its daemon accepts the file, and afterwards.
 fn beside(world: &World) {
     let speed: u32 = std::env::var("SPEED").map_or(5, |s| s.parse().unwrap());
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let daemon = Daemon::start(world, speed, "");
         daemon.release("J1", LINE_CARDS);
-        // Until the line is full.
+        // The line fills up in this time.
         std::thread::sleep(Duration::from_secs(60) / speed);
         let begun = now();
         daemon.ask(&["job", "submit", "big.cwf1"]);
@@ -122,7 +123,7 @@ fn beside(world: &World) {
     }
     let (alone, beside) = (median(alone), median(beside));
     println!(
-        "  sim-64 at speed {speed}: {beside:.2} cards/s beside an acceptance, {alone:.2} alone: {:.3} (aim 0.98)",
+        "  sim-64 at speed {speed}: {beside:.2} cards/s during an acceptance, {alone:.2} alone: {:.3} (aim 0.98)",
         beside / alone
     );
 }

@@ -1,7 +1,7 @@
 //! Cost of the wiring proof on sixty-four chip stations whose readers report a card at once or late: GOOD cards of
 //! the first 10 minutes of machine time after the start, while the stations are proved one after the other, compared
-//! with those of a later job of the same daemon. Then the rate of a line two of whose readers are plugged in again
-//! under load, compared with the rate of the line that is left alone (aim 0.98).
+//! with those of a later job of that daemon. Then the rate of a line while two of its readers are plugged in again,
+//! compared with the rate of an undisturbed line (aim 0.98).
 //!
 //! `SPEED` sets the multiple of the machine's speed (5).
 
@@ -31,8 +31,8 @@ const RATE: f64 = 8.0;
 const RAMP_S: f64 = 600.0;
 /// Cards of a ramp: more than the line makes in that time.
 const RAMP_CARDS: u32 = 5_000;
-/// Times after which a reader reports a card, in milliseconds of the machine: at once, as pcscd looks, as slow
-/// readers do.
+/// Times after which a reader reports a card, in milliseconds of the machine: at once, at pcscd's interval, and as late
+/// as slow readers.
 const LATE_MS: [u32; 3] = [0, 400, 4_000];
 /// Cards that prove all the stations, and cards of a run in which readers are plugged in again.
 const PROVING_CARDS: u32 = 640;

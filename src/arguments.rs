@@ -1,18 +1,18 @@
-//! Values on the command line: the message about a wrong one states which are allowed.
+//! Reads numbers of the command line. The message about a wrong number states the allowed range.
 //!
 //! Not here: values that are names of the trade (`ids`, `request`).
 
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// Reads a whole number of a type.
+/// Reads a whole number.
 pub fn whole_number<T: FromStr + Display + Bounded>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("it is no whole number from 0 to {}", T::MOST))
+    text.parse().map_err(|_| format!("it must be a whole number from 0 to {}", T::MOST))
 }
 
-/// The whole numbers that arguments have.
+/// A type of whole number that an argument may have.
 pub trait Bounded: Sized {
-    /// The greatest.
+    /// The greatest value.
     const MOST: Self;
 }
 
@@ -31,5 +31,7 @@ impl Bounded for usize {
 /// Reads a speed of the simulator.
 pub fn speed(text: &str) -> Result<f64, String> {
     let speed = text.parse::<f64>().ok().filter(|speed| speed.is_finite() && *speed >= 0.0);
-    speed.ok_or_else(|| "it is no number from 0, such as 0.5 or 20; 0 is without waiting".to_owned())
+    speed.ok_or_else(|| {
+        "it must be a number of at least 0, such as 0.5 or 20; with 0 nothing waits".to_owned()
+    })
 }

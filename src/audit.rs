@@ -37,7 +37,7 @@ impl std::str::FromStr for PublicKey {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         <_>::from_hex(text).map(Self).map_err(|_| {
-            format!("an audit key is 64 hex digits; these are {} characters", text.chars().count())
+            format!("an audit key has 64 hex digits; this text has {} characters", text.chars().count())
         })
     }
 }

@@ -41,14 +41,16 @@ pub fn open_private(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Refuses what is no regular file of this user, or what others may write.
+/// Refuses a file that is not a regular file of this user, or that others may write.
 pub fn check_owned(meta: &Metadata) -> Result<()> {
     if !meta.is_file() {
         return Err(Error::other("it is no regular file; remove it"));
     }
     if meta.uid() != nix::unistd::geteuid().as_raw() {
-        let what =
-            format!("it belongs to another user (uid {}), who can change it; have it removed", meta.uid());
+        let what = format!(
+            "it belongs to another user (uid {}), who can change it: ask an administrator to remove it",
+            meta.uid()
+        );
         return Err(Error::other(what));
     }
     if meta.mode() & OTHERS_WRITE != 0 {
@@ -57,8 +59,8 @@ pub fn check_owned(meta: &Metadata) -> Result<()> {
     Ok(())
 }
 
-/// Makes an empty file of this user with these permissions where none lies; refuses one that [`check_owned`] refuses.
-/// A file that is there is not opened: closing it would drop the locks that this process has on it.
+/// Makes an empty file of this user with these permissions if there is none. An existing file is checked by
+/// [`check_owned`]. It is not opened: closing it would drop the locks that this process has on it.
 pub fn make_or_check(path: &Path, permissions: u32) -> Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => file.set_permissions(PermissionsExt::from_mode(permissions)),
@@ -67,20 +69,23 @@ pub fn make_or_check(path: &Path, permissions: u32) -> Result<()> {
     }
 }
 
-/// Refuses a folder in which other users may replace files: they may write it, or own it.
+/// Refuses a folder in which other users can replace files, because they may write it or own it.
 pub fn check_folder(folder: &Path) -> Result<()> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let meta = folder.metadata()?;
     if ![0, nix::unistd::geteuid().as_raw()].contains(&meta.uid()) {
         let what = format!(
-            "the folder {} belongs to another user (uid {}), who may replace what lies in it; name another",
+            "the folder {} belongs to another user (uid {}), who can replace the files in it; name another folder",
             folder.display(),
             meta.uid()
         );
         return Err(Error::other(what));
     }
     if meta.mode() & OTHERS_WRITE != 0 && meta.mode() & STICKY == 0 {
-        let what = format!("others may write the folder {} (chmod go-w, or name another)", folder.display());
+        let what = format!(
+            "others may write the folder {}: take that permission away (chmod go-w), or name another folder",
+            folder.display()
+        );
         return Err(Error::other(what));
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! The memory of a process that holds keys, secrets or cardholder data is its own, and is wiped when it is freed. So
-//! are its new files: no other user can write them.
+//! Keeps other processes from the memory of a process that holds keys, secrets or cardholder data, and wipes that
+//! memory when it is freed. Keeps other users from writing to its new files.
 //!
 //! Not here: wiping at once what is no longer needed (`zeroize`, where it lies), memory that is never swapped out.
 
@@ -12,9 +12,9 @@ use crate::exit::{Exit, Failure};
 /// Write permission of the group and of all other users.
 const OTHERS_WRITE: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
 
-/// Makes a process keep its memory to itself: no core dump, no debugger, no `/proc/self/mem` for others. Takes from its
-/// new files the write permission of others, which a umask of 002 would give them. Every program calls it before it
-/// reads data.
+/// Makes a process keep its memory to itself: no core dump, no debugger, no `/proc/self/mem` for others. Denies other
+/// users the permission to write to its new files: a umask of 002 would give it to the group. Every program calls this
+/// before it reads data.
 pub fn harden() -> Result<(), Failure> {
     use nix::sys::resource::{Resource, setrlimit};
     let failed =

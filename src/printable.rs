@@ -1,5 +1,5 @@
-//! Texts from outside (files, cards, devices, ledgers, names of files) as they are shown: none begins a line of its own,
-//! none reaches a terminal as a command, none is read in another order than it is written.
+//! Makes texts from outside (files, cards, devices, ledgers, file names) safe to show. Such a text cannot begin a new
+//! line, give the terminal a command, or be shown in another order than it was written.
 //!
 //! Not here: output as a whole, whose line ends are the program's (`stdout`).
 
@@ -12,7 +12,7 @@ pub fn is_hidden(c: char) -> bool {
             | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
 }
 
-/// The text in one line, its hidden characters as JSON writes them: `\u001b`.
+/// Returns the text in one line, with hidden characters as JSON writes them: `\u001b`.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     // Nearly every text is plain ASCII.
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) || !text.contains(is_hidden) {

@@ -69,7 +69,7 @@ reason_words! {
     Miswired = "miswired",
     /// The device sees a card that the transport did not bring.
     StrayCard = "stray-card",
-    /// No person's word says that the device is that of its station.
+    /// No person has confirmed that the device stands at its station.
     Unproved = "unproved",
     /// The device was connected anew while a card lay there.
     ConnectedAnew = "connected-anew",

@@ -48,8 +48,8 @@ pub fn start<T: Send + 'static>(
     started.map_err(|error| ThreadRefused { name: name.to_owned(), why: error.to_string() })
 }
 
-/// Lets the work on cards go before the calling thread, and before those that it starts, for the rest of its life: it has
-/// the lowest priority. Without that nothing is wrong but the order.
+/// Gives the calling thread, and every thread that it starts from then on, the lowest priority, so that the work on
+/// cards comes first. If the system refuses, the results are right all the same, but cards may wait.
 pub fn give_way() {
     // Linux reads "this process" as the calling thread.
     if let Err(error) = rustix::process::setpriority_process(None, LOWEST) {

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue, Error};
 /// Longest value that a message quotes, in characters.
 const QUOTED_MAX: usize = 60;
 
-/// Numbers as serde's messages name their types, and the words that a message uses instead.
+/// Names of number types in serde's messages, and the words that a message uses instead.
 const NUMBERS: [(&str, &str); 7] = [
     ("u8", "a whole number from 0 to 255"),
     ("u16", "a whole number from 0 to 65535"),
@@ -68,8 +68,8 @@ fn place(text: &str, error: &Error, quoting: Quoting, what: &str) -> String {
     format!("line {line}: {key}: ")
 }
 
-/// The path of the key whose value stands at an offset, or of the table around a key that stands there; and whether it
-/// is a table.
+/// Returns the path of the key whose value stands at an offset, and whether that value is a table. If a key stands
+/// there, returns the path of the table around it.
 fn key_at(table: &DeTable<'_>, at: usize) -> Option<(String, bool)> {
     for (key, value) in table {
         if key.span().contains(&at) {
@@ -85,7 +85,8 @@ fn key_at(table: &DeTable<'_>, at: usize) -> Option<(String, bool)> {
     None
 }
 
-/// The path inside a value that holds an offset. A table with a header of its own may hold it anywhere.
+/// Returns the path inside a value to an offset. The parts of a table with headers may lie anywhere in the text, so
+/// every table is searched.
 fn key_in(value: &Spanned<DeValue<'_>>, at: usize) -> Option<(String, bool)> {
     let inside = match value.get_ref() {
         DeValue::Table(table) => key_at(table, at),

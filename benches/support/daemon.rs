@@ -46,7 +46,7 @@ impl<'a> Daemon<'a> {
         self.world.ran(CARDWRIGHT, &[words, &["--socket", "d.sock"]].concat()).stdout
     }
 
-    /// Prepares a file with this many cards, and releases it as a job, which must get this number.
+    /// Prepares a file with this many cards, submits it, and releases its job, which must get the number `job`.
     pub fn release(&self, job: &str, cards: u32) {
         self.world.prepared(job, cards);
         self.ask(&["job", "submit", &format!("{job}.cwf1")]);
@@ -59,7 +59,7 @@ impl<'a> Daemon<'a> {
         ["queued", "in_flight"].iter().any(|kind| shown["balance"][kind] != 0)
     }
 
-    /// Waits until none is.
+    /// Waits until no card of the job is left to be made.
     pub fn made(&self, job: &str) {
         while self.is_on_line(job) {
             std::thread::sleep(Duration::from_millis(200));

@@ -37,8 +37,8 @@ pub enum DeviceError {
     },
     /// The machine at the link of a transport is not the transport of this station.
     #[error(
-        "what answers there says that it is {says:?}, not the transport of {station}: exchange the cables, or correct \
-         link.{station}.transport in the profile"
+        "the machine that answers there says that it is {says:?}, not the transport of {station}: exchange the \
+         cables, or correct link.{station}.transport in the profile"
     )]
     OtherStation {
         /// The station that the link is for.
@@ -48,21 +48,21 @@ pub enum DeviceError {
     },
     /// The machine has another serial number than the line profile gives.
     #[error(
-        "WRONG MACHINE: {station} has the machine with number {number}, and what answers there {found}: exchange the \
-         cables, or correct link.{station}.number in the profile"
+        "WRONG MACHINE: {station} needs the machine with number {number}, but the machine that answers there {found}: \
+         exchange the cables, or correct link.{station}.number in the profile"
     )]
     OtherMachine {
         /// The station that the link is for.
         station: String,
         /// The number of its machine.
         number: String,
-        /// What the machine at the link has, in words.
+        /// The number of the machine at the link, in words.
         found: String,
     },
     /// No person's word holds for the machine on this connection.
     #[error(
-        "nothing shows that the machine on this connection is that of {station}, because the line has others of its model: \
-         prove it by `cardwright line check LINE --cards`, or give link.{station}.number in the profile"
+        "the machine on this connection is not proved to be that of {station}, and the line has others of its model: \
+         prove it with `cardwright line check LINE --cards`, or give link.{station}.number in the profile"
     )]
     Unproved {
         /// The station that the link is for.

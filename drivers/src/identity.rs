@@ -1,5 +1,5 @@
-//! Machines that do not notice cards, and that another machine of their model may stand in for when cables are
-//! exchanged: a driver writes only with the one that its line has found to be the right one.
+//! The identity of machines that do not notice cards. When cables are exchanged, another machine of that model may
+//! answer. A driver therefore writes only with the machine that its line has found to be the right one.
 //!
 //! Not here: how a line finds that out.
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::error::DeviceError;
 use crate::presence::DeviceConnection;
 
-/// What stands before the serial number at the end of a framed machine's answer to 'S' (wire section 2).
+/// Text before the serial number at the end of a framed machine's answer to 'S' (wire section 2).
 const NUMBER: &str = " no.";
 
 /// The machine that a driver may write with.
@@ -18,13 +18,13 @@ pub enum OnlyMachine {
     /// Any machine.
     #[default]
     Any,
-    /// The one with a serial number. The driver asks for it whenever the connection was opened.
+    /// The machine with this serial number. The driver asks for the number each time the connection is opened.
     Numbered(ExpectedNumber),
-    /// The one on a connection, by a person's word; none where no word holds.
+    /// The machine on this connection, by a person's word. If no word holds, no machine may be written with.
     At {
         /// The station that the machine belongs to.
         station: String,
-        /// The connection's node.
+        /// The connection's node; `None` if no word holds.
         node: Option<String>,
     },
 }
@@ -33,7 +33,7 @@ impl OnlyMachine {
     /// Checks the connection that the driver has now.
     pub(crate) fn is_at(&self, connected: &str) -> Result<(), DeviceError> {
         match self {
-            // A connection without a name cannot be told from another one.
+            // A connection without a name cannot be distinguished from another one.
             Self::At { station, node } if connected.is_empty() || node.as_deref() != Some(connected) => {
                 Err(DeviceError::Unproved { station: station.clone() })
             }
@@ -54,7 +54,7 @@ pub struct ExpectedNumber {
 }
 
 impl ExpectedNumber {
-    /// Compares it with what the machine says of itself.
+    /// Compares the number with the one in the machine's answer to 'S'.
     pub(crate) fn compare(&self, says: &str) -> Result<(), DeviceError> {
         let found = number_in(says);
         if found == Some(self.number.as_str()) {
@@ -77,7 +77,7 @@ pub fn number_in(says: &str) -> Option<&str> {
 
 /// A machine that does not notice cards.
 pub trait MachineIdentity {
-    /// From now on nothing is written but with this machine.
+    /// From now on the driver writes with this machine only.
     fn only(&mut self, machine: OnlyMachine);
 
     /// Makes sure that this is the machine to write with. Asks it for its number if the connection is new.
@@ -106,10 +106,9 @@ mod tests {
         let expected = ExpectedNumber { station: "embosser-1".into(), number: "6".into(), stations };
         assert_eq!(expected.compare("embosser no.6"), Ok(()));
         let said = |says: &str| expected.compare(says).unwrap_err().to_string();
-        assert!(
-            said("embosser no.7")
-                .contains("number 6, and what answers there has number 7, which is that of embosser-2")
-        );
+        assert!(said("embosser no.7").contains(
+            "number 6, but the machine that answers there has number 7, which is that of embosser-2"
+        ));
         assert!(said("embosser no.8").contains("has number 8:"), "{}", said("embosser no.8"));
         assert!(said("embosser").contains("gives no number (\"embosser\")"));
     }

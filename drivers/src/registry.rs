@@ -80,7 +80,7 @@ pub enum DrivenMachine {
 }
 
 impl DrivenMachine {
-    /// Tells it from other machines of its model; `None` if it notices cards.
+    /// Its identity, which distinguishes it from other machines of its model; `None` if it notices cards.
     pub fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
         match self {
             Self::Stripe(encoder) => encoder.identity(),

@@ -69,9 +69,9 @@
 //! Status: '0' done, '1' jam, '2' no card in the station, '3' bad data, '4' supply out (foil, ribbon, hopper
 //! empty), '5' failed, '6' output full (stacker, reject bin), '7' cover open.
 //!
-//! 'S' is answered with the model's name. An embosser or a printer may give its serial number as well: a blank, "no." and
-//! the number end the answer then ("CWE-1 embosser no.A7-0012"). A number is 1 to 64 printable characters without blanks.
-//! Each machine has its own; it is not that of the station where the machine stands.
+//! 'S' is answered with the model's name. An embosser or a printer may give its serial number as well: the answer then
+//! ends with a blank, "no." and the number ("CWE-1 embosser no.A7-0012"). A number is 1 to 64 printable characters
+//! without blanks. It belongs to the machine, not to the station where the machine stands.
 //!
 //! With '4', '6' and '7' the machine says that it has not begun the command and changed no card: a person has
 //! to help it, and the command may then be given again. A machine that had begun, and could not end, says '5'.

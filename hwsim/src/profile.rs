@@ -186,13 +186,13 @@ pub struct BlankSupply {
 
 fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    hex::decode(&text).map_err(|_| serde::de::Error::custom("not hex, two digits for each byte"))
+    hex::decode(&text).map_err(|_| serde::de::Error::custom("not hex: write two digits for each byte"))
 }
 
 fn byte_array<'de, D: Deserializer<'de>, const N: usize>(deserializer: D) -> Result<[u8; N], D::Error> {
     let bytes = bytes(deserializer)?;
     let found = bytes.len();
-    bytes.try_into().map_err(|_| serde::de::Error::custom(format!("not {N} bytes of hex but {found}")))
+    bytes.try_into().map_err(|_| serde::de::Error::custom(format!("has {found} bytes, but must have {N}")))
 }
 
 fn one_byte<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {

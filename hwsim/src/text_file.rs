@@ -1,5 +1,5 @@
 //! Reads a text file that a person names: a regular one of bounded size, so that neither a pipe nor a device holds
-//! the program up for ever. Parses TOML, and names the place of a fault.
+//! the program up for ever. Also parses TOML; an error names its place.
 
 use std::fs::OpenOptions;
 use std::io::Read;

@@ -12,8 +12,10 @@
 //! ```
 //!
 //! A device that changes its place is away for a moment: its links end, and those that are made again have
-//! another `wiring` in their hello. An embosser's or printer's serial number is `SIM-` and the name of the place where it
-//! stands: what answers on a link after an exchange has the other's number. Not here: virtual readers and pictures, which stay where they are.
+//! another `wiring` in their hello. The serial number of an embosser or a printer is `SIM-` and the name of its place,
+//! so after an exchange a link reaches a machine with the other place's number.
+//!
+//! Not here: virtual readers and pictures, which stay where they are.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -126,7 +128,7 @@ impl LineWiring {
     }
 }
 
-/// A device, as its link found it.
+/// The device on a link, and how often it had moved when the link was made.
 pub struct LinkedDevice<'a> {
     wiring: &'a LineWiring,
     /// The station that it belongs to.
@@ -135,7 +137,7 @@ pub struct LinkedDevice<'a> {
 }
 
 impl LinkedDevice<'_> {
-    /// Whether the device has changed its place since: its link is cut.
+    /// Whether the device has changed its place since then. Its link is cut in that case.
     pub fn has_moved(&self) -> bool {
         self.wiring.moves(self.device) != self.moves
     }

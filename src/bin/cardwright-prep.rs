@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             // Standard error may be closed; the exit code reports the failure as well.
             let text = match failure.exit {
-                // A line for each fault.
+                // This message has a line for each fault.
                 Exit::Input => tame(&failure.message),
                 _ => one_line(&failure.message).into_owned(),
             };

@@ -5,7 +5,8 @@
 
 use std::fs::File;
 use std::io::Seek;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::file_check::{ConnectKeys, FileCheck};
 use super::opening::Bureau;
@@ -15,6 +16,7 @@ use super::spool_folder::spool_path;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::{Auditor, FileAdmission, Realm, SpoolKey};
+use crate::ids::JobId;
 use crate::inspect::{InspectionReport, inspect_for};
 use crate::ledger::JobProfiles;
 use crate::ledger::{LedgerError, NewJob};
@@ -24,11 +26,29 @@ use crate::record::{AcceptedFile, FileLimits, Sealer, Spool, accept, check, open
 use crate::report::ProgressDisplay;
 use crate::threads::giving_way;
 
+/// A job that was accepted just now.
+pub struct FreshJob {
+    /// Its number.
+    pub id: JobId,
+    product: Arc<ProductProfile>,
+    spool: PathBuf,
+    digest: [u8; 32],
+    key: SpoolKey,
+}
+
+impl FreshJob {
+    /// Opens its spool, to make its cards. Its profiles are those of acceptance.
+    pub fn ready(self) -> Result<ReadyJob, Refusal> {
+        let Self { id, product, spool, digest, key } = self;
+        Ok(ReadyJob { id, spool: Spool::open(&spool, &digest, Some(Box::new(key)))?, product })
+    }
+}
+
 impl Bureau {
     /// Accepts a file, read from its beginning, as a job. Returns the job, and the records whose card_refs
     /// were in an earlier file of the issuer. The copy is sealed from its first byte: no cardholder data lies
     /// on the disk in the clear. All that needs no card is checked before.
-    pub fn accept(&self, mut file: File, shown: ProgressDisplay) -> Result<(ReadyJob, Vec<u32>), Refusal> {
+    pub fn accept(&self, mut file: File, shown: ProgressDisplay) -> Result<(FreshJob, Vec<u32>), Refusal> {
         // The descriptor shares its position in the file with the client's, and the client may have read from it.
         file.rewind().map_err(|e| Refusal::fault(Exit::Io, format!("file: it cannot be read: {e}")))?;
         let spool_path = spool_path(self.ledger.path())?;
@@ -85,8 +105,8 @@ impl Bureau {
                 return Err(refusal);
             }
         };
-        let spool = Spool::open(&spool_path, &accepted.digest, Some(Box::new(key)))?;
-        Ok((ReadyJob { id: accepted_job.job, spool, product }, accepted_job.seen_before))
+        let AcceptedFile { spool, digest, .. } = accepted;
+        Ok((FreshJob { id: accepted_job.job, product, spool, digest, key }, accepted_job.seen_before))
     }
 
     fn seen(&self, error: LedgerError) -> Refusal {
@@ -97,7 +117,7 @@ impl Bureau {
     }
 }
 
-/// Checks and copies a file. The cards that are being made go before.
+/// Checks and copies a file in a thread of the lowest priority, so that it does not slow down the cards of a job.
 fn copied(
     file: File,
     spool: &Path,

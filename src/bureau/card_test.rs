@@ -202,13 +202,13 @@ impl<'a> CardTest<'a> {
 
     /// Makes sure that the device of a station sees the blank, and no other of its kind does.
     fn sees(&mut self, name: &str) -> Result<(), Fault> {
-        // A reader without a switch reports a card in its empty place, too.
+        // A reader without a switch reports a card even when its place is empty.
         let before = self.others_that_see(name);
         let Some(sight) = self.sight(name) else { return Ok(()) };
         if !sight.expect()? {
             let detail = format!(
-                "device: the device of {name} sees a card, and its transport brought none: look for a card that was left \
-                 there, and whether its cable leads to another station"
+                "device: the device of {name} sees a card, but its transport brought none: look for a card that was \
+                 left there, and check whether its cable leads to another station"
             );
             return Err(Fault::new(Blame::Device, ReasonWord::StrayCard, detail));
         }
@@ -230,14 +230,14 @@ impl<'a> CardTest<'a> {
                 let also = others.join(" and ");
                 let detail = format!(
                     "device: the blank that lay in {name} is seen there and at {also}: look whether {also} has a card of its \
-                     own, or another device near it"
+                     own, or stands too near to another device"
                 );
                 Err(Fault::new(Blame::Device, ReasonWord::StrayCard, detail))
             }
         }
     }
 
-    /// The other stations of that kind whose device sees a card now.
+    /// The other stations with that kind of device whose device sees a card now.
     fn others_that_see(&mut self, name: &str) -> BTreeSet<String> {
         let Some(kind) = self.stations.get(name).map(|station| station.kind) else { return BTreeSet::new() };
         let others = self.stations.iter_mut().filter(|(other, of)| *other != name && of.kind == kind);
@@ -295,7 +295,7 @@ impl<'a> CardTest<'a> {
         let Some(says) = says.map(str::trim) else {
             self.find(
                 name,
-                Err("no word was given about its mark, so its machine stays as it was".to_owned()),
+                Err("no answer was given about its mark, so nothing is recorded for its machine".to_owned()),
             );
             return Ok(false);
         };
@@ -322,8 +322,8 @@ impl<'a> CardTest<'a> {
         self.find(
             name,
             Err(format!(
-                "device: the blank that lay in {name} has to bear that name, and the person read {read}: look whether the \
-                 machine works, and where its cable leads"
+                "device: the blank that lay in {name} must bear that name, but the person read {read}: check whether \
+                 the machine works, and where its cable leads"
             )),
         );
         Ok(false)

@@ -37,7 +37,7 @@ pub struct Survey {
     pub stations: Vec<StationSurvey>,
     /// Places that may hold a card but cannot ask it.
     pub not_asked: Vec<String>,
-    /// Stations where a card answered, though nothing shows that it lies there: the device may be another station's.
+    /// Stations whose card answered through an unproved device: the card may lie at another station.
     #[serde(default)]
     pub unproved: Vec<String>,
 }
@@ -77,14 +77,14 @@ pub enum Advice {
     AskItsRecord,
 }
 
-/// The reading of a station.
+/// A question to a station's device.
 struct StationMeeting {
     reading: StationReading,
-    /// The device is proved to stand at the station.
+    /// Whether the device is proved to stand at the station.
     proved: bool,
 }
 
-/// What a station's device read.
+/// The data that a station's device read, or the reason why it read none.
 enum StationReading {
     Chip(Box<ChipModule>, KeyData),
     Stripe(StripeModule, Tracks),

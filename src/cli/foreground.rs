@@ -30,8 +30,8 @@ pub(super) fn carry_out(
     }
 }
 
-/// Closes a job on a ledger's file. The closing is signed, so it needs the keys; a law that forbids it is reported
-/// without them.
+/// Closes a job on a ledger's file. The HSM signs the closing, so the keys are needed. Without keys, only a law that
+/// forbids the closing is reported.
 pub(super) fn close_job(
     path: &Path,
     job: JobId,
@@ -45,7 +45,7 @@ pub(super) fn close_job(
         ledger.close()?;
         may?;
         let what = format!(
-            "operator: {job} can be closed, and the HSM signs that: name the key store by --keys or CARDWRIGHT_KEYS"
+            "operator: {job} can be closed, but the HSM must sign that: name the key store by --keys or CARDWRIGHT_KEYS"
         );
         return Err(Refusal::fault(Exit::Usage, what));
     };
@@ -54,7 +54,7 @@ pub(super) fn close_job(
     let connect = || keys.connect();
     let desk = LedgerDesk { ledger: &ledger, connect: &connect };
     let done = desk.carry_out(&Action::CloseJob { job }, &by.actor(), Vec::new());
-    // An end that is not signed is an error.
+    // If the HSM does not sign the ledger's end, that is an error.
     ledger.close()?;
     done
 }

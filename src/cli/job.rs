@@ -119,7 +119,7 @@ enum PlainVerb {
         /// Job, e.g. J1
         #[arg(value_name = "J")]
         job: JobId,
-        /// The bureau's key store, whose HSM signs the closing; a daemon has it
+        /// The bureau's key store, because the HSM signs the closing; not needed with a daemon
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
         keys: Option<PathBuf>,
         #[command(flatten)]

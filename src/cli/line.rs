@@ -29,7 +29,7 @@ use crate::{stdout, threads};
 #[derive(Debug, clap::Subcommand)]
 pub enum LineCommand {
     /// Look at every part of a line before a job: links, readers, machines, keys, disk. No card is needed or
-    /// touched, but with --cards.
+    /// touched, except with --cards.
     Check(CheckArgs),
     /// You have freed a station, of a jam for example: a daemon's line proves it anew, and goes on with it
     Ready(ReadyArgs),
@@ -58,7 +58,7 @@ pub struct CheckArgs {
     /// Print the findings as one JSON document
     #[arg(long)]
     json: bool,
-    /// Send test blanks through the line too, and ask for the marks on them: as many as the widest module has stations
+    /// Also send test blanks through the line, as many as the widest module has stations, and ask for the marks on them
     #[arg(long)]
     cards: bool,
     #[command(flatten)]
@@ -112,7 +112,7 @@ fn look(args: &CheckArgs) -> Result<Exit, Failure> {
     print(args, &line, &findings)
 }
 
-/// Has test blanks sent through a line without faults. A slow disk is no reason against it.
+/// Sends test blanks through a line that has no faults. A fault of the disk does not prevent that.
 fn test_cards(args: &CheckArgs, found: &[Finding], signals: &Signals) -> Result<Vec<Finding>, Failure> {
     if found.iter().any(|finding| !finding.good && finding.place != DISK) {
         let what = "no test blank was fed: mend the faults above first".to_owned();

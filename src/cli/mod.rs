@@ -52,7 +52,7 @@ pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::Exi
 }
 
 /// Sends logs and panics to stderr, filtered by `CARDWRIGHT_LOG` (default: warnings), as JSON with
-/// `CARDWRIGHT_LOG_FORMAT=json`. A wrong value is reported. The text of a panic is not printed.
+/// `CARDWRIGHT_LOG_FORMAT=json`. A wrong value of either is logged as a warning. The text of a panic is not printed.
 pub fn init_logs() {
     use tracing_subscriber::EnvFilter;
     let wanted = std::env::var("CARDWRIGHT_LOG").ok().filter(|filter| !filter.is_empty());
@@ -69,7 +69,7 @@ pub fn init_logs() {
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
     if wrong {
         tracing::warn!(
-            "CARDWRIGHT_LOG is no filter, such as info or cardwright=debug: only warnings are logged"
+            "CARDWRIGHT_LOG is no valid filter (examples: info, cardwright=debug): only warnings are logged"
         );
     }
     if !matches!(format.as_str(), "" | "json" | "text") {
@@ -78,7 +78,8 @@ pub fn init_logs() {
     panics::quote_nothing();
 }
 
-/// Writes each log entry, which arrives whole, as one line: texts from outside in it begin no line of their own.
+/// Writes each log entry as one line, so that a quoted text from outside cannot begin a line. Each entry arrives in one
+/// piece.
 struct LogLine<W>(W);
 
 impl<W: Write> Write for LogLine<W> {

@@ -119,6 +119,7 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
             ),
         ));
     }
+    let job = job.ready().map_err(|refusal| spelled(&refusal))?;
     make((bureau, events), job, &args.line, args.json, &signals)
 }
 

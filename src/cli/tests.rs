@@ -104,7 +104,7 @@ fn a_job_in_trouble_is_brought_to_its_close() {
     assert_eq!(done["refused"].as_array().unwrap().len(), 0);
     assert!(ok(path, "card cancel J1 all").contains("nothing to do"));
     assert!(ok(path, "job report J1").contains("Next      cardwright job close J1"));
-    // The HSM signs the closing. What the laws forbid was reported without keys.
+    // The HSM signs the closing, so it needs keys. The refusals above needed none.
     fails(path, "job close J1 --by Ada", Exit::Usage, &["J1 can be closed", "--keys or CARDWRIGHT_KEYS"]);
     let ledger = Ledger::open(path).unwrap();
     ledger.record(JobId(1), Change::Closed, Context::by("Ada (uid 0)")).wait().unwrap();

@@ -84,7 +84,7 @@ fn converse(mut hsm: impl HsmConnection, realm: Realm, mut stream: UnixStream) -
     let mut frames = WireFrames::new(stream);
     while let Some(request) = frames.receive()? {
         if matches!(request, HsmRequest::check(_)) {
-            // The connection of an acceptance, which can wait; the cards cannot.
+            // This connection checks a file for acceptance. Cards that are being made come first.
             threads::give_way();
         }
         wire::send(frames.stream(), &answer_request(&mut hsm, request))?;

@@ -30,7 +30,7 @@ pub enum NameError {
     )]
     Kmc,
     /// A character that is no hex digit.
-    #[error("character {at} is no hex digit; {name} is hex digits alone, without blanks and wildcards")]
+    #[error("character {at} is no hex digit; {name} has hex digits only, no blanks and no wildcards")]
     HexDigit {
         /// Number of the character, from 1.
         at: usize,
@@ -64,7 +64,7 @@ fn bytes(least: usize, most: usize) -> String {
     if least == most { format!("{most} bytes") } else { format!("{least} to {most} bytes") }
 }
 
-/// Reads `least` to `most` bytes in hex; `name` is what they are, with its article.
+/// Reads `least` to `most` bytes in hex. Errors call the text `name`, which includes its article.
 pub fn hex_bytes(text: &str, name: &'static str, least: usize, most: usize) -> Result<Vec<u8>, NameError> {
     if let Some((place, _)) = (1..).zip(text.chars()).find(|(_, c)| !c.is_ascii_hexdigit()) {
         return Err(NameError::HexDigit { at: place, name });

@@ -84,7 +84,7 @@ impl SectionCounts {
         verifier: Option<&mut Verifier<'_>>,
     ) -> Result<(), Failure> {
         let refuse = |offset, fault| FileError { record: Some(frame.sequence), offset, fault };
-        // As acceptance does: the report would show it.
+        // Acceptance makes this check too. Without it the report could show an account number.
         crosscheck::card_ref_of(frame, |fault| {
             let fault = FileFault::Name { field: "card_ref", fault };
             FileError { record: Some(frame.sequence), offset: frame.offset, fault }

@@ -101,7 +101,7 @@ const SUPPLIES: &str = "supplies";
 pub const WANTED: &str = "wanted";
 /// Kind of a proof of the wiring: a person read the station's mark on a test blank.
 const BY_MARK: &str = "mark";
-/// Kind of the event that takes an earlier proof back: the machine is another station's.
+/// Kind of an event that takes an earlier proof back, because a test found another station's machine.
 const REFUTED: &str = "refuted";
 
 impl Ledger {
@@ -210,8 +210,8 @@ impl Ledger {
         let _ = self.0.send(Message::Note(Box::new((fact, context))));
     }
 
-    /// Records a person's word that the machine on a connection is that of a station, and that this proves the wiring;
-    /// durable on return.
+    /// Records a person's word that the machine on a connection belongs to a station, and the proof of the wiring that
+    /// follows from it; durable on return.
     pub fn wired_by_word(
         &self,
         station: &str,
@@ -224,7 +224,7 @@ impl Ledger {
         self.tell(vec![(word, context.clone()), (wired, context)])
     }
 
-    /// Records that no earlier proof of a station's wiring holds any more; durable on return.
+    /// Takes back every earlier proof of a station's wiring; durable on return.
     pub fn wiring_refuted(&self, station: &str, context: Context) -> Result<(), LedgerError> {
         let how = REFUTED.to_owned();
         let fact = EventFact::WiringProved { station: station.to_owned(), device: None, how };
@@ -236,7 +236,7 @@ impl Ledger {
         self.tell(vec![(EventFact::BlanksTested { station: None, count }, context)])
     }
 
-    /// Has events of no job written together.
+    /// Writes events of no job in one transaction; durable on return.
     fn tell(&self, facts: Vec<(EventFact, Context)>) -> Result<(), LedgerError> {
         let (reply, answer) = oneshot::channel();
         self.0.send(Message::Facts(facts, reply))?;
@@ -252,9 +252,9 @@ impl Ledger {
         answer.recv().map_err(|_| self.0.silence.why())?
     }
 
-    /// Whether the laws let a job be closed; nothing is written.
+    /// Checks that the laws let a job be closed; writes nothing.
     ///
-    /// Errors: those of a [`Change::Closed`] that is not.
+    /// Errors: those of a [`Change::Closed`] that the ledger refuses.
     pub fn may_close(&self, job: JobId) -> Result<(), LedgerError> {
         let (reply, answer) = oneshot::channel();
         self.0.send(Message::MayClose(job, reply))?;

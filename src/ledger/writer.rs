@@ -413,7 +413,7 @@ impl LedgerWriter {
         self.store.write(job, book, change, &effect, context)
     }
 
-    /// Whether the laws let a job be closed; nothing is written.
+    /// Checks that the laws let a job be closed; writes nothing.
     fn may_close(&self, job: JobId) -> Result<(), LedgerError> {
         if let Some(error) = self.poison.get() {
             return Err(error.clone());

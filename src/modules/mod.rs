@@ -102,7 +102,7 @@ pub trait StationModule: Send {
     fn sight(&mut self) -> Option<&mut dyn sight::CardSight> {
         None
     }
-    /// The identity of a device that does not notice cards and can be mistaken for another one; else `None`.
+    /// The identity of a device that does not notice cards, so that it can be mistaken for another one; else `None`.
     fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
         None
     }

@@ -74,7 +74,7 @@ pub struct SampleArgs {
 fn count(text: &str) -> Result<u32, String> {
     let most = samples::MAX_COUNT;
     let count = text.parse().ok().filter(|count| (1..=most).contains(count));
-    count.ok_or_else(|| format!("it is no whole number from 1 to {most}"))
+    count.ok_or_else(|| format!("it must be a whole number from 1 to {most}"))
 }
 
 /// Writes made-up cardholders.

@@ -37,7 +37,7 @@ use super::emv::Option14;
 use crate::ids::{Aid, Dgi};
 use crate::scp::SecLevel;
 
-/// A product profile as the preparation reads it: the other tables are the bureau's.
+/// The part of a product profile that the preparation reads. The bureau reads the other tables.
 #[derive(Deserialize)]
 pub struct PrepFile {
     /// The table.

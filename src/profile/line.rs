@@ -244,12 +244,12 @@ impl TimeLimits {
             if !(0.0..=Self::MAX).contains(&seconds) || seconds == 0.0 && !zero {
                 let least = if zero { "from 0" } else { "more than 0" };
                 let most = Self::MAX;
-                return Err(format!("limits.{key} = {seconds}: seconds, {least} and at most {most}"));
+                return Err(format!("limits.{key} = {seconds}: must be seconds, {least} and at most {most}"));
             }
         }
         if command > phase || phase > card {
             return Err(format!(
-                "limits: a command ({command} s) ends within its phase ({phase} s), and a phase within its \
+                "limits: command ({command} s) must not be longer than phase ({phase} s), and phase not longer than \
                  card ({card} s)"
             ));
         }
@@ -278,7 +278,9 @@ impl BreakerLimits {
     fn check(self) -> Result<(), String> {
         if self.station == 0 || self.job == 0 {
             let Self { station, job } = self;
-            return Err(format!("breakers.station = {station}, breakers.job = {job}: both are at least 1"));
+            return Err(format!(
+                "breakers.station = {station}, breakers.job = {job}: both must be at least 1"
+            ));
         }
         Ok(())
     }
@@ -450,7 +452,7 @@ impl<K: KindTable> ModuleProfileOf<K> {
         }
         let most = if rules.links.is_some() { 256 } else { 1 };
         if !(1..=most).contains(&self.stations) {
-            return Err(format!(" cannot have {} stations; from 1 to {most}", self.stations));
+            return Err(format!(" cannot have {} stations; it may have 1 to {most}", self.stations));
         }
         // A kind's own MIC is served by every module of that kind, and by no other module.
         for other in K::every() {

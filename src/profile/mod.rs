@@ -97,7 +97,7 @@ fn all_names(folder: &str, shipped: &[(&str, &str)]) -> Vec<String> {
 /// The message about a name that no profile has.
 fn unknown(kind: ProfileFolder, name: &str) -> String {
     format!(
-        "no {} profile {name:?}; there are {}; your own go into {}/ of the directory that {OWN} names",
+        "no {} profile {name:?}; there are {}; put your own into {}/ of the directory that {OWN} names",
         kind.noun,
         all_names(kind.folder, kind.shipped).join(", "),
         kind.folder
@@ -116,7 +116,7 @@ fn file(path: &std::path::Path) -> Result<(String, String), Failure> {
     Ok((source(path)?, origin))
 }
 
-/// Parses a profile; the message names line, key and value.
+/// Parses a profile. An error names line, key and value.
 pub(crate) fn parse<T: serde::de::DeserializeOwned>(text: &str, origin: &str) -> Result<T, Failure> {
     toml_text::parse(text, Quoting::Values)
         .map_err(|fault| Failure::new(Exit::Profile, format!("profile {origin}: {fault}")))

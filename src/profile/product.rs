@@ -36,7 +36,7 @@ pub struct ProductProfile {
     /// The table of the issuer's preparation. The bureau does not read it.
     #[serde(default)]
     pub prep: Option<toml::Table>,
-    /// The profile's text, and the words that name it in messages.
+    /// The profile's text, and its name in messages.
     #[serde(skip)]
     pub source: (String, String),
     /// SHA-256 of the profile's text.

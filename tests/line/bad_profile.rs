@@ -90,7 +90,7 @@ fn a_line_with_a_missing_field_or_another_type() {
         ("rejects = \"bin\"", "rejects = \"floor\"", "unknown variant `floor`"),
         ("\"CHP\"", "\"chp\"", "is not 1 to 7 of A-Z and 0-9"),
         ("\"CHP\"", "\"CHIPCHIP\"", "is not 1 to 7 of A-Z and 0-9"),
-        ("kmc_id = \"FFFFFF476173\"", "kmc_id = \"FF\"", "kmc_id: not 6 bytes of hex but 1"),
+        ("kmc_id = \"FFFFFF476173\"", "kmc_id = \"FF\"", "kmc_id: has 1 bytes, but must have 6"),
     ]);
 }
 
@@ -242,7 +242,7 @@ fn says_where_and_what(shipped: &[(&str, &str)], name: &str, cases: &[(&str, &st
         let text = changed(shipped, name, from, to);
         std::fs::write(world.path("bad.toml"), &text).unwrap();
         let first = 1 + good.lines().zip(text.lines()).position(|(a, b)| a != b).unwrap();
-        // The wrong line follows the header of its table.
+        // The wrong key stands in the line after its table's header.
         let line = first + usize::from(to.starts_with('['));
         let checked = world.cardwright(&["profile", "check", "bad.toml"]);
         let place = format!("line {line}: {key}");
@@ -324,8 +324,8 @@ fn a_wrong_value_in_a_line_is_named_with_its_place_and_what_is_allowed() {
                 "link.chip-1.baud: invalid type",
                 "a whole number from 0",
             ),
-            ("ta1 = \"13\"", "ta1 = \"1\"", "ta1: ", "not hex, two digits for each byte"),
-            ("kmc_id = \"FFFFFF476173\"", "kmc_id = \"FFFF\"", "kmc_id: ", "not 6 bytes of hex but 2"),
+            ("ta1 = \"13\"", "ta1 = \"1\"", "ta1: ", "not hex: write two digits for each byte"),
+            ("kmc_id = \"FFFFFF476173\"", "kmc_id = \"FFFF\"", "kmc_id: ", "has 2 bytes, but must have 6"),
         ],
     );
 }
@@ -338,14 +338,26 @@ fn a_wrong_number_of_a_line_is_quoted_with_its_key_and_what_is_allowed() {
             "reorder_buffer = 5000",
             "reorder_buffer must be from 11 (its stations) to 4096, not 5000",
         ),
-        ("[sim]", "[limits]\nphase = 0.0\n[sim]", "limits.phase = 0: seconds, more than 0 and at most 86400"),
-        ("[sim]", "[limits]\nstop = -1.0\n[sim]", "limits.stop = -1: seconds, from 0 and at most 86400"),
+        (
+            "[sim]",
+            "[limits]\nphase = 0.0\n[sim]",
+            "limits.phase = 0: must be seconds, more than 0 and at most 86400",
+        ),
+        (
+            "[sim]",
+            "[limits]\nstop = -1.0\n[sim]",
+            "limits.stop = -1: must be seconds, from 0 and at most 86400",
+        ),
         ("[sim]", "[limits]\ncard = nan\n[sim]", "limits.card = NaN: seconds, more than 0"),
-        ("[sim]", "[limits]\ncommand = 500.0\n[sim]", "a command (500 s) ends within its phase (120 s)"),
+        (
+            "[sim]",
+            "[limits]\ncommand = 500.0\n[sim]",
+            "command (500 s) must not be longer than phase (120 s)",
+        ),
         (
             "[sim]",
             "[breakers]\njob = 0\n[sim]",
-            "breakers.station = 5, breakers.job = 0: both are at least 1",
+            "breakers.station = 5, breakers.job = 0: both must be at least 1",
         ),
         ("[sim]", "[link.chip-9]\n[sim]", "link.chip-9: no such station; there are chip-1, "),
         (
@@ -354,7 +366,7 @@ fn a_wrong_number_of_a_line_is_quoted_with_its_key_and_what_is_allowed() {
             "it has no use for baud; its keys are reader, usb, pcscd, transport",
         ),
         ("[sim]", "[link.stripe-1]\nbaud = 960\n[sim]", "link.stripe-1: baud is one of [1200, "),
-        ("stations = 8", "stations = 300", "module chip cannot have 300 stations; from 1 to 256"),
+        ("stations = 8", "stations = 300", "module chip cannot have 300 stations; it may have 1 to 256"),
         (
             "ignore = []",
             "two_people = [\"hold\"]",
@@ -404,7 +416,7 @@ fn a_wrong_value_in_a_product_is_named_with_its_place_and_what_is_allowed() {
                 aid,
                 "aid = \"A000000003101*\"",
                 hex,
-                "\"A000000003101*\": character 14 is no hex digit; an AID is hex digits alone, without blanks and wildcards",
+                "\"A000000003101*\": character 14 is no hex digit; an AID has hex digits only, no blanks and no wildcards",
             ),
             (
                 aid,
@@ -466,7 +478,7 @@ fn a_wrong_word_of_the_preparation_is_quoted_with_its_table_and_what_is_allowed(
         (
             "currency = \"978\"",
             "curency = \"978\"",
-            "defaults: \"curency\" is no column that may be left out; those are psn, ",
+            "defaults: \"curency\" is no column that may be left out; these may be: psn, ",
         ),
         (
             "track1 = \"track1\"",

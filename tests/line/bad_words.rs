@@ -35,7 +35,7 @@ fn a_wrong_argument_of_the_bureau_says_what_is_allowed() {
         (
             &["audit", "verify", "--key", "00"],
             USAGE,
-            &["'00'", "--key <HEX>", "64 hex digits; these are 2 characters"],
+            &["'00'", "--key <HEX>", "64 hex digits; this text has 2 characters"],
         ),
         (&["stock", "issue", "J1", "many"], USAGE, &["'many'", "<N>", "whole number from 0 to 4294967295"]),
         (
@@ -53,11 +53,15 @@ fn a_wrong_argument_of_the_bureau_says_what_is_allowed() {
             USAGE,
             &["'fast'", "--speed <SPEED>", "such as 0.5 or 20"],
         ),
-        (&with(&["--line", "sim-8", "--speed=-1"]), USAGE, &["'-1'", "--speed <SPEED>", "no number from 0"]),
+        (
+            &with(&["--line", "sim-8", "--speed=-1"]),
+            USAGE,
+            &["'-1'", "--speed <SPEED>", "number of at least 0"],
+        ),
         (
             &with(&["--line", "sim-8", "--speed", "nan"]),
             USAGE,
-            &["'nan'", "--speed <SPEED>", "no number from 0"],
+            &["'nan'", "--speed <SPEED>", "number of at least 0"],
         ),
         (&with(&["--line", "sim-9"]), PROFILE, &["no line profile \"sim-9\"", "there are sim-8, sim-64"]),
         (
@@ -71,7 +75,7 @@ fn a_wrong_argument_of_the_bureau_says_what_is_allowed() {
     for (args, code, words) in cases {
         says(&world.cardwright(args), *code, words);
     }
-    // The own profiles are listed too.
+    // The message lists the user's own profiles too.
     std::fs::create_dir_all(world.path("own/lines")).unwrap();
     std::fs::write(world.path("own/lines/ours.toml"), "").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_cardwright"));
@@ -119,7 +123,7 @@ fn a_wrong_argument_of_the_preparation_says_what_is_allowed() {
 #[test]
 fn a_log_filter_that_is_wrong_is_reported() {
     for (name, value, word) in [
-        ("CARDWRIGHT_LOG", "a=b=c", "CARDWRIGHT_LOG is no filter"),
+        ("CARDWRIGHT_LOG", "a=b=c", "CARDWRIGHT_LOG is no valid filter"),
         ("CARDWRIGHT_LOG_FORMAT", "xml", "neither json nor text"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cardwright"));

@@ -101,7 +101,7 @@ fn a_ledger_that_others_may_write_is_refused() {
     assert!(ended.code == LEDGER && ended.stderr.contains("chmod go-w"), "{} {}", ended.code, ended.stderr);
 }
 
-/// In a folder like /tmp another user can put files next to a ledger that is not there yet, or has lost them.
+/// In a folder like /tmp another user can put files next to a ledger before the ledger or its own files exist.
 #[test]
 fn companions_of_a_ledger_that_another_user_made_are_refused() {
     assert!(nix::unistd::geteuid().is_root(), "a file of another user: run the tests as root");
@@ -142,7 +142,7 @@ fn companions_of_a_ledger_that_another_user_made_are_refused() {
             assert!(ended.code == LEDGER && named, "{suffix} {words:?}: {} {}", ended.code, ended.stderr);
         }
         std::fs::remove_file(path(suffix)).unwrap();
-        // A pipe neither hangs a reader nor a writer.
+        // A pipe blocks neither a reader nor a writer.
         mkfifo(&path(suffix), Mode::S_IRWXU).unwrap();
         for words in ["job list", "card cancel J1 all"] {
             let mut command = Command::new("timeout");
@@ -195,7 +195,7 @@ fn a_folder_of_another_user_is_refused() {
     assert!(!world.path("theirs/new.store").exists() && !world.path("theirs/new.store-audit").exists());
 }
 
-/// Whatever the umask, no other user can write a file that the programs make, and secrets are their owner's alone.
+/// With any umask, no other user can write a file that the programs make, and only the owner can read a secret.
 #[test]
 fn a_loose_umask_gives_no_other_user_a_file() {
     let world = World::new();
@@ -249,7 +249,7 @@ fn keys_are_never_written_into_a_file_that_lies_there() {
     assert_eq!(std::fs::read_to_string(world.path("theirs")).unwrap(), "before");
 }
 
-/// A name that a stranger gave a file neither begins a line of its own nor reaches the terminal as a command.
+/// A file's name from outside can neither begin a line nor give the terminal a command.
 #[test]
 fn a_hostile_file_name_stays_in_its_line() {
     let world = World::new();
@@ -314,7 +314,7 @@ fn a_reader_looks_at_a_foreign_ledger_before_it_believes_it() {
         let ended = read(words);
         assert!(ended.code != 0 && ended.stdout.len() + ended.stderr.len() < 100_000, "{words}");
     }
-    // ESC, the CSI of one character, a carriage return, and lines of their own.
+    // ESC, the CSI of one character, a carriage return, and line ends.
     changed(
         "UPDATE job SET product = 'a' || char(27) || '[2J' || char(155) || '31m' || char(13) || 'b' || char(10) || \
          'FAKE', issuer_id = 'x' || char(8232) || char(10) || 'FAKE', file_id = char(10) || 'FAKE', line = 'l' || \

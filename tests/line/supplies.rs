@@ -187,7 +187,16 @@ fn a_hold_waits_a_kill_ends_the_wait_of_its_card_and_a_signal_leaves_the_cards()
     assert_eq!((word(&job, "state"), count(&job, "in_flight")), ("HELD".into(), 0), "{job}");
     assert!(count(&job, "unknown") > 1 && count(&job, "blanks_in_line") == 0, "{job}");
     assert_eq!(count(&job, "remake"), 1, "{job}");
+    // A person who continues the job is warned of cards that may lie in the line, before it is cleared.
+    let daemon = Daemon::started(&world, &mut command_on(&world, "line.toml", SPEED, "8"));
+    let released = daemon.asks("job release J1");
+    assert!(released.code == 0 && released.stderr.contains(BEFORE_RELEASE), "{}", released.stderr);
+    daemon.signal(Signal::SIGTERM);
+    daemon.ends();
 }
+
+/// Part of the warning that comes before a line is cleared of UNKNOWN cards.
+const BEFORE_RELEASE: &str = "UNKNOWN cards: one that lies in the line is thrown out";
 
 #[test]
 fn a_run_that_waits_ends_soon_after_a_signal() {
@@ -216,6 +225,8 @@ fn a_run_that_waits_ends_soon_after_a_signal() {
         serde_json::from_str(&world.cardwright(&["job", "show", "J1", "--json"]).stdout).unwrap();
     assert_eq!((word(&job, "state"), count(&job, "in_flight")), ("HELD".into(), 0), "{job}");
     assert!(count(&job, "unknown") > 0 && count(&job, "blanks_in_line") == 0, "{job}");
+    let resumed = made(&world, &["job", "resume", "J1"], &["--limit", "1"], "8");
+    assert!(resumed.stderr.contains(BEFORE_RELEASE), "{}", resumed.stderr);
 }
 
 /// A jam that cannot be cleared needs a person, and the other stations go on. When the person says so, the station is

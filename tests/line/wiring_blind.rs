@@ -1,5 +1,5 @@
-//! Machines that see no cards: two of one model are told apart by their serial numbers, or by their marks on test blanks
-//! and a person's word.
+//! Machines that see no cards. Two of one model are identified by their serial numbers, or by their marks on test
+//! blanks, which a person reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -170,7 +170,7 @@ fn checked(world: &World, line: &[&str], answers: &str) -> (Ended, Vec<Value>) {
     command.args(["line", "check"]).args(line).args(["--keys", "bureau.store", "--cards", "--json"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut check = command.spawn().unwrap();
-    // The program may need no answer.
+    // The program may end without reading an answer, so a failed write is no fault.
     let _ = check.stdin.take().unwrap().write_all(answers.as_bytes());
     let ended = Ended::from(check.wait_with_output().unwrap());
     let document: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.stderr));
@@ -254,7 +254,7 @@ fn test_blanks_go_through_every_station_of_a_simulated_line() {
 fn test_blanks_find_exchanged_readers_and_encoders() {
     let three = SIM_8.replacen("stations = 8", "stations = 3", 1);
     let line = three.replacen("kind = \"stripe\"", "kind = \"stripe\"\nstations = 2", 1);
-    // A reader's failed proof stands at the first module, and costs no further blank.
+    // The readers are the first module, so a failed proof there ends the test without another blank.
     for (pair, blanks) in
         [(["chip-1", "chip-2"], 1), (["chip-1", "chip-3"], 1), (["stripe-1", "stripe-2"], 3)]
     {
@@ -278,11 +278,13 @@ fn machines_without_numbers_get_no_card_until_a_person_gives_the_word_and_none_a
     assert!(ended.stderr.contains("line check LINE --cards"), "{}", ended.stderr);
     let ended = ports.world.cardwright(&["line", "check", "line.toml", "--keys", "bureau.store"]);
     let warned = |station: &str| {
-        ended.stdout.contains(&format!("warning: it takes no card: nothing shows that the machine on this connection is that of {station}"))
+        let unproved =
+            "warning: the station takes no card: the machine on this connection is not proved to be that of";
+        ended.stdout.contains(&format!("{unproved} {station}"))
     };
     assert!(EMBOSSERS.into_iter().all(warned), "{}", ended.stdout);
 
-    // No word, and a word that is wrong.
+    // A missing answer, and a wrong one.
     let (ended, findings) = ports.test_cards("embosser-1\n");
     assert_eq!(ended.code, NOT_READY);
     assert_eq!(faults(&findings).len(), 1, "{findings:?}");
@@ -299,10 +301,10 @@ fn machines_without_numbers_get_no_card_until_a_person_gives_the_word_and_none_a
     assert!(words.iter().all(|word| word["actor"].as_str().unwrap().starts_with("Anna")), "{words:?}");
     ports.makes_all(&["job", "resume", "J1"]);
 
-    // Another connection: the word holds no more.
+    // The word does not hold for another connection.
     ports.on("");
     let ended = ports.world.cardwright(&["line", "check", "line.toml", "--keys", "bureau.store"]);
-    assert!(ended.stdout.contains("warning: it takes no card"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("warning: the station takes no card"), "{}", ended.stdout);
 }
 
 #[test]
@@ -329,7 +331,7 @@ fn test_blanks_find_exchanged_machines_without_numbers() {
         let right = fed(&ports.world);
         assert_eq!(right, 2);
 
-        // What was proved does not outlive a mark that says otherwise.
+        // A mark with another name takes the earlier proof back.
         let (ended, findings) = ports.test_cards(&format!("{}\n{}\n", pair[1], pair[0]));
         assert_eq!(ended.code, NOT_READY);
         names_both(&findings, pair);

@@ -22,7 +22,7 @@ pub trait CardEmbosser: Send {
     /// Asks whether it could emboss now; returns the model, as far as the machine names it.
     fn ready(&mut self) -> Result<String, DeviceError>;
 
-    /// Tells it from other machines of its model; `None` if it notices cards.
+    /// Its identity, which distinguishes it from other machines of its model; `None` if it notices cards.
     fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
         None
     }

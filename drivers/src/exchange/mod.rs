@@ -234,8 +234,8 @@ pub(crate) fn failure(error: &CardError) -> Vec<u8> {
     [&[code], text.as_bytes()].concat()
 }
 
-/// Makes the other end's text fit to be shown, its control characters as JSON writes them. It may be as long as the
-/// names of all possible readers together.
+/// Makes the other end's text fit to be shown, with control characters as JSON writes them. The text may be as long as
+/// the names of all possible readers together.
 pub(crate) fn shown(text: &[u8]) -> String {
     let mut shown = String::new();
     for c in String::from_utf8_lossy(text).chars().take(SHOWN_MAX) {

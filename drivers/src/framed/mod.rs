@@ -43,7 +43,7 @@ const GAP_TIME: Duration = Duration::from_millis(500);
 /// Time for commands that only fill or clear a buffer.
 pub(crate) const QUICK_WORK: Duration = Duration::from_secs(5);
 
-/// Attempts to begin work on one connection.
+/// Attempts to begin work. The first one may have to connect anew, and the machine is then checked again.
 const BEGIN_TRIES: u32 = 2;
 
 /// Commands that do not depend on earlier ones: clear, feed, take, status (wire sections 3 to 5).
@@ -54,7 +54,7 @@ pub struct FramedLink<L> {
     port: BufferedLink<L>,
     decoder: FrameDecoder,
     only: OnlyMachine,
-    /// The machine has given the expected number, since the connection was made.
+    /// Whether the machine has given the expected number on this connection.
     identified: bool,
 }
 
@@ -76,7 +76,7 @@ impl<L: ByteLink> FramedLink<L> {
         self.port.reopen(timeout)
     }
 
-    /// Command 'C', which begins work on a card: with the right machine alone.
+    /// Makes sure that this is the right machine, and sends command 'C', which begins work on a card.
     pub(crate) fn begin(&mut self) -> Result<(), DeviceError> {
         for _ in 0..BEGIN_TRIES {
             self.check()?;
@@ -89,7 +89,7 @@ impl<L: ByteLink> FramedLink<L> {
         Err(DeviceError::Closed)
     }
 
-    /// Whether the machine has to give its number on this connection.
+    /// Whether the machine still has to give its number on this connection.
     fn is_new(&self) -> bool {
         matches!(self.only, OnlyMachine::Numbered(_)) && !self.identified
     }

@@ -1,5 +1,6 @@
-//! Sends a host's answers: each at once, but those of a session that come faster than any card at contacts gives
-//! them, together. An answer waits 50 ms at most, so the controller knows which command a card hangs on.
+//! Sends a host's answers, usually each at once. If the answers of a session come faster than any card at contacts
+//! gives them, several are sent together. An answer waits 50 ms at most, so the controller knows which command a card
+//! hangs on.
 //!
 //! Not here: the answers (`serve`).
 
@@ -10,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use zeroize::{Zeroize, Zeroizing};
 
-/// Time since the last sending within which an answer waits for the next one.
+/// An answer that comes within this time after the last sending waits for the next one.
 const FAST: Duration = Duration::from_millis(1);
-/// Interval at which answers that wait are looked for.
+/// Interval at which [`HeldAnswers::send_late`] looks for answers that wait.
 const LATE: Duration = Duration::from_millis(25);
 
 /// The answers of a host that are not sent yet.
@@ -27,7 +28,7 @@ struct UnsentAnswers {
     /// When answers were last sent.
     sent: Instant,
     phase: SendingPhase,
-    /// Whether nobody looks for answers that wait.
+    /// Whether [`HeldAnswers::send_late`] sleeps until it is notified.
     parked: bool,
 }
 
@@ -74,7 +75,7 @@ impl<'a> HeldAnswers<'a> {
         Ok(())
     }
 
-    /// Sends what waits too long, until the guard of [`Self::until_dropped`] is dropped.
+    /// Sends answers that have waited too long, until the guard of [`Self::until_dropped`] is dropped.
     pub(super) fn send_late(&self) {
         let mut state = self.state();
         while state.phase != SendingPhase::Ended {
@@ -92,7 +93,7 @@ impl<'a> HeldAnswers<'a> {
         }
     }
 
-    /// Ends [`Self::send_late`] when it is dropped, also by a panic.
+    /// Returns a guard that ends [`Self::send_late`] when it is dropped, also by a panic.
     pub(super) fn until_dropped(&self) -> LastAnswer<'_> {
         LastAnswer(self)
     }
@@ -102,7 +103,7 @@ impl<'a> HeldAnswers<'a> {
     }
 }
 
-/// No answer comes after it.
+/// Ends [`HeldAnswers::send_late`] when it is dropped.
 pub(super) struct LastAnswer<'a>(&'a HeldAnswers<'a>);
 
 impl Drop for LastAnswer<'_> {

@@ -261,7 +261,7 @@ pub(super) fn message(
     Ok(Some(kind))
 }
 
-/// Makes messages of answers.
+/// Turns answers into messages, and passes them on to be sent.
 struct AnswerWriter<'a> {
     held: &'a HeldAnswers<'a>,
     message: Zeroizing<Vec<u8>>,

@@ -63,7 +63,7 @@ pub trait StripeEncoder: Send {
     /// Asks whether it answers; returns model and firmware, as far as the machine names them.
     fn ready(&mut self) -> Result<String, DeviceError>;
 
-    /// Tells it from other machines of its model; `None` if it notices cards.
+    /// Its identity, which distinguishes it from other machines of its model; `None` if it notices cards.
     fn identity(&mut self) -> Option<&mut dyn MachineIdentity> {
         None
     }

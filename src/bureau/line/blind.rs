@@ -1,8 +1,8 @@
-//! Machines that do not notice cards: how a line knows that each stands at its own station. One has the serial number of
-//! the line profile; one has a person's word in the ledger, for the connection that it has; one alone of its driver has
-//! no other of the line that it could be exchanged with.
+//! How a line knows that each machine that does not notice cards stands at its own station. Such a machine has a serial
+//! number in the line profile, or a person's word in the ledger for its connection. A machine needs neither if no other
+//! machine of the line has its driver.
 //!
-//! Not here: test blanks and their marks (`cards`), refusing the wrong machine (`drivers::identity`).
+//! Not here: test blanks and their marks (`bureau::card_test`), refusing the wrong machine (`drivers::identity`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -85,7 +85,7 @@ impl BlindMachines {
         self.0.get(station)
     }
 
-    /// The other stations with machines of one driver that need a word, too.
+    /// The other stations whose machines have this station's driver and need a word, too.
     pub fn rivals(&self, station: &str) -> Vec<String> {
         let Some(own) = self.at(station) else { return Vec::new() };
         let is_rival = |(name, other): &(&String, &BlindMachine)| {

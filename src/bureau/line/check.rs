@@ -39,12 +39,12 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding with details if the check was not passed.
+    /// A finding that has details only if the check failed.
     pub fn new(place: &str, check: &str, found: Result<(), String>) -> Self {
         Self::saying(place, check, found.map(|()| String::new()))
     }
 
-    /// A finding with details even if the check was passed.
+    /// A finding that has details even if the check passed.
     pub(in crate::bureau) fn saying(place: &str, check: &str, found: Result<String, String>) -> Self {
         let good = found.is_ok();
         Self { place: place.into(), check: check.into(), good, says: found.unwrap_or_else(|what| what) }

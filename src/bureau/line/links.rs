@@ -36,18 +36,18 @@ pub trait Links: Sync {
     fn stream(&self, station: &str) -> Result<Box<dyn ByteLink>, Failure>;
     /// Opens the link to the card transport.
     fn transport(&self, station: &str) -> Result<Box<dyn ByteLink>, Failure>;
-    /// The serial number that the machine of the station has.
+    /// The serial number that the machine of the station must have.
     fn number(&self, station: &str, driver: &Driver) -> MachineNumber;
 }
 
-/// The serial number of a machine, as its links know it.
+/// The serial number that a station expects of its machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MachineNumber {
     /// This number.
     Is(String),
-    /// The machine is at its station without one: the simulator puts it there.
+    /// No number is needed, because the simulator puts the machine at its station.
     Needless,
-    /// None is given.
+    /// The line profile gives none.
     Unknown,
 }
 

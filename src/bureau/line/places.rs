@@ -79,8 +79,8 @@ fn station(
     findings
 }
 
-/// Whether a machine that does not notice cards is that of the station. One that lacks a person's word is no fault of the
-/// line: test blanks prove it.
+/// Checks that a machine that does not notice cards is the station's own. If it lacks a person's word, that is a
+/// warning and no fault: a test with blanks supplies the word.
 fn identity(name: &str, machine: &mut DrivenMachine, machines: &BlindMachines) -> Option<Finding> {
     let identity = machine.identity()?;
     let only = &machines.at(name)?.only;
@@ -92,10 +92,10 @@ fn identity(name: &str, machine: &mut DrivenMachine, machines: &BlindMachines) -
             Some(Finding::saying(name, "number", Ok(format!("number {}", expected.number))))
         }
         (OnlyMachine::At { .. }, Ok(())) => {
-            Some(Finding::saying(name, "wiring", Ok("a person's word holds".to_owned())))
+            Some(Finding::saying(name, "wiring", Ok("a person has confirmed this machine".to_owned())))
         }
         (OnlyMachine::At { .. }, Err(error @ DeviceError::Unproved { .. })) => {
-            Some(Finding::saying(name, "wiring", Ok(format!("warning: it takes no card: {error}"))))
+            Some(Finding::saying(name, "wiring", Ok(format!("warning: the station takes no card: {error}"))))
         }
         (_, Err(error)) => Some(Finding::new(name, "number", Err(error.to_string()))),
     }

@@ -72,12 +72,12 @@ pub fn open(
     })
 }
 
-/// Has a machine that does not notice cards be the only one to write with. Returns the fault if another one answers, or
-/// perhaps does; one that does not answer is asked again before its first card.
+/// Lets the driver of a machine that does not notice cards write with the station's own machine only. Returns a fault
+/// if the machine is another one, or may be. A machine that does not answer is asked again before its first card.
 fn known(worker: &mut dyn StationModule, machine: Option<&BlindMachine>) -> Option<Fault> {
     let only = machine?.only.clone();
     let Some(identity) = worker.identity() else {
-        let detail = "us: the driver cannot tell its machine from others of its model, which it has to";
+        let detail = "us: the driver must distinguish its machine from others of its model, but cannot";
         return (only != OnlyMachine::Any).then(|| Fault::new(Blame::Us, ReasonWord::Bug, detail));
     };
     identity.only(only);

@@ -99,7 +99,8 @@ pub(super) fn signed(reader: &Reader, job: JobId) -> Result<(), Refusal> {
     while !reader.is_closing_signed(job)? {
         if Instant::now() >= until {
             let what = format!(
-                "HSM: {job} is closed, and the closing is not signed; papers wait for that; the log says why the HSM does not sign"
+                "HSM: {job} is closed, but the HSM has not signed the closing, and papers need that signature: look \
+                 for the reason in the log"
             );
             return Err(Refusal::fault(Exit::Hsm, what));
         }

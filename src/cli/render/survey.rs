@@ -106,7 +106,7 @@ fn print(survey: &Survey, out: &mut dyn Write) -> std::io::Result<()> {
     if !survey.unproved.is_empty() {
         writeln!(
             out,
-            "not proved: {}; such a reader may stand at another station, so look where the card lies before you decide \
+            "not proved: {}; such a reader may stand at another station: look where the card lies before you decide \
              about it",
             survey.unproved.join(", ")
         )?;

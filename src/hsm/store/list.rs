@@ -62,7 +62,9 @@ impl<'de> Deserialize<'de> for HexValue {
             fn visit_str<E: de::Error>(self, text: &str) -> Result<HexValue, E> {
                 let mut bytes = Zeroizing::new(vec![0; text.len() / 2]);
                 hex::decode_to_slice(text, &mut bytes).map_err(|_| {
-                    E::custom("the value is not hex, two digits for each byte, without blanks between them")
+                    E::custom(
+                        "the value is not hex: write two digits for each byte, without blanks between them",
+                    )
                 })?;
                 Ok(HexValue(bytes))
             }
@@ -101,7 +103,7 @@ fn refuse(what: impl Into<String>) -> Failure {
     Failure::new(Exit::KeyStore, format!("key: {}", what.into()))
 }
 
-/// TOML faults by line and key; the value is never shown, because it may be a key's.
+/// The message about a TOML fault: line and key. The value is never shown, because it may be a key.
 fn malformed(fault: &TomlFault) -> Failure {
     let mut run = 0usize;
     let quotes = fault.what.bytes().filter(u8::is_ascii_alphanumeric).any(|b| {
@@ -133,7 +135,7 @@ fn no_value_twice(keys: &[RawKey]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The rules of one key, the `number`th of the list.
+/// Checks the rules of one key, which is the `number`th of the list.
 fn check(number: usize, raw: RawKey, side: StoreSide) -> Result<SecretEntry, Failure> {
     let label = raw.label.as_str();
     if label.is_empty() || label.len() > MAX_LABEL || !label.bytes().all(|b| (0x20..0x7F).contains(&b)) {
@@ -190,7 +192,10 @@ fn wrong_kcv(key: &CipherKey, stated: Option<Kcv>) -> String {
 fn cipher_key(raw: &RawKey) -> Result<CipherKey, String> {
     if raw.value.0.len() != raw.key_type.length() {
         let (found, needed) = (raw.value.0.len(), raw.key_type.length());
-        return Err(format!("{} has {needed} bytes in its value, and this one {found}", raw.key_type));
+        return Err(format!(
+            "a key of type {} has a value of {needed} bytes, but this one has {found}",
+            raw.key_type
+        ));
     }
     let key = match raw.key_type {
         KeyType::Tdes2 => CipherKey::tdes(&raw.value.0),
@@ -236,7 +241,7 @@ fn kek_rules(raw: &RawKey, id: &str) -> Result<(u8, KekRules), String> {
                 "wrap = \"cps\" (files of other writers) is not supported yet; take this key out".into()
             );
         }
-        Some(_) => return Err("wrap is \"cwf1\", which is also meant without it".into()),
+        Some(_) => return Err("wrap is \"cwf1\", which is also the default".into()),
     }
     let rules = KekRules {
         id: KekId([a, b, c, d, version]),
@@ -254,14 +259,14 @@ fn kek_rules(raw: &RawKey, id: &str) -> Result<(u8, KekRules), String> {
 
 const ISSUER_RULE: &str = "is the issuer identifier, up to 8 digits, padded on the right with F to 8";
 
-/// The message about an identifier. It may be a value in the wrong place, so it is not quoted.
+/// The message about a wrong identifier. The text is not quoted: it may be a key's value in the wrong place.
 fn wrong_id(rule: &str, id: &str) -> String {
     format!("the id {rule}; this one has {} characters", id.chars().count())
 }
 
 fn wrong_version(raw: &RawKey, key: &str, most: u8) -> String {
-    let found = raw.version.map_or_else(|| "none is given".to_owned(), |version| format!("not {version}"));
-    format!("{key} has a version from 1 to {most}; {found}")
+    let found = raw.version.map_or_else(|| "none".to_owned(), |version| version.to_string());
+    format!("{key} has a version from 1 to {most}; this one has {found}")
 }
 
 /// Digits, then F: 4 bytes.

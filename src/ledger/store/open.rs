@@ -166,10 +166,11 @@ fn guarded(path: &Path) -> Result<(), LedgerError> {
     }
 }
 
-/// Makes WAL and index where they are missing, so that no other user does between now and SQLite's own opening, and
-/// refuses those that another user can change. A journal is not ours: SQLite would play it back into the ledger.
+/// Makes the WAL and its index if they are missing, so that no other user can make them before SQLite opens them.
+/// Refuses those that another user can change. A journal is checked too, because SQLite would play it back into the
+/// ledger.
 fn companions(path: &Path) -> Result<(), LedgerError> {
-    // As SQLite would make them: whoever may read the ledger may read them.
+    // SQLite too would give them the ledger's permissions, so that every reader of the ledger can read them.
     let permissions = path.metadata().map_err(|e| LedgerError::io(path, e))?.mode() & 0o777;
     for suffix in ["-wal", "-shm"] {
         let file = sibling_path(path, suffix);
@@ -183,8 +184,8 @@ fn companions(path: &Path) -> Result<(), LedgerError> {
     }
 }
 
-/// Refuses to read with companions that a user made who is neither the ledger's owner nor the reader: SQLite would show
-/// what they say in place of the ledger's own rows.
+/// Refuses companions of any user other than the ledger's owner, root and the reader: SQLite would show their rows in
+/// place of the ledger's own.
 fn readable(path: &Path) -> Result<(), LedgerError> {
     let owner = path.metadata().map_err(|e| LedgerError::io(path, e))?.uid();
     let known = [owner, 0, nix::unistd::geteuid().as_raw()];
@@ -195,8 +196,10 @@ fn readable(path: &Path) -> Result<(), LedgerError> {
             return Err(LedgerError::io(&file, "it is no regular file; remove it"));
         }
         if !known.contains(&meta.uid()) {
-            let what =
-                format!("it belongs to another user (uid {}) than the ledger; have it removed", meta.uid());
+            let what = format!(
+                "it belongs to another user (uid {}) than the ledger: ask an administrator to remove it",
+                meta.uid()
+            );
             return Err(LedgerError::io(&file, what));
         }
     }

@@ -16,9 +16,9 @@ const LONGEST: usize = 19;
 const NAME: Tag = Tag(0x5F20);
 
 /// Checks the card_ref of a record of a file as [`card_ref`] does; `refuse` makes the error that names the place. A wrong
-/// section is left to those who check sections.
+/// section is no error here: the checks of sections report it.
 pub fn card_ref_of(frame: &Frame<'_>, refuse: impl FnOnce(NameError) -> FileError) -> Result<(), FileError> {
-    // Most records need not be searched.
+    // Most card_refs have fewer digits, so their records need no search.
     if !has_digits_of_account(frame.card_ref) {
         return Ok(());
     }

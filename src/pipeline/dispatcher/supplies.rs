@@ -26,7 +26,7 @@ pub(super) struct SupplyWaits {
     waits_for_blanks: bool,
     /// The last station without blanks, until a blank is fed.
     hopper_fault: Option<(Place, Fault)>,
-    /// When the hopper was found empty, until a blank is fed that was called for later.
+    /// When the hopper was found empty; `None` again after a blank arrives that was ordered later.
     empty_since: Option<Instant>,
     /// Stations, hopper and output that want something of a person.
     wanting: BTreeSet<String>,

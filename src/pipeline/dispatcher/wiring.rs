@@ -43,7 +43,7 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Takes stations out of service before the first card. A module without another one stops the line.
+    /// Takes stations out of service before the first card. A module that has no other station stops the line.
     pub(super) fn out_from_the_start(&mut self, stations: Vec<(Place, Fault)>) {
         for (place, fault) in stations {
             self.floor.stations.stuck(place);

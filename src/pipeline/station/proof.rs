@@ -11,8 +11,8 @@
 //!    └───────────────────────────────────────────────────────────────────────────────┴─ sees none ──► UNSEEN
 //! ```
 //!
-//! A device that sees no cards is the one with the serial number of the line profile, or that of a person's word
-//! (`drivers::identity`); its driver writes with no other.
+//! A device that sees no cards is identified by the serial number in the line profile, or by a person's word
+//! (`drivers::identity`). Its driver refuses to write with any other.
 //!
 //! The dispatcher lets one unproved station of a kind of device at a time prove itself (`floor::proofs`), so the
 //! card that the device sees is the one that came here. It also finds the device that saw an unseen card
@@ -118,8 +118,8 @@ impl Runner<'_> {
             Ok(true) => Readiness::Proving(connection),
             Ok(false) => {
                 let detail = format!(
-                    "device: the device of {} sees a card, and its transport brought none: look for a card that was left \
-                     there, and whether its cable leads to another station",
+                    "device: the device of {} sees a card, but its transport brought none: look for a card that was \
+                     left there, and check whether its cable leads to another station",
                     self.setup.name
                 );
                 let fault = Fault::new(Blame::Device, ReasonWord::StrayCard, detail);
@@ -129,7 +129,7 @@ impl Runner<'_> {
         })
     }
 
-    /// Makes sure that a device that sees no cards is that of this station.
+    /// Makes sure that a device that sees no cards is the one of this station.
     pub(super) fn own_machine(&mut self) -> Result<(), Fault> {
         self.setup.module.identity().map_or(Ok(()), |machine| Ok(machine.check()?))
     }

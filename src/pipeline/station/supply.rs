@@ -53,7 +53,7 @@ pub(super) enum Waited<T> {
 }
 
 impl Runner<'_> {
-    /// Has the module do something, again as often as its machine waits for a person.
+    /// Has the module do something, and repeats it as long as its machine waits for a person.
     pub(super) fn insist<T>(
         &mut self,
         act: impl FnMut(&mut Self) -> Result<T, Fault>,
@@ -62,7 +62,7 @@ impl Runner<'_> {
         self.repeat(act, wants, Self::until_ready)
     }
 
-    /// Has the transport move a card, again as often as it waits for a person.
+    /// Has the transport move a card, and repeats it as long as the transport waits for a person.
     pub(super) fn moves(
         &mut self,
         doing: &str,
@@ -75,8 +75,9 @@ impl Runner<'_> {
         self.repeat(|runner| motion(&mut runner.setup.transport), wants, pause)
     }
 
-    /// Does something again as long as its error `wants` something of a person, and reports when that begins and ends.
-    /// `wait` returns the reason if the card has to go, and whether the device was silent then.
+    /// Repeats `act` as long as its error shows, by `wants`, that the device waits for a person. Reports the beginning
+    /// and the end of that time. `wait` waits between two attempts. If the card has to go, it returns the reason, and
+    /// whether the device was silent.
     fn repeat<T, E>(
         &mut self,
         mut act: impl FnMut(&mut Self) -> Result<T, E>,

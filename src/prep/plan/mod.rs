@@ -140,7 +140,9 @@ impl PrepPlan {
             if product.application(&aid).is_none() {
                 let aids: Vec<_> = product.applications.iter().map(|a| a.aid.to_string()).collect();
                 let aids = aids.join(", ");
-                return Err(format!("application {aid} is not one of the product's, which are {aids}"));
+                return Err(format!(
+                    "application {aid} is not one of the product's applications, which are {aids}"
+                ));
             }
             if plan.applications.iter().any(|a| a.aid == aid) {
                 return Err(format!("application {aid} stands twice"));
@@ -176,7 +178,10 @@ fn defaults(table: BTreeMap<String, String>) -> Result<Defaults, String> {
         let definition = known.ok_or_else(|| {
             let others = COLUMNS.iter().filter(|d| !d.required).map(|d| d.name);
             let others: Vec<_> = others.collect();
-            format!("defaults: {name:?} is no column that may be left out; those are {}", others.join(", "))
+            format!(
+                "defaults: {name:?} is no column that may be left out; these may be: {}",
+                others.join(", ")
+            )
         })?;
         let check = if value.is_empty() { Err("is empty") } else { (definition.check)(&value) };
         check.map_err(|what| format!("defaults: {name} = {value:?} {what}"))?;

@@ -384,7 +384,7 @@ fn work_does_not_begin_with_another_machine() {
         assert!(matches!(framed.begin(), Err(DeviceError::OtherMachine { .. })), "{words}");
         check.finished();
     }
-    // It had the number, and another one answers over the next connection.
+    // The first machine has the number; another machine answers on the next connection.
     let (mut framed, check) = numbered(says(says(Script::new(), "embosser no.7"), "embosser no.8"));
     assert_eq!(framed.model(), Ok("embosser no.7".to_owned()));
     framed.reopen(WORK).unwrap();

@@ -72,7 +72,7 @@ struct Worker {
     identity: Option<Identity>,
 }
 
-/// A machine that sees no cards: whether each check finds that it is the station's, and then always.
+/// A machine that sees no cards. Each entry is the result of one check of its identity; later checks succeed.
 struct Identity(VecDeque<bool>);
 
 impl MachineIdentity for Identity {
@@ -258,7 +258,7 @@ fn start_seeing(
     bench(trace, machine, module, proofs)
 }
 
-/// A station whose machine sees no cards, and is the station's own by these checks.
+/// A station whose machine sees no cards; `checks` are the results of the checks of its identity.
 fn start_knowing(checks: &[bool], personalize: Vec<Fault>) -> Bench {
     let trace = Trace::default();
     let machine = Machine { trace: Arc::clone(&trace), script: BTreeMap::new(), output: VecDeque::new() };

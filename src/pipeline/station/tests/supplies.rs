@@ -11,6 +11,13 @@ fn killed() -> StationOrder {
 }
 
 #[test]
+fn each_wait_is_twice_as_long_as_the_one_before_up_to_two_seconds() {
+    let mut patience = Patience::new();
+    let waits: Vec<_> = (0..7).map(|_| patience.wait().as_millis()).collect();
+    assert_eq!(waits, [100, 200, 400, 800, 1600, 2000, 2000]);
+}
+
+#[test]
 fn a_machine_that_wants_supplies_keeps_the_card_and_begins_when_it_has_them() {
     let probes = vec![wanting(), hung(), hung(), wanting()];
     let bench = start(&[], vec![], vec![wanting(), wanting()], probes);
@@ -24,7 +31,6 @@ fn a_machine_that_wants_supplies_keeps_the_card_and_begins_when_it_has_them() {
         "supplied",
         "done",
     ]);
-    // The wait before each question is longer than the one before, up to two seconds.
     assert_eq!(bench.did(), "T A inspect write probe probe probe probe probe write probe write");
     bench.end();
 }
