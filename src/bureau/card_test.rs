@@ -62,11 +62,11 @@ impl Bureau {
         }
         let mut test = CardTest::new(line, &machines, &self.ledger, by);
         test.findings.extend(cleared.told().map(|told| Finding::saying(LINE, "left cards", Ok(told))));
-        let tested = test.run(person);
-        if test.blanks > 0 {
-            self.ledger.blanks_tested(test.blanks, Context::by(by))?;
+        test.forget_words()?;
+        if let Err(error) = test.run(person) {
+            // The person needs to read what was found before.
+            test.find(LINE, Err(error.to_string()));
         }
-        tested?;
         Ok(test.findings)
     }
 }
@@ -101,6 +101,8 @@ struct CardTest<'a> {
     findings: Vec<Finding>,
     /// Blanks that were fed.
     blanks: u32,
+    /// Stations that another station's blank pointed at.
+    doubted: BTreeSet<String>,
     /// Where the blank under way lies.
     lies: Option<String>,
 }
@@ -115,6 +117,7 @@ impl<'a> CardTest<'a> {
             by,
             findings: Vec::new(),
             blanks: 0,
+            doubted: BTreeSet::new(),
             lies: None,
         };
         for stage in line.stages {
@@ -125,6 +128,21 @@ impl<'a> CardTest<'a> {
             }
         }
         test
+    }
+
+    /// Takes back the earlier words about all machines of which this test asks for new ones: a test that ends early must
+    /// not leave the old words of those that it did not reach.
+    fn forget_words(&self) -> Result<(), LedgerError> {
+        let words: BTreeSet<_> = self
+            .stations
+            .keys()
+            .filter(|name| self.machines.at(name).is_some_and(BlindMachine::needs_word))
+            .cloned()
+            .collect();
+        for station in self.ledger.reader()?.wired(&words)?.keys() {
+            self.ledger.wiring_refuted(station, self.context(station))?;
+        }
+        Ok(())
     }
 
     fn run(&mut self, person: &mut dyn TestPerson) -> Result<(), LedgerError> {
@@ -307,6 +325,14 @@ impl<'a> CardTest<'a> {
                 self.find(name, Err(what.to_owned()));
                 return Ok(false);
             }
+            if self.doubted.contains(name) {
+                let what = format!(
+                    "device: the name of {name} was read on another station's blank, too: test again, and read each blank \
+                     as it comes out"
+                );
+                self.find(name, Err(what));
+                return Ok(false);
+            }
             self.ledger.wired_by_word(name, &mark.node, self.context(name))?;
             self.find(name, Ok(format!("its mark was read by {}", self.by.name)));
             return Ok(true);
@@ -337,6 +363,7 @@ impl<'a> CardTest<'a> {
              wrong devices; correct that before the next run"
         );
         for other in others {
+            self.doubted.insert(other.clone());
             self.refute(other);
             self.find(other, Err(detail.clone()));
         }
@@ -362,7 +389,11 @@ impl<'a> CardTest<'a> {
         let from = self.lies.clone();
         let fault = |doing: &str, error| crate::pipeline::transport_fault(doing, &error);
         let Some(from) = from else {
-            return self.feed(name).map_err(|error| fault("feeding a test blank", error));
+            let (fed, counts) = self.feed(name);
+            if counts {
+                self.counted(name)?;
+            }
+            return fed.map_err(|error| fault("feeding a test blank", error));
         };
         let transport = self.transport(name)?;
         if let Err(error) = transport.take(&from) {
@@ -377,22 +408,35 @@ impl<'a> CardTest<'a> {
         arrived.map_err(|error| fault("bringing the test blank", error))
     }
 
-    /// Feeds a test blank into a station. One that comes in spite of an error is counted and thrown out.
-    fn feed(&mut self, name: &str) -> Result<(), DeviceError> {
-        let Ok(transport) = self.transport(name) else { return Ok(()) };
+    /// Feeds a test blank into a station. Returns also whether a blank came or may have come; one that comes in spite of
+    /// an error is thrown out.
+    fn feed(&mut self, name: &str) -> (Result<(), DeviceError>, bool) {
+        let Ok(transport) = self.transport(name) else { return (Ok(()), false) };
         let fed = transport.feed();
         let (counts, lies) = match &fed {
             Ok(()) => (true, true),
             Err(error) if error.waits_for_person() => (false, false),
             Err(error) => match transport.reject() {
                 Ok(()) => (true, false),
-                Err(none) if none.condition() == Some(Condition::NoCard) => (false, false),
+                Err(none) if none.condition() == Some(Condition::NoCard) => {
+                    // A transport whose answer was lost may still bring the blank.
+                    let unclear = error.condition().is_none();
+                    (unclear, unclear)
+                }
                 Err(_) => (error.is_jam(), true),
             },
         };
-        self.blanks += u32::from(counts);
         self.lies = lies.then(|| name.to_owned());
-        fed
+        (fed, counts)
+    }
+
+    /// Records a blank that was fed, before anything is done with it.
+    fn counted(&mut self, name: &str) -> Result<(), Fault> {
+        self.blanks += 1;
+        self.ledger.blank_tested(name, self.context(name)).map_err(|error| {
+            let what = format!("the ledger does not record the test blank in {name}: {error}");
+            Fault::new(Blame::Us, ReasonWord::Ledger, what)
+        })
     }
 
     /// Throws out the blank under way. Returns whether the line is empty.

@@ -125,8 +125,9 @@ fn test_cards(args: &CheckArgs, found: &[Finding], signals: &Signals) -> Result<
     let mut person = AtTerminal { signals, stop: never(), stopped: false, lines: None };
     let found = bureau.test_cards(&args.by.actor(), &mut person);
     let ended = bureau.close();
-    let found = found.map_err(spelled)?;
-    ended.ledger.map_err(|error| spelled(error.into()))?;
+    let mut found = found.map_err(spelled)?;
+    // The person needs to read what was found, also if the end fails.
+    found.extend(ended.ledger.err().map(|error| Finding::new("ledger", "end", Err(error.to_string()))));
     ended.simulator?;
     Ok(found)
 }

@@ -231,9 +231,9 @@ impl Ledger {
         self.tell(vec![(fact, context)])
     }
 
-    /// Records the number of blanks that were used up to check a line; durable on return.
-    pub fn blanks_tested(&self, count: u32, context: Context) -> Result<(), LedgerError> {
-        self.tell(vec![(EventFact::BlanksTested { station: None, count }, context)])
+    /// Records a blank that was fed into a station to check its line; durable on return.
+    pub fn blank_tested(&self, station: &str, context: Context) -> Result<(), LedgerError> {
+        self.tell(vec![(EventFact::BlanksTested { station: Some(station.to_owned()), count: 1 }, context)])
     }
 
     /// Writes events of no job in one transaction; durable on return.

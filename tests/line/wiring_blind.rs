@@ -402,3 +402,20 @@ fn a_test_needs_the_ledger_alone_and_a_line_without_faults() {
     assert!(faults(&findings)[0].1.contains("mend the faults above first"), "{findings:?}");
     ports.off();
 }
+
+#[test]
+fn a_test_that_ends_early_or_contradicts_itself_leaves_no_word() {
+    let encoders = (TWO_ENCODERS, ["stripe-1", "stripe-2", "embosser-1"], "stripe-1\nstripe-2\n", "");
+    let both = "embosser-2\nembosser-2\n";
+    let embossers =
+        (TWO_EMBOSSERS, ["stripe-1", "embosser-1", "embosser-2"], "embosser-1\nembosser-2\n", both);
+    for (modules, stations, right, answers) in [encoders, embossers] {
+        let ports = Ports::new(modules, &stations);
+        let (ended, findings) = ports.test_cards(right);
+        assert_eq!(ended.code, 0, "{findings:?}");
+        let (ended, _) = ports.test_cards(answers);
+        assert_eq!(ended.code, NOT_READY, "{}", ended.stderr);
+        ports.makes_nothing(&["run", "job.cwf1"], "unproved");
+        ports.counts_test_blanks();
+    }
+}

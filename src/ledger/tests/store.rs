@@ -449,7 +449,7 @@ fn the_last_proof_of_a_stations_wiring_counts() {
     ledger.wired_by_word("embosser-1", "node 3", by()).unwrap();
     assert_eq!((wired("embosser-1"), wired("embosser-2")), (Some("node 3".into()), Some("node 2".into())));
     ledger.wiring_refuted("embosser-1", by()).unwrap();
-    ledger.blanks_tested(3, by()).unwrap();
+    ledger.blank_tested("embosser-1", by()).unwrap();
     assert_eq!((wired("embosser-1"), wired("embosser-2")), (None, Some("node 2".into())));
     let events = ledger.reader().unwrap().events(None, 0, 100).unwrap();
     let words: Vec<_> = events.iter().map(|event| (event.to_word(), event.context.actor.clone())).collect();
