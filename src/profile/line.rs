@@ -377,7 +377,7 @@ impl<K: KindTable> LineProfileOf<K> {
             let useful = self.links_of(station).map_or(&[][..], DeviceLinks::keys);
             if let Some(key) = link.given().find(|key| !useful.contains(key)) {
                 let keys = useful.iter().chain(&["transport"]).copied().collect::<Vec<_>>().join(", ");
-                return Err(format!("link.{station}: it has no use for {key}; its keys are {keys}"));
+                return Err(format!("link.{station}: the station has no use for {key}; its keys are {keys}"));
             }
             if let Some(baud) = link.baud.filter(|baud| !BAUDS.contains(baud)) {
                 return Err(format!("link.{station}: baud is one of {BAUDS:?}, not {baud}"));
@@ -391,7 +391,7 @@ impl<K: KindTable> LineProfileOf<K> {
                 *other != station && given.number.is_some() && given.number == link.number
             }) {
                 return Err(format!(
-                    "link.{station}.number: {other} has the same number, and each machine has its own"
+                    "link.{station}.number: {other} has this number too, but each machine has its own"
                 ));
             }
             if link.reader.is_some() && link.usb.is_some() {

@@ -141,7 +141,11 @@ fn a_line_whose_driver_is_unknown_or_cannot_do_it() {
             "[link.stripe-1]\nnumber = \"7\"\n[sim]\n",
             "link.stripe-1.number: driver msr605 (MSR605, MSR206, MSRE206) cannot give its serial number",
         ),
-        ("[sim]\n", "[link.chip-1]\nnumber = \"7\"\n[sim]\n", "link.chip-1: it has no use for number"),
+        (
+            "[sim]\n",
+            "[link.chip-1]\nnumber = \"7\"\n[sim]\n",
+            "link.chip-1: the station has no use for number",
+        ),
         (
             "[sim]\n",
             "[link.embosser-1]\nnumber = \"a b\"\n[sim]\n",
@@ -150,7 +154,7 @@ fn a_line_whose_driver_is_unknown_or_cannot_do_it() {
         (
             "[sim]\n",
             "[link.embosser-1]\nnumber = \"7\"\n[link.printer-1]\nnumber = \"7\"\n[sim]\n",
-            "has the same number",
+            "has this number too",
         ),
     ]);
 }
@@ -363,7 +367,7 @@ fn a_wrong_number_of_a_line_is_quoted_with_its_key_and_what_is_allowed() {
         (
             "[sim]",
             "[link.chip-1]\nbaud = 9600\n[sim]",
-            "it has no use for baud; its keys are reader, usb, pcscd, transport",
+            "the station has no use for baud; its keys are reader, usb, pcscd, transport",
         ),
         ("[sim]", "[link.stripe-1]\nbaud = 960\n[sim]", "link.stripe-1: baud is one of [1200, "),
         ("stations = 8", "stations = 300", "module chip cannot have 300 stations; it may have 1 to 256"),

@@ -34,7 +34,8 @@ impl BlindMachine {
 }
 
 impl BlindMachines {
-    /// Those of a line. `words` returns the connections for which people's words hold, of the stations that need one.
+    /// The machines of a line. `words` takes the stations that need a person's word, and returns for each station that
+    /// has one the connection for which it holds.
     pub fn of(
         line: &LineProfile,
         links: &dyn Links,

@@ -67,7 +67,7 @@ pub fn check(
     findings.extend(shared(&line));
     findings.extend(unstable(&line));
     let reader = ledger.exists().then(|| Reader::open(ledger).ok()).flatten();
-    // A ledger that cannot be read is a fault of its own; it has no word then.
+    // A ledger that cannot be read counts as one without words. The next run reports its fault.
     let words = |stations: &BTreeSet<String>| {
         let words = reader.as_ref().and_then(|reader| reader.wired(stations).ok());
         Ok(words.unwrap_or_default())

@@ -123,8 +123,8 @@ impl Reader {
         Ok(wants)
     }
 
-    /// The connections for which the last proofs of the wiring of these stations hold; none for a station that has no
-    /// proof, or whose last one was taken back. Reads from the last event back, until each station was met.
+    /// The connections for which the last proofs of these stations hold, by station. A station is left out if it has no
+    /// proof, or if its last one was taken back. Reads backwards from the last event until it has met every station.
     pub fn wired(&self, stations: &BTreeSet<String>) -> Result<BTreeMap<String, String>, LedgerError> {
         let last = RefCell::new(BTreeMap::new());
         let all_met = |event: &LedgerEvent| {
