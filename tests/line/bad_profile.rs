@@ -352,7 +352,7 @@ fn a_wrong_number_of_a_line_is_quoted_with_its_key_and_what_is_allowed() {
             "[limits]\nstop = -1.0\n[sim]",
             "limits.stop = -1: must be seconds, from 0 and at most 86400",
         ),
-        ("[sim]", "[limits]\ncard = nan\n[sim]", "limits.card = NaN: seconds, more than 0"),
+        ("[sim]", "[limits]\ncard = nan\n[sim]", "limits.card = NaN: must be seconds, more than 0"),
         (
             "[sim]",
             "[limits]\ncommand = 500.0\n[sim]",
