@@ -98,6 +98,10 @@ enum FactLine {
     Verified {
         compared: String,
     },
+    Wiring {
+        device: Option<String>,
+        how: String,
+    },
     Value {
         name: String,
         length: u32,
@@ -237,6 +241,9 @@ fn fact_line(fact: &EventFact) -> Option<FactLine> {
             hsm_calls: counts.hsm_calls.clone(),
         },
         EventFact::Verified { compared, .. } => FactLine::Verified { compared: compared.clone() },
+        EventFact::WiringProved { device, how, .. } => {
+            FactLine::Wiring { device: device.clone(), how: how.clone() }
+        }
         EventFact::ValueGiven { value, .. } => FactLine::Value {
             name: value.name.clone(),
             length: value.length,

@@ -415,6 +415,9 @@ fn a_test_that_ends_early_or_contradicts_itself_leaves_no_word() {
         assert_eq!(ended.code, 0, "{findings:?}");
         let (ended, _) = ports.test_cards(answers);
         assert_eq!(ended.code, NOT_READY, "{}", ended.stderr);
+        let how = |event: &Value| event["facts"]["how"].as_str().unwrap().to_owned();
+        let hows: Vec<_> = of_kind(&ports.world, "WIRED").iter().map(how).collect();
+        assert_eq!(hows, ["mark", "mark", "refuted", "refuted"]);
         ports.makes_nothing(&["run", "job.cwf1"], "unproved");
         ports.counts_test_blanks();
     }
