@@ -333,7 +333,7 @@ mod tests {
             ("feed_s = 0.30", "feed_s = -1.0", "feed_s"),
             ("feed_s = 0.30", "feed_s = nan", "feed_s"),
             ("page_ms = 3.0", "pages_ms = 3.0", "pages_ms"),
-            ("kmc_id = \"FFFFFF476173\"", "kmc_id = \"FFFFFF4761\"", "6 bytes"),
+            ("kmc_id = \"FFFFFF476173\"", "kmc_id = \"FFFFFF4761\"", "must have 6"),
             ("kmc_id = \"FFFFFF476173\"", "kmc_id = \"FFFFFF47617X\"", "hex"),
             ("weight = ", "weight = -", "invalid value"),
             ("stations = 8", "stations = 0", "stations"),

@@ -14,6 +14,8 @@ use crate::wire::{READER_BODY_MAX, reader};
 
 /// kind u8, length u32.
 const HEADER: usize = 5;
+/// Longest time for which a host keeps an answer of a session to send it with the next one.
+pub(crate) const KEPT: Duration = Duration::from_millis(1);
 /// Answers that come faster than this are left to gather; a command that makes the chip work takes longer.
 const FAST: Duration = Duration::from_millis(5);
 /// Longest pause; it is short compared with any time limit.
@@ -177,13 +179,14 @@ impl<L: ByteLink> ReaderExchange<L> {
 
 /// The time to let answers gather before looking for the next: waking up for each answer of a fast card costs
 /// a tenth of its rate. At most half of the time that the remaining answers will take, so that the last one
-/// never waits for this pause.
+/// never waits for this pause; of that the time is taken off in which the host may have kept further answers.
 fn pause(so_far: Duration, answered: usize, left: usize) -> Duration {
     let counts = u32::try_from(answered).ok().zip(u32::try_from(left).ok());
-    let each = counts.and_then(|(answered, left)| Some((so_far.checked_div(answered)?, left)));
+    let each =
+        counts.and_then(|(answered, left)| Some((so_far.saturating_sub(KEPT).checked_div(answered)?, left)));
     match each {
         Some((each, left)) if each < FAST => {
-            let pause = (each * left / 2).min(PAUSE_MAX);
+            let pause = (each * left / 2).saturating_sub(KEPT).min(PAUSE_MAX);
             if pause < PAUSE_MIN { Duration::ZERO } else { pause }
         }
         _ => Duration::ZERO,

@@ -283,10 +283,10 @@ proptest! {
 fn only_a_fast_card_is_paused_for_and_never_beyond_its_last_answer() {
     let (us, ms) = (Duration::from_micros, Duration::from_millis);
     assert_eq!(pause(ms(5), 0, 40), Duration::ZERO);
-    assert_eq!(pause(us(100), 1, 39), us(1950));
-    assert_eq!(pause(us(100), 1, 400), PAUSE_MAX);
+    assert_eq!(pause(ms(5), 40, 39), us(950));
+    assert_eq!(pause(us(1100), 1, 400), PAUSE_MAX);
     assert_eq!(pause(us(3900), 39, 1), Duration::ZERO);
-    assert_eq!(pause(ms(50), 10, 100), Duration::ZERO);
+    assert_eq!(pause(ms(61), 10, 100), Duration::ZERO);
     for answered in 1..40 {
         let (each, left) = (us(150), 40 - answered);
         let so_far = each * u32::try_from(answered).unwrap();

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use zeroize::{Zeroize, Zeroizing};
 
-/// An answer that comes within this time after the last sending waits for the next one.
-const FAST: Duration = Duration::from_millis(1);
+use crate::exchange::KEPT;
+
 /// Interval at which [`HeldAnswers::send_late`] looks for answers that wait.
 const LATE: Duration = Duration::from_millis(25);
 
@@ -65,7 +65,7 @@ impl<'a> HeldAnswers<'a> {
     pub(super) fn send_soon(&self, answer: &[u8]) -> std::io::Result<()> {
         let mut state = self.state();
         state.held.extend_from_slice(answer);
-        if state.sent.elapsed() >= FAST {
+        if state.sent.elapsed() >= KEPT {
             return state.send(self.socket);
         }
         state.phase = SendingPhase::Session;
