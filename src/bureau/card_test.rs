@@ -27,15 +27,15 @@ use super::refusal::Refusal;
 use crate::actor::Actor;
 use crate::exit::Exit;
 use crate::ledger::{Context, Ledger, LedgerError};
-use crate::modules::sight::{CardSight, LATE_TIME};
+use crate::modules::sight::{CardSight, LATE_TIME, exchanged, stray_card, unseen};
 use crate::modules::{Blame, Fault};
 use crate::pipeline::{CardTransport, LineSetup, StationSetup};
 use crate::reason::ReasonWord;
 
 /// Name of the check of one station.
-const CHECK: &str = "test blank";
+pub const CHECK: &str = "test blank";
 /// Place of findings about the line as a whole.
-const LINE: &str = "cards";
+pub const LINE: &str = "cards";
 /// Longest part of a person's answer that is shown.
 const SHOWN: usize = 40;
 
@@ -224,11 +224,7 @@ impl<'a> CardTest<'a> {
         let before = self.others_that_see(name);
         let Some(sight) = self.sight(name) else { return Ok(()) };
         if !sight.expect()? {
-            let detail = format!(
-                "device: the device of {name} sees a card, but its transport brought none: look for a card that was \
-                 left there, and check whether its cable leads to another station"
-            );
-            return Err(Fault::new(Blame::Device, ReasonWord::StrayCard, detail));
+            return Err(stray_card(name));
         }
         self.bring(name)?;
         let Some(sight) = self.sight(name) else { return Ok(()) };
@@ -236,13 +232,7 @@ impl<'a> CardTest<'a> {
         let others: Vec<_> = self.others_that_see(name).difference(&before).cloned().collect();
         match (came, others.is_empty()) {
             (true, true) => Ok(()),
-            (false, true) => {
-                let detail = format!(
-                    "device: no device sees the blank that the transport brought into {name}: look whether it lies there, \
-                     and check the device, its cable and its entry in the line profile"
-                );
-                Err(Fault::new(Blame::Device, ReasonWord::NoCard, detail))
-            }
+            (false, true) => Err(unseen("blank", name)),
             (false, false) => Err(self.exchanged(name, &others, "is seen at")),
             (true, false) => {
                 let also = others.join(" and ");
@@ -358,17 +348,14 @@ impl<'a> CardTest<'a> {
     /// The fault of a station whose blank other devices had. They get a finding, and lose earlier proofs.
     fn exchanged(&mut self, name: &str, others: &[String], how: &str) -> Fault {
         let with = others.join(" and ");
-        let detail = format!(
-            "device: the blank that lay in {name} {how} {with}: their cables are exchanged, or the line profile names the \
-             wrong devices; correct that before the next run"
-        );
+        let fault = exchanged(&format!("the blank that lay in {name} {how} {with}"));
         for other in others {
             self.doubted.insert(other.clone());
             self.refute(other);
-            self.find(other, Err(detail.clone()));
+            self.find(other, Err(fault.detail.clone()));
         }
         self.refute(name);
-        Fault::new(Blame::Device, ReasonWord::Miswired, detail)
+        fault
     }
 
     /// Takes back a proof that the ledger has for a station.

@@ -13,7 +13,7 @@ use super::common::{ByArg, LedgerArg, SocketArg, on_stdout};
 use super::next_step::spelled;
 use super::simulate::SimulateArgs;
 use super::{foreground, render};
-use crate::bureau::card_test::TestPerson;
+use crate::bureau::card_test::{self, TestPerson};
 use crate::bureau::key_host::socket_directory;
 use crate::bureau::line::check::{DISK, Finding, check};
 use crate::bureau::{Bureau, Refusal};
@@ -116,7 +116,7 @@ fn look(args: &CheckArgs) -> Result<Exit, Failure> {
 fn test_cards(args: &CheckArgs, found: &[Finding], signals: &Signals) -> Result<Vec<Finding>, Failure> {
     if found.iter().any(|finding| !finding.good && finding.place != DISK) {
         let what = "no test blank was fed: mend the faults above first".to_owned();
-        return Ok(vec![Finding::new("cards", "test blank", Err(what))]);
+        return Ok(vec![Finding::new(card_test::LINE, card_test::CHECK, Err(what))]);
     }
     let spelled = |refusal: Refusal| spelled(&refusal);
     let simulation = args.simulate.simulation();

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use super::Dispatcher;
 use crate::ledger::Change;
-use crate::modules::{Blame, Fault};
+use crate::modules::Fault;
+use crate::modules::sight::{exchanged, unseen};
 use crate::pipeline::Stop;
 use crate::pipeline::floor::Service;
 use crate::pipeline::station::{Place, SightReport, Standing, StationOrder};
-use crate::reason::ReasonWord;
 
 /// A search for the device that saw a card.
 pub(super) struct Search {
@@ -99,18 +99,12 @@ impl Dispatcher<'_> {
         let (place, own) = (search.place, self.name(search.place));
         let saw: Vec<_> = search.saw.iter().map(|suspect| self.name(*suspect)).collect();
         let fault = if saw.is_empty() {
-            let detail = format!(
-                "device: no device sees the card that the transport brought into {own}: look whether it lies there, and \
-                 check the device, its cable and its entry in the line profile"
-            );
-            Fault::new(Blame::Device, ReasonWord::NoCard, detail)
+            unseen("card", &own)
         } else {
-            let detail = format!(
-                "device: the card that the transport brought into {own} is seen at {}: their cables are exchanged, or the line \
-                 profile names the wrong devices; correct that before the next run",
+            exchanged(&format!(
+                "the card that the transport brought into {own} is seen at {}",
                 saw.join(" and ")
-            );
-            Fault::new(Blame::Device, ReasonWord::Miswired, detail)
+            ))
         };
         for suspect in &search.saw {
             self.out_for_wiring(*suspect, &fault);

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use drivers::presence::DeviceConnection;
 
 use super::{HungUp, Runner, SightReport, Standing, StationHappening};
-use crate::modules::sight::LATE_TIME;
+use crate::modules::sight::{LATE_TIME, stray_card};
 use crate::modules::{Blame, Fault};
 use crate::reason::ReasonWord;
 
@@ -116,15 +116,7 @@ impl Runner<'_> {
         let Some(sight) = self.setup.module.sight() else { return Ok(Readiness::Ready) };
         Ok(match sight.stays_empty(rest).and_then(|empty| Ok(empty && sight.expect()?)) {
             Ok(true) => Readiness::Proving(connection),
-            Ok(false) => {
-                let detail = format!(
-                    "device: the device of {} sees a card, but its transport brought none: look for a card that was \
-                     left there, and check whether its cable leads to another station",
-                    self.setup.name
-                );
-                let fault = Fault::new(Blame::Device, ReasonWord::StrayCard, detail);
-                Readiness::NotNow(Some(fault), Standing::Stuck)
-            }
+            Ok(false) => Readiness::NotNow(Some(stray_card(&self.setup.name)), Standing::Stuck),
             Err(fault) => self.not_now(fault),
         })
     }
