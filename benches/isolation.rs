@@ -31,7 +31,7 @@ use pcscd_support::machines::Hwsim;
 use pcscd_support::scene::Scene;
 use profile::{Lined, OwnPcscd};
 use serde_json::Value;
-use support::{CARDWRIGHT, World, median};
+use support::{CARDWRIGHT, World, median, seconds_between, seconds_of_day, steady_rate};
 
 /// Runs of each line.
 const ROUNDS: usize = 5;
@@ -148,22 +148,14 @@ fn rejected(events: &Path) -> Vec<String> {
 fn measured(events: &Path, cards: u32, hung: bool) -> Ran {
     let text = std::fs::read_to_string(events).unwrap();
     let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let at = |e: &Value| seconds(e["ts"].as_str().unwrap());
+    let at = |e: &Value| seconds_of_day(e["ts"].as_str().unwrap());
     let stacked: Vec<f64> = events.iter().filter(|e| e["to"] == "STACKED").map(at).collect();
     assert_eq!(stacked.len(), cards as usize);
-    let (from, to) = (stacked.len() / 10, stacked.len() * 9 / 10);
-    let per_hour = (to - from) as f64 / (stacked[to] - stacked[from]) * 3600.0;
     let out = events.iter().find(|e| e["to"] == "REJECTED" && e["reason"] == "timeout");
     assert_eq!(out.is_some(), hung);
     Ran {
-        per_hour,
-        seconds: stacked[stacked.len() - 1] - at(&events[0]),
+        per_hour: steady_rate(&stacked) * 3600.0,
+        seconds: seconds_between(at(&events[0]), stacked[stacked.len() - 1]),
         hung_s: out.map(|e| e["ms"].as_f64().unwrap() / 1000.0),
     }
-}
-
-/// Seconds of the day of an RFC 3339 time with milliseconds; runs that pass midnight are rare.
-fn seconds(ts: &str) -> f64 {
-    let clock = ts.split('T').nth(1).unwrap().trim_end_matches('Z');
-    clock.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap())
 }

@@ -27,7 +27,7 @@ use std::process::Stdio;
 
 use cardwright::modules::LineProfile;
 use serde_json::Value;
-use support::{CARDWRIGHT, World, median, seconds_of_day};
+use support::{CARDWRIGHT, World, median, seconds_of_day, steady_rate};
 
 /// Runs of each line at the speed of the aim.
 const ROUNDS: usize = 3;
@@ -124,7 +124,7 @@ impl Run {
         let report: Value =
             serde_json::from_slice(&std::fs::read(world.path("report.json")).unwrap()).unwrap();
         let figure = |name: &str| report["run"][name].as_f64().unwrap();
-        let rate = steady_rate(&std::fs::read_to_string(world.path("run.jsonl")).unwrap());
+        let rate = steady_rate(&stacked(&std::fs::read_to_string(world.path("run.jsonl")).unwrap()));
         for name in ["run.db", "run.db-wal", "run.db-shm", "run.jsonl"] {
             let _ = std::fs::remove_file(world.path(name));
         }
@@ -140,15 +140,9 @@ impl Run {
     }
 }
 
-/// Cards per second between the tenth and the ninetieth percentile of those stacked.
-fn steady_rate(events: &str) -> f64 {
-    let stacked: Vec<f64> = events
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .filter(|event| event["to"] == "STACKED")
-        .map(|event| seconds_of_day(event["ts"].as_str().unwrap()))
-        .collect();
-    let (from, to) = (stacked.len() / 10, stacked.len() * 9 / 10);
-    let time = (stacked[to] - stacked[from]).rem_euclid(86_400.0);
-    (to - from) as f64 / time
+/// Seconds of the day of the cards that were stacked.
+fn stacked(events: &str) -> Vec<f64> {
+    let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let stacked = events.filter(|event| event["to"] == "STACKED");
+    stacked.map(|event| seconds_of_day(event["ts"].as_str().unwrap())).collect()
 }

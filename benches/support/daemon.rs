@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use serde_json::Value;
 
-use super::support::{CARDWRIGHT, World, seconds_of_day};
+use super::support::{CARDWRIGHT, World, seconds_between, seconds_of_day, steady_rate};
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_cardwrightd");
 
@@ -95,24 +95,18 @@ impl StackedCards {
             of.map(|event| seconds_of_day(event["ts"].as_str().unwrap()))
         };
         let begun = times("FED").next().unwrap();
-        Self { begun, times: times("STACKED").map(|time| since(begun, time)).collect() }
+        Self { begun, times: times("STACKED").map(|time| seconds_between(begun, time)).collect() }
     }
 
     /// Cards per second between the tenth and the ninetieth percentile.
     pub fn steady(&self) -> f64 {
-        let (from, to) = (self.times.len() / 10, self.times.len() * 9 / 10);
-        (to - from) as f64 / (self.times[to] - self.times[from])
+        steady_rate(&self.times)
     }
 
     /// Cards per second between two seconds of the day.
     pub fn rate_between(&self, from: f64, to: f64) -> f64 {
-        let (from, to) = (since(self.begun, from), since(self.begun, to));
+        let (from, to) = (seconds_between(self.begun, from), seconds_between(self.begun, to));
         let cards = self.times.iter().filter(|time| (from..to).contains(*time)).count();
         cards as f64 / (to - from)
     }
-}
-
-/// Seconds from one second of the day to another.
-fn since(from: f64, to: f64) -> f64 {
-    (to - from).rem_euclid(86_400.0)
 }

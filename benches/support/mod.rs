@@ -108,6 +108,17 @@ pub fn seconds_of_day(ts: &str) -> f64 {
     parts.fold(0.0, |seconds, part| seconds * 60.0 + part)
 }
 
+/// Cards per second between the tenth and the ninetieth percentile of those stacked, from their seconds of a day.
+pub fn steady_rate(stacked: &[f64]) -> f64 {
+    let (from, to) = (stacked.len() / 10, stacked.len() * 9 / 10);
+    (to - from) as f64 / seconds_between(stacked[from], stacked[to])
+}
+
+/// Seconds from one second of the day to another.
+pub fn seconds_between(from: f64, to: f64) -> f64 {
+    (to - from).rem_euclid(86_400.0)
+}
+
 /// The middle value.
 pub fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
     values.sort_by(|a, b| a.partial_cmp(b).unwrap());
