@@ -1,5 +1,6 @@
 //! Readers and serial ports that are exchanged: a real pcscd and real ports report what the proof asks for.
 
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -54,18 +55,24 @@ fn readers_and_ports_exchanged_before_the_start_are_named() {
     }
 }
 
+/// Starts the job. Returns when its first five cards are good.
+fn begun(bureau: &Bureau) -> Child {
+    let path = bureau.world.path("events.jsonl");
+    let mut run = bureau.job().stderr(Stdio::piped()).spawn().unwrap();
+    let good = || std::fs::read_to_string(&path).unwrap_or_default().matches("\"STACKED\"").count();
+    while good() < 5 && run.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    run
+}
+
 /// pcscd ends, and comes back with two readers exchanged, as after USB cables were pulled and put back.
 #[test]
 fn readers_exchanged_while_the_line_runs_make_no_wrong_card() {
     let mut bureau = Bureau::new(&lined());
     let expected = expected::prepared(&bureau.world, "job", CARDS, 62);
     let machines = bureau.machines(&["--seed", "8"]);
-    let path = bureau.world.path("events.jsonl");
-    let mut run = bureau.job().stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let good = || std::fs::read_to_string(&path).unwrap_or_default().matches("\"STACKED\"").count();
-    while good() < 5 && run.try_wait().unwrap().is_none() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let run = begun(&bureau);
     bureau.scene.kill_pcscd();
     bureau.scene.rename(0, "Cardwright Test 1");
     bureau.scene.rename(1, "Cardwright Test 0");
@@ -96,12 +103,7 @@ fn plugged_anew(exchanged: bool, seed: u64) -> (Bureau, Value, String) {
     let bureau = Bureau::on(scene, &Lined { own_pcscd, ..lined() });
     let expected = expected::prepared(&bureau.world, "job", CARDS, seed);
     let machines = bureau.machines(&["--seed", "8"]);
-    let path = bureau.world.path("events.jsonl");
-    let mut run = bureau.job().stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let good = || std::fs::read_to_string(&path).unwrap_or_default().matches("\"STACKED\"").count();
-    while good() < 5 && run.try_wait().unwrap().is_none() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let run = begun(&bureau);
     let [first, second, ..] = &mut own[..] else { unreachable!("three were started") };
     first.kill_pcscd();
     second.kill_pcscd();
