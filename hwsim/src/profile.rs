@@ -271,11 +271,10 @@ impl SimLineProfile {
         }
         for (name, attach) in &sim.attach {
             let kind = self.stations().find(|(station, _)| station == name).map(|(_, module)| module.kind);
-            let names: Vec<_> = self.stations().map(|(station, _)| station).collect();
-            let names = names.join(", ");
             ensure!(
                 kind.is_some() || name == OUTPUT,
-                "sim.attach: no station {name} in this line; there are {names}, {OUTPUT}"
+                "sim.attach: no station {name} in this line; there are {}, {OUTPUT}",
+                self.station_list()
             );
             ensure!(attach.suits(kind), "sim.attach.{name}: the station has no such device");
         }
@@ -288,6 +287,11 @@ impl SimLineProfile {
             .iter()
             .filter(|m| m.kind != MachineKind::Fulfilment)
             .flat_map(|m| (1..=m.stations).map(move |n| (format!("{}-{n}", m.name), m)))
+    }
+
+    /// Names of all stations, for messages.
+    pub fn station_list(&self) -> String {
+        self.stations().map(|(name, _)| name).collect::<Vec<_>>().join(", ")
     }
 
     /// Coercivity of the plastic, from the stripe module; HiCo on a line without one.

@@ -311,11 +311,10 @@ impl FaultPlan {
     /// Checks that the line has every station that the plan names.
     pub fn check(&self, line: &SimLineProfile) -> Result<()> {
         for name in self.wiring.stations() {
-            let names: Vec<_> = line.stations().map(|(station, _)| station).collect();
             ensure!(
-                names.iter().any(|n| n == name),
+                line.stations().any(|(station, _)| station == name),
                 "there is no station {name}; there are {}",
-                names.join(", ")
+                line.station_list()
             );
         }
         Ok(())
