@@ -40,12 +40,18 @@ pub fn start<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, ThreadRefused> {
-    let started = Builder::new().name(name.to_owned()).spawn(|| {
-        let done = work();
-        wipe_stack();
-        done
-    });
-    started.map_err(|error| ThreadRefused { name: name.to_owned(), why: error.to_string() })
+    Builder::new().name(name.to_owned()).spawn(|| wiped(work)).map_err(|error| refused(name, &error))
+}
+
+/// Does the work of a thread, and wipes its stack.
+fn wiped<T>(work: impl FnOnce() -> T) -> T {
+    let done = work();
+    wipe_stack();
+    done
+}
+
+fn refused(name: &str, error: &std::io::Error) -> ThreadRefused {
+    ThreadRefused { name: name.to_owned(), why: error.to_string() }
 }
 
 /// Gives the calling thread, and every thread that it starts from then on, the lowest priority, so that the work on
@@ -60,14 +66,12 @@ pub fn give_way() {
 /// Does the work in a thread that gives way.
 pub fn giving_way<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> Result<T, ThreadRefused> {
     scope(|scope| {
-        let started = Builder::new().name(name.to_owned()).spawn_scoped(scope, || {
+        let work = || {
             give_way();
-            let done = work();
-            wipe_stack();
-            done
-        });
-        let thread =
-            started.map_err(|error| ThreadRefused { name: name.to_owned(), why: error.to_string() })?;
+            wiped(work)
+        };
+        let started = Builder::new().name(name.to_owned()).spawn_scoped(scope, work);
+        let thread = started.map_err(|error| refused(name, &error))?;
         Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
     })
 }
@@ -82,9 +86,7 @@ pub fn each_at_once<T: Send, R: Send>(
     let waiting: Vec<_> = places.into_iter().map(|place| Mutex::new(Some(place))).collect();
     let once = |place: &Mutex<Option<T>>| {
         let place = place.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let done = place.map(&work);
-        wipe_stack();
-        done
+        wiped(|| place.map(&work))
     };
     let once = &once;
     scope(|scope| {
