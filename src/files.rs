@@ -69,8 +69,9 @@ pub fn make_or_check(path: &Path, permissions: u32) -> Result<()> {
     }
 }
 
-/// Refuses a folder in which other users can replace files, because they may write it or own it.
-pub fn check_folder(folder: &Path) -> Result<()> {
+/// Refuses a file in whose folder other users can replace it, because they may write the folder or own it.
+pub fn check_folder_of(file: &Path) -> Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("/"));
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let meta = folder.metadata()?;
     if ![0, nix::unistd::geteuid().as_raw()].contains(&meta.uid()) {
@@ -178,7 +179,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (mode, good) in [(0o700, true), (0o755, true), (0o775, false), (0o777, false), (0o1777, true)] {
             std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(mode)).unwrap();
-            assert_eq!(check_folder(folder.path()).is_ok(), good, "{mode:o}");
+            assert_eq!(check_folder_of(&folder.path().join("file")).is_ok(), good, "{mode:o}");
         }
     }
 

@@ -162,7 +162,7 @@ fn people(path: &Path, line: &LineProfile) -> Result<People, Failure> {
     if meta.mode() & 0o022 != 0 || owner != 0 && owner != nix::unistd::geteuid().as_raw() {
         return Err(wrong("it must be yours or root's, and nobody else may write it (chmod go-w)".into()));
     }
-    files::check_folder(path.parent().unwrap_or(Path::new("/"))).map_err(|e| wrong(e.to_string()))?;
+    files::check_folder_of(path).map_err(|e| wrong(e.to_string()))?;
     let text = files::read_text(path, PEOPLE_MAX).map_err(|e| wrong(e.to_string()))?;
     let people = People::from_toml(&text).map_err(wrong)?;
     for kind in &line.two_people {

@@ -73,7 +73,7 @@ pub(super) fn create(path: &Path, side: StoreSide, list: &str) -> Result<(), Fai
 /// Refuses a folder in which another user could replace the store or remove the HSM's own files. A missing folder is
 /// reported when the store is opened.
 pub(super) fn check_folder(path: &Path) -> Result<(), Failure> {
-    match files::check_folder(path.parent().unwrap_or(Path::new("/"))) {
+    match files::check_folder_of(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(refuse(path, &error.to_string())),
         _ => Ok(()),
     }

@@ -159,7 +159,7 @@ fn one_name(path: &Path) -> Result<(), LedgerError> {
 /// Refuses a ledger that other users can change or replace: who can write its file can write events.
 fn guarded(path: &Path) -> Result<(), LedgerError> {
     let failed = |error| LedgerError::io(path, error);
-    files::check_folder(path.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
+    files::check_folder_of(path).map_err(failed)?;
     match path.metadata() {
         Ok(meta) if meta.is_file() => files::check_owned(&meta).map_err(failed),
         _ => Ok(()),
