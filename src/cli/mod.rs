@@ -22,6 +22,7 @@ mod render;
 pub mod run;
 pub mod simulate;
 pub mod stock;
+mod suggested;
 pub mod survey;
 #[cfg(test)]
 mod tests;
@@ -55,10 +56,10 @@ pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::Exi
 /// `CARDWRIGHT_LOG_FORMAT=json`. A wrong value of either is logged as a warning. The text of a panic is not printed.
 pub fn init_logs() {
     use tracing_subscriber::EnvFilter;
-    let wanted = std::env::var("CARDWRIGHT_LOG").ok().filter(|filter| !filter.is_empty());
-    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or("warn"));
-    let wrong = filter.is_err();
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("warn"));
+    let wanted = std::env::var("CARDWRIGHT_LOG").unwrap_or_default();
+    let filter = log_filter(&wanted);
+    let wrong = filter.is_none();
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(LOG_LEVEL));
     let format = std::env::var("CARDWRIGHT_LOG_FORMAT").unwrap_or_default();
     let json = format == "json";
     let builder = tracing_subscriber::fmt()
@@ -69,13 +70,35 @@ pub fn init_logs() {
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
     if wrong {
         tracing::warn!(
-            "CARDWRIGHT_LOG is no valid filter (examples: info, cardwright=debug): only warnings are logged"
+            "CARDWRIGHT_LOG is no valid filter: only warnings are logged; write off, error, warn, info, debug or trace, or \
+             TARGET=LEVEL as cardwright=debug"
         );
     }
     if !matches!(format.as_str(), "" | "json" | "text") {
         tracing::warn!("CARDWRIGHT_LOG_FORMAT is neither json nor text: logs are text");
     }
     panics::quote_nothing();
+}
+
+/// Level of the log of parts for which `CARDWRIGHT_LOG` names none.
+const LOG_LEVEL: &str = "warn";
+
+/// Makes the filter for a value of `CARDWRIGHT_LOG`; `None` if it is wrong.
+///
+/// The crate tracing takes a bare word that is no level (`warning`) as the name of a part of a program, and logs that
+/// part alone. A mistyped level would silence everything, so such a word is wrong here.
+fn log_filter(wanted: &str) -> Option<tracing_subscriber::EnvFilter> {
+    let is_level = |word: &str| word.parse::<tracing::level_filters::LevelFilter>().is_ok();
+    let fits = |directive: &str| match directive.rsplit_once('=') {
+        // Spans and their fields are left to the crate's own check.
+        _ if directive.contains(['[', ']', '{', '}']) => true,
+        Some((part, level)) => !part.is_empty() && !level.is_empty() && is_level(level),
+        None => is_level(directive),
+    };
+    if !wanted.is_empty() && !wanted.split(',').all(|directive| fits(directive.trim())) {
+        return None;
+    }
+    tracing_subscriber::EnvFilter::try_new(format!("{LOG_LEVEL},{wanted}")).ok()
 }
 
 /// Writes each log entry as one line, so that a quoted text from outside cannot begin a line. Each entry arrives in one

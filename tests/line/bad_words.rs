@@ -124,6 +124,7 @@ fn a_wrong_argument_of_the_preparation_says_what_is_allowed() {
 fn a_log_filter_that_is_wrong_is_reported() {
     for (name, value, word) in [
         ("CARDWRIGHT_LOG", "a=b=c", "CARDWRIGHT_LOG is no valid filter"),
+        ("CARDWRIGHT_LOG", "warning", "write off, error, warn"),
         ("CARDWRIGHT_LOG_FORMAT", "xml", "neither json nor text"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cardwright"));
