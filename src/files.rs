@@ -17,6 +17,25 @@ const STICKY: u32 = 0o1000;
 /// Write permission of the group or of all other users.
 const OTHERS_WRITE: u32 = 0o022;
 
+/// Describes why a file or folder that a person named cannot be used, and the next step, which the system's own words
+/// lack.
+pub fn trouble(error: &Error) -> String {
+    let plain = match error.kind() {
+        ErrorKind::NotFound => "there is no such file or folder: check the path",
+        ErrorKind::PermissionDenied => "this user may not use it: check owner and mode, also of its folder",
+        ErrorKind::IsADirectory => "it is a folder: name a file",
+        ErrorKind::NotADirectory => "a file stands in its path where a folder must: check the path",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk has no room left: make room",
+        ErrorKind::ReadOnlyFilesystem => "its file system is read-only: name another place",
+        // Reading a text says so.
+        ErrorKind::InvalidData if error.raw_os_error().is_none() => {
+            "it is no text in UTF-8: name another file"
+        }
+        _ => return error.to_string(),
+    };
+    plain.to_owned()
+}
+
 /// Makes a new file, mode 0600, in place of one that a killed process left. What lies there is removed and not
 /// opened; if another user put something there again in between, this is an error.
 pub fn make_private(path: &Path) -> Result<File> {
@@ -137,6 +156,23 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn the_systems_bare_words_get_a_next_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("bytes"), [0xFF]).unwrap();
+        for (path, step) in [
+            (at("missing"), "no such file or folder: check the path"),
+            (at("bytes/file"), "check the path"),
+            (at("bytes"), "no text in UTF-8"),
+            (at(""), "it is no regular file"),
+        ] {
+            let said = trouble(&read_text(&path, 5).unwrap_err());
+            assert!(said.contains(step) && !said.contains("os error"), "{}: {said}", path.display());
+        }
+        assert!(trouble(&File::create(folder.path()).unwrap_err()).contains("it is a folder"));
+    }
 
     #[test]
     fn a_private_file_is_new_and_never_another_users() {

@@ -83,6 +83,12 @@ fn plainly(error: serialport::Error) -> String {
         "Not a typewriter" | "Inappropriate ioctl for device" => {
             "it is no serial port: correct the path in the line profile".to_owned()
         }
+        "No such file or directory" => {
+            "there is no such port: plug the device in and switch it on, or correct the path in the line profile".to_owned()
+        }
+        "Permission denied" => {
+            "this user may not open it: add the user to the port's group (often dialout), and log in again".to_owned()
+        }
         _ => error.to_string(),
     }
 }

@@ -215,6 +215,9 @@ impl Bureau {
     }
 }
 
+/// Most missing links that a message names.
+const NAMED: usize = 3;
+
 /// Checks that the profile has everything that this kind of run needs.
 fn can_run(line: &LineProfile, simulated: bool) -> Result<(), Failure> {
     if simulated && line.sim.is_none() {
@@ -227,11 +230,15 @@ fn can_run(line: &LineProfile, simulated: bool) -> Result<(), Failure> {
     }
     let missing = line.missing_links();
     if !simulated && !missing.is_empty() {
+        let named: Vec<_> = missing.iter().take(NAMED).map(String::as_str).collect();
+        let more = missing.len().saturating_sub(NAMED);
+        let more =
+            if more > 0 { format!(", and {more} more (line check lists them)") } else { String::new() };
         let what = format!(
-            "line {} cannot run on real devices, because its profile does not name them all; simulate it with --simulate, or \
-             add: {}",
+            "profile: line {} cannot run on real devices, because its profile does not name them all: simulate it with \
+             --simulate, or add its [link] tables: {}{more}",
             line.name,
-            missing.join(", ")
+            named.join(", "),
         );
         return Err(Failure::new(Exit::Profile, what));
     }

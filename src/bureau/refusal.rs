@@ -162,7 +162,7 @@ pub enum Denial {
     #[error("it was not held by an operator: a supervisor looks at it and releases it")]
     NotHeldByOperator,
     /// A job is closed after it has left the line.
-    #[error("the job is on the line, or waits for it; hold it first")]
+    #[error("the job is on the line, or waits for it: wait until it is done, or hold it")]
     OnLine,
     /// A hold waits for the cards that are under way.
     #[error("the job is stopping: wait until the cards under way are finished and it is HELD")]

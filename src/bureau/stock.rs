@@ -7,6 +7,7 @@
 use super::outcome::Outcome;
 use super::refusal::{Refusal, Senseless};
 use crate::actor::Actor;
+use crate::exit::Exit;
 use crate::ids::JobId;
 use crate::ledger::{Change, Context, Ledger, LedgerError, Reader, Ticket};
 use crate::request::StockMove;
@@ -50,7 +51,58 @@ fn test_cards(reader: &Reader, job: JobId, count: u32) -> Result<Vec<Change>, Re
     Ok((first..).zip(0..count).map(|(blank, _)| Change::Tested { blank }).collect())
 }
 
-/// Has the ledger record that a shift begins.
+/// Longest name of a shift, in bytes.
+const SHIFT_NAME_MAX: usize = 40;
+
+/// Has the ledger record that a shift begins. A name that the ledger's law would refuse is refused here with the rule
+/// that it breaks.
 pub fn begin_shift(ledger: &Ledger, name: &str, actor: &Actor) -> Result<Outcome, Refusal> {
+    let refused = |what: String| {
+        Refusal::fault(Exit::Denied, format!("operator: a shift cannot be called {name:?}: {what}"))
+    };
+    check_shift_name(name).map_err(refused)?;
+    if ledger.reader()?.shift(Some(name), None)?.is_some() {
+        return Err(refused(
+            "an earlier shift had this name; name each shift anew, as 2026-11-24-early".into(),
+        ));
+    }
     Ok(Outcome::Noted(vec![(&ledger.shift(name, Context::by(actor))?).into()]))
+}
+
+/// Checks the name of a new shift. Two spaces together are lawful in old ledgers, but look like one on paper.
+fn check_shift_name(name: &str) -> Result<(), String> {
+    let sound = |c: char| c.is_alphanumeric() || ".-_ ".contains(c);
+    if name.is_empty() || name.len() > SHIFT_NAME_MAX {
+        return Err(format!("its name has 1 to {SHIFT_NAME_MAX} letters (those outside ASCII count more)"));
+    }
+    if let Some(wrong) = name.chars().find(|c| !sound(*c)) {
+        return Err(format!("it holds {wrong:?}; use letters, digits, dots, hyphens, underscores, spaces"));
+    }
+    if name.trim() != name || name.contains("  ") {
+        return Err("leave out the space at an end, or next to another".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_new_shift_is_refused_with_the_rule_that_it_breaks() {
+        for name in ["early", "2026-11-24 early_1.b", "Fr\u{fc}h"] {
+            assert_eq!(check_shift_name(name), Ok(()), "{name}");
+        }
+        let long = "x".repeat(41);
+        for (name, rule) in [
+            ("", "1 to 40"),
+            (&*long, "1 to 40"),
+            ("a/b", "holds '/'"),
+            (" a", "at an end"),
+            ("a  b", "next to another"),
+        ] {
+            let why = check_shift_name(name).unwrap_err();
+            assert!(why.contains(rule), "{name:?}: {why}");
+        }
+    }
 }

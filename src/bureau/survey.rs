@@ -194,7 +194,11 @@ impl Bureau {
             },
             Ok(Askable::Stripe(mut stripe)) => match stripe.read() {
                 Ok(tracks) => StationReading::Stripe(stripe, tracks),
-                Err(fault) => fault.into(),
+                // An encoder reports an empty station, and a stripe that was not written, in several ways.
+                Err(Fault { reason, detail, .. }) => {
+                    let why = format!("no card, or its stripe is not readable ({detail})");
+                    StationReading::Nothing { word: reason.into(), why }
+                }
             },
         };
         StationMeeting { reading, proved }

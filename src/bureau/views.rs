@@ -58,7 +58,8 @@ fn stock(reader: &Reader, job: Option<JobId>, shift: Option<&str>) -> Result<Out
     };
     let view = reader.shift(shift, job)?;
     if let (None, Some(name)) = (&view, shift) {
-        return Err(Refusal::fault(Exit::NotFound, format!("operator: there was no shift {name:?}")));
+        let what = format!("operator: there was no shift {name:?}; the log's events SHIFT have the names");
+        return Err(Refusal::fault(Exit::NotFound, what));
     }
     Ok(Outcome::Stock { jobs, shift: view })
 }

@@ -5,7 +5,7 @@
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::common::{Early, LedgerArg, SocketArg, on_stdout};
+use super::common::{Early, LedgerArg, SocketArg, on_stdout, store_path};
 use super::next_step::Desk;
 use super::{foreground, remote, render};
 use crate::audit::PublicKey;
@@ -46,7 +46,7 @@ enum AuditVerb {
     /// verdict counts these jobs.
     Verify {
         /// Compare it with the notes of this key store's HSM
-        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
         keys: Option<PathBuf>,
         /// The audit key that must have signed it, 64 hex digits
         #[arg(long, value_name = "HEX")]

@@ -30,7 +30,7 @@ struct Which {
     /// Job, e.g. J1
     #[arg(value_name = "J")]
     job: JobId,
-    /// Record: a sequence, a list such as 3,7-9, or `all` to which the command applies
+    /// Records: 17, or 3,7-9, or `all` to which the command applies
     #[arg(value_name = "SEQ")]
     seq: Records,
 }
@@ -42,7 +42,7 @@ enum CardVerb {
         #[command(flatten)]
         which: Which,
     },
-    /// Record your findings about cards that are REJECTED or UNKNOWN
+    /// Record your findings about cards that are REJECTED, UNKNOWN or a SAMPLE
     #[command(group = clap::ArgGroup::new("found").required(true))]
     Resolve {
         #[command(flatten)]

@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde::Serialize;
 
 use super::next_step::{Desk, spelled};
@@ -26,6 +27,7 @@ pub struct LedgerArg {
         value_name = "DB",
         env = "CARDWRIGHT_LEDGER",
         default_value = DEFAULT,
+        value_parser = path_of("CARDWRIGHT_LEDGER"),
         global = true
     )]
     pub ledger: PathBuf,
@@ -43,7 +45,7 @@ pub struct ByArg {
 #[derive(Debug, Clone, clap::Args)]
 pub struct SocketArg {
     /// Ask the daemon that listens there, and about its ledger
-    #[arg(long, value_name = "PATH", env = "CARDWRIGHT_SOCKET", global = true)]
+    #[arg(long, value_name = "PATH", env = "CARDWRIGHT_SOCKET", value_parser = path_of("CARDWRIGHT_SOCKET"), global = true)]
     pub socket: Option<PathBuf>,
 }
 
@@ -100,6 +102,20 @@ impl ByArg {
         };
         Actor { name, first: None }
     }
+}
+
+/// Reads the path that an option or this environment variable names. An empty variable would otherwise be blamed on the
+/// option.
+pub fn path_of(variable: &'static str) -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(move |path| match path.is_empty() {
+        true => Err(format!("it is empty: name a path, or unset the variable {variable}")),
+        false => Ok(PathBuf::from(path)),
+    })
+}
+
+/// Reads the path of a key store.
+pub fn store_path() -> impl TypedValueParser<Value = PathBuf> {
+    path_of("CARDWRIGHT_KEYS")
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::common::LedgerArg;
+use super::common::{LedgerArg, path_of, store_path};
 use super::next_step::spelled;
 use super::simulate::SimulateArgs;
 use crate::daemon::server::{self, Setup};
@@ -23,13 +23,13 @@ pub struct DaemonArgs {
     #[arg(long)]
     line: String,
     /// The bureau's key store
-    #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+    #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
     keys: PathBuf,
     /// Who may do what (TOML)
     #[arg(long, value_name = "FILE")]
     people: PathBuf,
     /// Socket to make
-    #[arg(long, value_name = "PATH", env = "CARDWRIGHT_SOCKET")]
+    #[arg(long, value_name = "PATH", env = "CARDWRIGHT_SOCKET", value_parser = path_of("CARDWRIGHT_SOCKET"))]
     socket: PathBuf,
     #[command(flatten)]
     ledger: LedgerArg,

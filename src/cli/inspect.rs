@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use super::common::store_path;
 use crate::bureau::acceptance::would_accept;
 use crate::bureau::file_check::ConnectKeys;
 use crate::bureau::key_host::KeyHost;
@@ -26,7 +27,7 @@ pub struct InspectArgs {
     #[arg(long)]
     line: Option<String>,
     /// Also check every MAC with the keys of this store
-    #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+    #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
     keys: Option<PathBuf>,
 }
 

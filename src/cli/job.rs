@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::common::{ByArg, Early, LedgerArg, SocketArg, on_stdout};
+use super::common::{ByArg, Early, LedgerArg, SocketArg, on_stdout, store_path};
 use super::next_step::before_release;
 use super::{foreground, paper_files, remote, render};
 use crate::bureau::{Outcome, Refusal, deletion, papers};
@@ -45,7 +45,7 @@ enum JobVerb {
         #[arg(value_name = "J")]
         job: JobId,
         /// The bureau's key store, whose HSM signs; a daemon has it
-        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
         keys: Option<PathBuf>,
         /// Where they go; no file there is overwritten. They are written with your rights and are yours; a
         /// daemon writes into files that this command has opened. No other user can read them, except the
@@ -59,7 +59,7 @@ enum JobVerb {
         #[arg(value_name = "J")]
         job: JobId,
         /// The bureau's key store, whose HSM has the key of the spool
-        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
         keys: Option<PathBuf>,
         /// Where papers and certificate go, readable like those of `job papers` [default: the ledger's name
         /// and .papers]
@@ -120,7 +120,7 @@ enum PlainVerb {
         #[arg(value_name = "J")]
         job: JobId,
         /// The bureau's key store, because the HSM signs the closing; not needed with a daemon
-        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
         keys: Option<PathBuf>,
         #[command(flatten)]
         by: ByArg,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::common::store_path;
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::hsm::store::{KeyStore, StoreSide};
@@ -19,8 +20,8 @@ const MAX_LIST: u64 = 1 << 20;
 pub enum KeyCommand {
     /// Make a new store from a key list.
     Init {
-        /// The keys are TEST keys, which everyone may know. Without it the command is refused: LIVE keys come
-        /// with custody.
+        /// The keys are TEST keys, which everyone may know. Without it the command is refused: this version makes
+        /// TEST stores only.
         #[arg(long)]
         test: bool,
         /// Key list (TOML).
@@ -33,13 +34,13 @@ pub enum KeyCommand {
     /// List the keys: label, usage, type, id:version, KCV.
     List {
         /// Store to read.
-        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
         store: PathBuf,
     },
     /// Check a store: owner, mode, digest, every rule of its keys; and a bureau's audit book next to it.
     Check {
         /// Store to check.
-        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
         store: PathBuf,
     },
 }
@@ -57,7 +58,7 @@ pub fn run_to(command: &KeyCommand, side: StoreSide, out: &mut impl Write) -> Re
         KeyCommand::Init { test: false, .. } => {
             return Err(Failure::new(
                 Exit::KeyStore,
-                "key: only TEST stores can be made so far (--test); LIVE keys come with custody: components, two people",
+                "key: this version makes TEST stores only: add --test, and use no LIVE key",
             ));
         }
         KeyCommand::Init { test: true, from, store } => {
@@ -76,7 +77,9 @@ pub fn run_to(command: &KeyCommand, side: StoreSide, out: &mut impl Write) -> Re
 }
 
 fn key_list(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let fail = |e: std::io::Error| Failure::new(Exit::Io, format!("key list {}: {e}", path.display()));
+    let fail = |e: std::io::Error| {
+        Failure::new(Exit::Io, format!("operator: key list {}: {}", path.display(), files::trouble(&e)))
+    };
     files::read_text(path, MAX_LIST).map_err(fail)
 }
 

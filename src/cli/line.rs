@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crossbeam_channel::{Receiver, bounded, never, select};
 use serde::Serialize;
 
-use super::common::{ByArg, LedgerArg, SocketArg, on_stdout};
+use super::common::{ByArg, LedgerArg, SocketArg, on_stdout, store_path};
 use super::next_step::spelled;
 use super::simulate::SimulateArgs;
 use super::{foreground, render};
@@ -53,7 +53,7 @@ pub struct CheckArgs {
     /// Line profile: a shipped name or a .toml file
     line: String,
     /// The bureau's key store
-    #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+    #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
     keys: PathBuf,
     /// Print the findings as one JSON document
     #[arg(long)]

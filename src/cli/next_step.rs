@@ -1,17 +1,19 @@
-//! The command that helps: every "cardwright ..." in a message is spelled here, derived from a typed refusal
+//! The command that helps: every "cardwright ..." in a message is chosen here, derived from a typed refusal
 //! or outcome.
 //!
-//! Not here: the texts of refusals (`bureau::refusal`, `ledger`).
+//! Not here: the texts of refusals (`bureau::refusal`, `ledger`), the options of a command (`suggested`).
 
+use super::suggested::{self, command, on_line};
 use crate::bureau::Refusal;
 use crate::bureau::outcome::CardDecisions;
 use crate::bureau::refusal::Denial;
 use crate::daemon::policy::is_persons_hold;
 use crate::exit::Failure;
 use crate::ids::JobId;
-use crate::ledger::{AttemptState, JobPhase, Law, LedgerError, RecordState};
+use crate::ledger::{AttemptState, JobPhase, Law, LedgerError, RecordState, is_in_use};
 use crate::reason::ReasonWord;
-use crate::report::Summary;
+use crate::report::events::EventLine;
+use crate::report::{Summary, counted};
 use crate::request::CardDecision;
 
 /// Where a command is carried out. A daemon releases jobs, and grants a person what the person's role allows.
@@ -39,25 +41,19 @@ fn after_refusal(refusal: &Refusal) -> Option<String> {
         Refusal::Denied { job: Some(job), record: Some(record), why } => {
             after_denied_card(*job, *record, *why)
         }
-        Refusal::Denied { job: Some(job), record: None, why: Denial::NotHeldByOperator } => {
-            Some(format!("cardwright job release {job}"))
-        }
-        Refusal::Denied { job: Some(job), record: None, why: Denial::Stopping } => {
-            Some(format!("cardwright job show {job}"))
-        }
+        Refusal::Denied { job: Some(job), record: None, why } => after_denied_job(*job, *why),
         Refusal::Ledger(error) => after_ledger_error(error),
         Refusal::FileSeen { job, open: true, line } => {
-            let here = format!("cardwright job resume {job} --line {line} --keys STORE");
-            Some(format!("cardwright job show {job}; without a daemon: {here}"))
+            let here = on_line(format!("job resume {job}"), Some(line), false);
+            let show = command(format!("job show {job}"));
+            Some(format!("{show}; without a daemon: {here} (with --simulate if the job is SIMULATED)"))
         }
-        Refusal::FileSeen { job, open: false, .. } => Some(format!("cardwright job report {job}")),
-        Refusal::TablesEdited { .. } | Refusal::ForeignSpool { .. } => {
-            Some("cardwright audit verify".to_owned())
-        }
-        Refusal::SpoolUnreadable { job, .. } => Some(format!("cardwright job delete {job}")),
+        Refusal::FileSeen { job, open: false, .. } => Some(command(format!("job report {job}"))),
+        Refusal::TablesEdited { .. } | Refusal::ForeignSpool { .. } => Some(command("audit verify")),
+        Refusal::SpoolUnreadable { job, .. } => Some(command(format!("job delete {job}"))),
         Refusal::OtherLine { line, .. } => Some(format!("go on with --line {line}")),
-        Refusal::NoPapersYet { job, .. } => Some(format!("cardwright job report {job}")),
-        Refusal::StockNotIssued { job } => Some(format!("cardwright stock issue {job} N")),
+        Refusal::NoPapersYet { job, .. } => Some(command(format!("job report {job}"))),
+        Refusal::StockNotIssued { job } => Some(command(format!("stock issue {job} N"))),
         Refusal::OnlyDaemon => Some("name it by --socket or CARDWRIGHT_SOCKET".to_owned()),
         Refusal::Denied { .. }
         | Refusal::NotAllowed { .. }
@@ -69,11 +65,25 @@ fn after_refusal(refusal: &Refusal) -> Option<String> {
     }
 }
 
+fn after_denied_job(job: JobId, why: Denial) -> Option<String> {
+    Some(match why {
+        Denial::NoJob => command("job list"),
+        // The report says whether it can be closed, and if not, what stands against it.
+        Denial::NotClosed => command(format!("job report {job}")),
+        Denial::NotHeldByOperator => command(format!("job release {job}")),
+        Denial::OnLine => command(format!("job hold {job}")),
+        Denial::Stopping | Denial::Closed => command(format!("job show {job}")),
+        _ => return None,
+    })
+}
+
 fn after_denied_card(job: JobId, record: u32, why: Denial) -> Option<String> {
+    let card = |verb: &str| command(format!("card {verb} {job} {record}"));
     match why {
-        Denial::NoCard => Some(format!("to give the record up: cardwright card cancel {job} {record}")),
-        Denial::Stacked => Some(format!("cardwright card sample {job} {record}")),
+        Denial::NoCard => Some(format!("to give the record up: {}", card("cancel"))),
+        Denial::Stacked => Some(card("sample")),
         Denial::CardUnknown => Some(ask_first(job, Some(record))),
+        Denial::Cancelled | Denial::LeavesLine => Some(card("show")),
         _ => None,
     }
 }
@@ -82,17 +92,19 @@ fn after_ledger_error(error: &LedgerError) -> Option<String> {
     match error {
         // A refusal does not say how the job stands; its report does, and names the next step.
         LedgerError::Denied { job, seq, law } => {
-            after_law(law, *job, *seq, || format!("cardwright job report {job}"))
+            after_law(law, *job, *seq, || command(format!("job report {job}")))
         }
-        LedgerError::Seen { job, open: true } => {
-            Some(format!("cardwright job show {job}, then cardwright job resume {job}"))
-        }
+        LedgerError::Seen { job, open: true } => Some(format!(
+            "{}, then {}",
+            command(format!("job show {job}")),
+            command(format!("job resume {job}"))
+        )),
         LedgerError::Seen { job, open: false } | LedgerError::FileIdTaken { job, .. } => {
-            Some(format!("cardwright job report {job}"))
+            Some(command(format!("job report {job}")))
         }
-        LedgerError::Shift(_) => Some("cardwright stock show".to_owned()),
-        LedgerError::NoJob(_) => Some("cardwright job list".to_owned()),
-        LedgerError::Damaged(_) => Some("cardwright audit verify".to_owned()),
+        LedgerError::Shift(_) => Some(command("stock show")),
+        LedgerError::NoJob(_) => Some(command("job list")),
+        LedgerError::Damaged(_) => Some(command("audit verify")),
         _ => None,
     }
 }
@@ -100,31 +112,47 @@ fn after_ledger_error(error: &LedgerError) -> Option<String> {
 /// A person's next step with a job; `None` if it is CLOSED.
 pub fn after_report(summary: &Summary, desk: Desk) -> Option<String> {
     let job = &summary.job;
-    let go_on = || go_on(job.job, job.phase, job.held_for.as_ref(), desk);
+    let go_on = || {
+        let line = LineOfJob { line: Some(&job.line), simulated: job.simulated };
+        go_on(job.job, job.phase, job.held_for.as_ref(), desk, line)
+    };
+    let left = job.balance.in_flight > 0 && desk == Desk::Here && !is_in_use(&summary.places.ledger);
     match (job.phase, summary.stands_against()) {
         (JobPhase::Closed, _) => None,
+        _ if left => Some(left_in_line(&job.line, job.job, job.simulated)),
         (JobPhase::Stopping, _) => Some(go_on()),
         (_, Some(law)) => after_law(&law, job.job, None, go_on),
         (_, None) => Some(match desk {
-            Desk::Daemon => format!("cardwright job close {}", job.job),
-            Desk::Here => format!("cardwright job close {} --keys STORE", job.job),
+            Desk::Daemon => command(format!("job close {}", job.job)),
+            Desk::Here => command(format!("job close {}{}", job.job, suggested::keys())),
         }),
     }
+}
+
+/// What to do with cards that were under way when their program was killed: the next program that opens the ledger for
+/// writing finds them UNKNOWN.
+fn left_in_line(line: &str, job: JobId, simulated: bool) -> String {
+    format!(
+        "no program is at work on this job, so its cards in flight are left: {} makes them UNKNOWN and asks those that lie \
+         in the line; look for the others, and resolve each",
+        on_line(format!("card ask {job} all"), Some(line), simulated)
+    )
 }
 
 /// A person's next step after a decision about cards.
 pub fn after_decision(done: &CardDecisions, desk: Desk) -> String {
     let job = done.job;
-    let go_on = go_on(job, done.phase, done.held_for.as_ref(), desk);
+    let line = LineOfJob { line: None, simulated: done.changed.iter().any(EventLine::is_simulated) };
+    let go_on = go_on(job, done.phase, done.held_for.as_ref(), desk, line);
     match done.decision {
         CardDecision::Remake => go_on,
         CardDecision::Sample => {
-            format!("when it was looked at: cardwright card resolve {job} SEQ --destroyed")
+            format!("when it was looked at: {}", command(format!("card resolve {job} SEQ --destroyed")))
         }
         CardDecision::Destroyed => {
-            format!("cardwright card remake {job} all (or card cancel), then {go_on}")
+            format!("{} (or card cancel), then {go_on}", command(format!("card remake {job} all")))
         }
-        CardDecision::FoundGood | CardDecision::Cancel => format!("cardwright job report {job}"),
+        CardDecision::FoundGood | CardDecision::Cancel => command(format!("job report {job}")),
     }
 }
 
@@ -134,8 +162,9 @@ fn ask_first(job: JobId, seq: Option<u32>) -> String {
     let (asked, each) =
         seq.map_or_else(|| ("all".into(), "SEQ".into()), |seq| (seq.to_string(), seq.to_string()));
     format!(
-        "look for the card in the machine (cardwright card ask {job} {asked}), then cardwright card resolve {job} {each} --good, \
-         or --destroyed once it is destroyed"
+        "look for the card in the machine ({}), then {}, or --destroyed once it is destroyed",
+        command(format!("card ask {job} {asked}")),
+        command(format!("card resolve {job} {each} --good"))
     )
 }
 
@@ -143,73 +172,71 @@ fn ask_first(job: JobId, seq: Option<u32>) -> String {
 pub fn before_release(job: JobId, unknown: u64) -> Option<String> {
     (unknown > 0).then(|| {
         format!(
-            "{job} has {unknown} UNKNOWN cards: one that lies in the line is thrown out as the line is cleared; {}",
+            "{job} has {}: one that lies in the line is thrown out as the line is cleared; {}",
+            counted(unknown, "UNKNOWN card"),
             ask_first(job, None)
         )
     })
 }
 
+/// The line of a job in the foreground.
+#[derive(Debug, Clone, Copy)]
+struct LineOfJob<'a> {
+    /// Its name, if it is known.
+    line: Option<&'a str>,
+    /// Whether it is simulated.
+    simulated: bool,
+}
+
 /// How a person goes on with a job: `resume` takes an operator's hold back, and a daemon lets only a
 /// supervisor release a job that is HELD for another reason.
-fn go_on(job: JobId, phase: JobPhase, held_for: Option<&ReasonWord>, desk: Desk) -> String {
+fn go_on(
+    job: JobId,
+    phase: JobPhase,
+    held_for: Option<&ReasonWord>,
+    desk: Desk,
+    line: LineOfJob<'_>,
+) -> String {
+    let resume = format!("job resume {job}");
     match (phase, desk) {
         (JobPhase::Stopping, _) => format!(
-            "wait until the cards under way are finished: cardwright job show {job} (to take the hold back: cardwright \
-             job resume {job})"
+            "wait until the cards under way are finished: {} (to take the hold back: {})",
+            command(format!("job show {job}")),
+            command(resume)
         ),
         (JobPhase::Held, Desk::Daemon) if !is_persons_hold(held_for) => {
-            format!("a supervisor looks at it: cardwright job release {job}")
+            format!("a supervisor looks at it: {}", command(format!("job release {job}")))
         }
-        (_, Desk::Daemon) => format!("cardwright job resume {job}"),
-        (_, Desk::Here) => format!("cardwright job resume {job} --line LINE --keys STORE"),
+        (_, Desk::Daemon) => command(resume),
+        (_, Desk::Here) => on_line(resume, line.line, line.simulated),
     }
 }
 
 /// A person's next step instead of one that a law forbids. `None` if only the program can be at fault.
 /// `go_on` says how the job goes on.
 fn after_law(law: &Law, job: JobId, seq: Option<u32>, go_on: impl Fn() -> String) -> Option<String> {
-    let card = |verb: &str| seq.map(|seq| format!("cardwright card {verb} {job} {seq}"));
+    let card = |verb: &str| seq.map(|seq| command(format!("card {verb} {job} {seq}")));
+    let show = || command(format!("job show {job}"));
     match law {
-        Law::NotClosed => Some(format!("cardwright job close {job}")),
+        Law::NotClosed => Some(command(format!("job close {job}"))),
         // How the job stands decides what comes next: it is shown there.
         Law::NoRecord
         | Law::JobClosed
         | Law::JobHeld
         | Law::AlreadyReleased
         | Law::AlreadyDeleted
-        | Law::AlreadyDeleting => Some(format!("cardwright job show {job}")),
+        | Law::AlreadyDeleting => Some(show()),
         Law::Record { is: RecordState::Unknown, .. }
         | Law::EarlierAttempt { is: AttemptState::Unknown, .. } => seq.map(|seq| ask_first(job, Some(seq))),
-        Law::EarlierAttempt { .. } => {
-            seq.map(|seq| format!("destroy the card, then cardwright card resolve {job} {seq} --destroyed"))
-        }
+        Law::EarlierAttempt { .. } => seq.map(|seq| {
+            format!("destroy the card, then {}", command(format!("card resolve {job} {seq} --destroyed")))
+        }),
         Law::NotReleased => card("remake"),
         Law::Record { .. } | Law::Attempt { .. } | Law::NoAttempt => card("show"),
-        Law::Closing { queued, in_flight, remake, unknown, rejects, blanks, hopper } => {
-            Some(if *unknown > 0 {
-                ask_first(job, None)
-            } else if *rejects > 0 {
-                format!(
-                    "destroy the cards that cardwright job report {job} lists, then for each: cardwright card resolve {job} SEQ \
-                     --destroyed"
-                )
-            } else if *remake > 0 {
-                format!("cardwright card remake {job} all (or card cancel)")
-            } else if *queued > 0 {
-                format!("{} (or cardwright card cancel {job} all)", go_on())
-            } else if *in_flight > 0 {
-                format!("let the line finish; cardwright job show {job}")
-            } else if *blanks > 0 || *hopper == 0 {
-                format!("clear the line; cardwright job show {job}")
-            } else if *hopper > 0 {
-                format!("take them out of the hopper; cardwright stock return {job} {hopper}")
-            } else {
-                format!("find out who put them in; cardwright stock issue {job} {}", hopper.unsigned_abs())
-            })
-        }
-        Law::UnderWay => Some(format!("let the line finish; cardwright job show {job}")),
+        Law::Closing { .. } => Some(before_closing(law, job, go_on)),
+        Law::UnderWay => Some(format!("let the line finish; {}", show())),
         Law::StockLate | Law::NoStock | Law::NotInHopper { .. } | Law::NotGood { .. } => {
-            Some(format!("cardwright stock show --job {job}"))
+            Some(command(format!("stock show --job {job}")))
         }
         Law::RecordCount
         | Law::StockNumber
@@ -227,6 +254,35 @@ fn after_law(law: &Law, job: JobId, seq: Option<u32>, go_on: impl Fn() -> String
     }
 }
 
+/// The first step towards the closing of a job that the law of closing forbids.
+fn before_closing(law: &Law, job: JobId, go_on: impl Fn() -> String) -> String {
+    let Law::Closing { queued, in_flight, remake, unknown, rejects, blanks, hopper } = law else {
+        return command(format!("job show {job}"));
+    };
+    if *unknown > 0 {
+        ask_first(job, None)
+    } else if *rejects > 0 {
+        format!(
+            "destroy the cards that {} lists, then for each: {}",
+            command(format!("job report {job}")),
+            command(format!("card resolve {job} SEQ --destroyed"))
+        )
+    } else if *remake > 0 {
+        format!("{} (or card cancel)", command(format!("card remake {job} all")))
+    } else if *queued > 0 {
+        format!("{} (or {})", go_on(), command(format!("card cancel {job} all")))
+    } else if *in_flight > 0 {
+        format!("let the line finish; {}", command(format!("job show {job}")))
+    } else if *blanks > 0 || *hopper == 0 {
+        format!("clear the line; {}", command(format!("job show {job}")))
+    } else if *hopper > 0 {
+        format!("take them out of the hopper; {}", command(format!("stock return {job} {hopper}")))
+    } else {
+        let missing = hopper.unsigned_abs();
+        format!("find out who put them in; {}", command(format!("stock issue {job} {missing}")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,7 +292,8 @@ mod tests {
     #[test]
     fn how_a_job_goes_on_follows_from_its_phase_and_its_hold() {
         let job = JobId(1);
-        let next = |phase, held_for, desk| go_on(job, phase, held_for, desk);
+        let line = LineOfJob { line: None, simulated: false };
+        let next = |phase, held_for, desk| go_on(job, phase, held_for, desk, line);
         let here = "cardwright job resume J1 --line LINE --keys STORE";
         for held_for in &[ReasonWord::Line, ReasonWord::Restart, ReasonWord::CardRefSeen] {
             let daemons = next(JobPhase::Held, Some(held_for), Desk::Daemon);

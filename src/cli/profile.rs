@@ -34,6 +34,14 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
             GraphicsTemplate::parse(&text, None).map_err(wrong)?;
             stdout::print("template side: no fault found\n")?;
         }
+        ProfileCommand::Check { file } if !file.exists() && file.extension().is_none() => {
+            let what = format!(
+                "operator: profile {}: there is no such file; the command checks a .toml or .svg file, and shipped profiles \
+                 need no check",
+                file.display()
+            );
+            return Err(Failure::new(Exit::Profile, what));
+        }
         ProfileCommand::Check { file } => {
             let origin = file.display().to_string();
             let text = crate::profile::source(file)?;

@@ -9,6 +9,7 @@ use crate::bureau::{Outcome, Refusal};
 use crate::daemon::files::send_with;
 use crate::daemon::wire::{self, AnswerMessage, RequestMessage};
 use crate::exit::Exit;
+use crate::files;
 use crate::request::{Action, Request};
 
 /// Asks the daemon at this socket.
@@ -19,7 +20,7 @@ pub(super) fn ask(socket: &Path, action: &Action, files: &[File]) -> Result<Outc
             format!("daemon {}: {what}; start cardwrightd, or name its socket by --socket", socket.display()),
         )
     };
-    let stream = UnixStream::connect(socket).map_err(|e| failed(&e))?;
+    let stream = UnixStream::connect(socket).map_err(|e| failed(&files::trouble(&e)))?;
     let request = Request { line: None, action: action.clone() };
     let message = wire::line(&RequestMessage { v: wire::VERSION, request }).map_err(|e| failed(&e))?;
     // A daemon that refuses the connection answers and hangs up. Its answer can be read even if sending

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::common::{ByArg, LedgerArg, keys_missing};
+use super::common::{ByArg, LedgerArg, keys_missing, store_path};
 use super::next_step::{Desk, after_report, before_release, spelled};
 use super::simulate::SimulateArgs;
+use super::suggested::{command, on_line};
 use crate::arguments::whole_number;
 use crate::bureau::cpu_time as cpu;
 use crate::bureau::run_job::{MadeBy, ReadyJob, stop_text};
@@ -47,7 +48,7 @@ pub struct LineArgs {
     #[arg(long)]
     line: Option<String>,
     /// The bureau's key store
-    #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+    #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
     keys: Option<PathBuf>,
     /// Write every status change there, one JSON object a line
     #[arg(long, value_name = "FILE")]
@@ -111,11 +112,12 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let (bureau, events, job, seen_before) = begun().map_err(|refusal| spelled(&refusal))?;
     if let Some(first) = seen_before.first() {
         let (id, count) = (job.id, seen_before.len());
+        let resume = resumed(id, &args.line);
         return Err(Failure::new(
             Exit::Held,
             format!(
                 "file: job {id} is held: {count} of its card_refs were in an earlier file of the issuer (first: record \
-                 {first}); a supervisor looks at them and releases the job with `cardwright job resume {id}`"
+                 {first}); a supervisor looks at them and releases the job with `{resume}`"
             ),
         ));
     }
@@ -160,20 +162,20 @@ fn make(
         tracing::warn!("{warning}");
     }
     let made = bureau.make(batch, Some(&view), &actor, people, stopped_by, MadeBy::Foreground);
-    let line = args.line.as_deref().unwrap_or_default();
-    let mut outcome = made.map_err(|refusal| not_begun(&spelled(&refusal), id, line))?;
+    let resume = resumed(id, args);
+    let mut outcome = made.map_err(|refusal| not_begun(&spelled(&refusal), id, &resume))?;
     let ended = bureau.close();
     for (job, since) in &ended.due {
-        tracing::warn!(
-            "{job}: the deletion of its cardholder data is due since {since}: cardwright job delete {job}"
-        );
+        let delete = command(format!("job delete {job}"));
+        tracing::warn!("{job}: the deletion of its cardholder data is due since {since}: {delete}");
     }
     for (job, since, gap) in &ended.doubtful {
         tracing::warn!(
             "{job}: the deletion of its cardholder data is due since {since} if the system's clock is right; no event proves the \
-             time from {} to {}: check the clock, then cardwright job delete {job}",
+             time from {} to {}: check the clock, then {}",
             rfc3339(gap.from),
-            rfc3339(gap.to)
+            rfc3339(gap.to),
+            command(format!("job delete {job}"))
         );
     }
     let shown = views.finish();
@@ -184,7 +186,7 @@ fn make(
     // An output that failed must not hide the report.
     shown?;
     let exit = ended_as(&outcome, selected)
-        .map_err(|failure| with_next_step(failure, outcome.stopped.as_ref(), id, line))?;
+        .map_err(|failure| with_next_step(failure, outcome.stopped.as_ref(), id, &resume))?;
     // A ledger that failed in the run was reported by the outcome, which says more about it.
     ended.ledger.map_err(|error| spelled(&error.into()))?;
     // A job that is closed now had only to be closed, and a limit of 0 asks for no card.
@@ -195,11 +197,14 @@ fn make(
     ended.simulator.map(|()| exit)
 }
 
+/// The command that goes on with a job on the line of these arguments.
+fn resumed(job: JobId, args: &LineArgs) -> String {
+    on_line(format!("job resume {job}"), args.line.as_deref(), args.simulate.simulate)
+}
+
 /// A failure before the first card: the file is accepted, so only `resume` goes on with it.
-fn not_begun(failure: &Failure, job: JobId, line: &str) -> Failure {
-    let what = format!(
-        "{failure}; {job} is accepted and waits; once this is mended: cardwright job resume {job} --line {line} --keys STORE"
-    );
+fn not_begun(failure: &Failure, job: JobId, resume: &str) -> Failure {
+    let what = format!("{failure}; {job} is accepted and waits; once this is mended: {resume}");
     Failure::new(failure.exit, what)
 }
 
@@ -230,7 +235,8 @@ impl RunViews {
         self.progress.finish();
         let Some(events) = self.events else { return Ok(()) };
         let printed = events.finish();
-        printed.map_err(|failure| Failure::new(failure.exit, format!("{failure}: cardwright log --json")))?;
+        printed
+            .map_err(|failure| Failure::new(failure.exit, format!("{failure}: {}", command("log --json"))))?;
         Ok(())
     }
 }
@@ -268,27 +274,22 @@ fn ended_as(outcome: &RunOutcome, selected: usize) -> Result<Exit, Failure> {
         Some(Stop::Ledger(LedgerError::WriterDied) | Stop::NoThread(_) | Stop::Died(_)) => Exit::Thread,
         Some(Stop::Ledger(_)) => Exit::Ledger,
     };
-    let mut text = outcome.stopped.as_ref().map(stop_text).unwrap_or_default();
-    if let Some(Stop::Ledger(_)) = outcome.stopped {
-        text += "; next: cardwright job resume";
-    }
-    Err(Failure::new(exit, text))
+    Err(Failure::new(exit, outcome.stopped.as_ref().map(stop_text).unwrap_or_default()))
 }
 
-/// Adds the next step to the failure of a run that stopped for data or for stock.
-fn with_next_step(failure: Failure, stopped: Option<&Stop>, job: JobId, line: &str) -> Failure {
-    match stopped {
-        Some(Stop::Data { seq, .. }) => Failure::new(
-            failure.exit,
-            format!(
-                "{failure}; next: cardwright card cancel {job} {seq} if it is to be given up, then cardwright job resume {job} \
-                 --line {line}"
-            ),
-        ),
-        Some(Stop::Fault { fault, .. }) if fault.reason == ReasonWord::Stock => Failure::new(
-            failure.exit,
-            format!("{failure}; next: cardwright stock issue {job} N, then cardwright job resume {job}"),
-        ),
-        _ => failure,
-    }
+/// Adds the next step to the failure of a run that stopped for data, for stock or for the ledger. `resume` goes on with
+/// the job.
+fn with_next_step(failure: Failure, stopped: Option<&Stop>, job: JobId, resume: &str) -> Failure {
+    let next = match stopped {
+        Some(Stop::Data { seq, .. }) => {
+            let cancel = command(format!("card cancel {job} {seq}"));
+            format!("{cancel} if it is to be given up, then {resume}")
+        }
+        Some(Stop::Fault { fault, .. }) if fault.reason == ReasonWord::Stock => {
+            format!("{}, then {resume}", command(format!("stock issue {job} N")))
+        }
+        Some(Stop::Ledger(_)) => resume.to_owned(),
+        _ => return failure,
+    };
+    Failure::new(failure.exit, format!("{failure}; next: {next}"))
 }

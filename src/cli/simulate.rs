@@ -8,7 +8,7 @@ use crate::bureau::line::simulator::Simulation;
 /// Arguments that are passed on to `hwsim`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SimulateArgs {
-    /// Replace every device link by one of hwsim; all output is marked SIMULATED.
+    /// Replace every device link by one of hwsim; its jobs are marked SIMULATED.
     #[arg(long)]
     pub simulate: bool,
     /// Times as fast as the machine; 0 = no waiting.

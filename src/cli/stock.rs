@@ -45,8 +45,8 @@ enum StockVerb {
     Return(Blanks),
     /// You put good cards into the vault
     Vault(Blanks),
-    /// You used up blanks to set up the machines, without any record's data; issue them first, at most 1000
-    /// at a time
+    /// You used up blanks to set up the machines, without any record's data; issue them first. At most 1000 in one
+    /// command
     Test(Blanks),
     /// A shift begins, and the one before it ends
     Shift {

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::common::{ByArg, LedgerArg, SocketArg, keys_missing};
+use super::common::{ByArg, LedgerArg, SocketArg, keys_missing, store_path};
 use super::remote;
 use super::simulate::SimulateArgs;
 use crate::bureau::{Bureau, Outcome, Refusal};
@@ -26,7 +26,7 @@ pub struct SurveyArgs {
     #[arg(long)]
     line: Option<String>,
     /// The bureau's key store
-    #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE")]
+    #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
     keys: Option<PathBuf>,
     #[command(flatten)]
     simulate: SimulateArgs,

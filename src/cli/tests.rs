@@ -110,6 +110,8 @@ fn a_job_in_trouble_is_brought_to_its_close() {
     ledger.record(JobId(1), Change::Closed, Context::by("Ada (uid 0)")).wait().unwrap();
     ledger.close().unwrap();
     let out = ok(path, "job report J1");
+    // One line for records that follow each other.
+    assert!(out.contains("  records 4-9 F-4 to F-9, CANCELLED, their place is after position "), "{out}");
     assert!(out.contains("J1 CLOSED") && out.contains("(off 0)") && out.contains("SIMULATED"));
     fails(path, "job close J1", Exit::Denied, &["CLOSED"]);
     fails(path, "card cancel J1 5", Exit::Denied, &["CLOSED", "job show J1"]);
@@ -254,4 +256,24 @@ fn a_log_entry_is_one_line_whatever_it_quotes() {
     std::io::Write::write_all(&mut out, b"WARN a card says: x\nERROR y\x1b[2J\xC2\x9b1m\n").unwrap();
     let line = String::from_utf8(out.0).unwrap();
     assert_eq!(line, "WARN a card says: x\\u000aERROR y\\u001b[2J\\u009b1m\n");
+}
+
+/// The crate tracing takes `warning` for the name of a part of the program, and would log nothing else.
+#[test]
+fn a_mistyped_level_does_not_silence_the_log() {
+    for wrong in ["warning", "loud", "info=", "=info", "a=b=c", "cardwright", "info,loud", "cardwright=loud"]
+    {
+        assert!(super::log_filter(wrong).is_none(), "{wrong}");
+    }
+    for right in
+        ["", "off", "warn", "INFO", "debug", "cardwright=debug", "info,cardwright::hsm=trace", "x[{y}]=info"]
+    {
+        let filter = super::log_filter(right).unwrap_or_else(|| panic!("{right}")).to_string();
+        let is_level = |word: &str| word.parse::<tracing::level_filters::LevelFilter>().is_ok();
+        assert!(filter.split(',').any(is_level), "{right}: {filter} logs no other part");
+    }
+    for level in ["off", "error", "info", "trace"] {
+        let most = super::log_filter(level).unwrap().max_level_hint();
+        assert_eq!(most, level.parse().ok(), "{level}");
+    }
 }

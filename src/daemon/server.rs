@@ -154,7 +154,7 @@ fn inode(path: &Path) -> Option<(u64, u64)> {
 /// supervisor.
 fn people(path: &Path, line: &LineProfile) -> Result<People, Failure> {
     let wrong = |what: String| Failure::new(Exit::Profile, format!("people file {}: {what}", path.display()));
-    let meta = path.metadata().map_err(|e| wrong(e.to_string()))?;
+    let meta = path.metadata().map_err(|e| wrong(files::trouble(&e)))?;
     let owner = meta.uid();
     if !meta.is_file() {
         return Err(wrong("it is no regular file".into()));
@@ -163,7 +163,7 @@ fn people(path: &Path, line: &LineProfile) -> Result<People, Failure> {
         return Err(wrong("it must be yours or root's, and nobody else may write it (chmod go-w)".into()));
     }
     files::check_folder_of(path).map_err(|e| wrong(e.to_string()))?;
-    let text = files::read_text(path, PEOPLE_MAX).map_err(|e| wrong(e.to_string()))?;
+    let text = files::read_text(path, PEOPLE_MAX).map_err(|e| wrong(files::trouble(&e)))?;
     let people = People::from_toml(&text).map_err(wrong)?;
     for kind in &line.two_people {
         let needs = policy::role(*kind, None);

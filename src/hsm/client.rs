@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,6 +22,8 @@ use crate::threads::{self, ThreadRefused};
 
 /// The line that a host prints when it listens.
 pub const READY: &str = "ready";
+/// Begins the message with which a program ends.
+const FAILURE: &str = "error: ";
 /// A host opens its store and socket within milliseconds; a loaded machine gets this long.
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// A call takes milliseconds; a host that needs this long hangs.
@@ -172,14 +175,14 @@ impl HostProcess {
         let (Some(output), Some(errors)) = (output, errors) else {
             return Err(fail("has no output".into()));
         };
-        let complaint = listen_to(errors)?;
-        match wait_until_ready(output)?.recv_timeout(START_LIMIT) {
+        let is_ready = Arc::new(AtomicBool::new(false));
+        let complaint = listen_to(errors, Arc::clone(&is_ready))?;
+        match wait_until_ready(output, is_ready)?.recv_timeout(START_LIMIT) {
             Ok(()) => Ok(host),
             Err(mpsc::RecvTimeoutError::Timeout) => Err(fail("does not get ready; it was killed".into())),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = host.child.wait().map_err(|e| fail(format!("is lost: {e}")))?;
                 let said = complaint.join().unwrap_or_default();
-                let said = said.trim().trim_start_matches("error: ");
                 let exit = [Exit::KeyStore, Exit::KeyMismatch, Exit::Io, Exit::Thread]
                     .into_iter()
                     .find(|exit| status.code() == Some(i32::from(*exit as u8)));
@@ -211,7 +214,10 @@ impl Drop for HostProcess {
 }
 
 /// Reports the line `ready`, then reads on, so that the host never waits for us.
-fn wait_until_ready(output: ChildStdout) -> Result<mpsc::Receiver<()>, ThreadRefused> {
+fn wait_until_ready(
+    output: ChildStdout,
+    is_ready: Arc<AtomicBool>,
+) -> Result<mpsc::Receiver<()>, ThreadRefused> {
     let (ready, waiting) = mpsc::channel();
     threads::start("hsm-ready", move || {
         let mut ready = Some(ready);
@@ -220,6 +226,7 @@ fn wait_until_ready(output: ChildStdout) -> Result<mpsc::Receiver<()>, ThreadRef
             if line.trim() == READY
                 && let Some(ready) = ready.take()
             {
+                is_ready.store(true, Ordering::Relaxed);
                 // The receiver is gone if starting took too long.
                 let _ = ready.send(());
             }
@@ -228,17 +235,24 @@ fn wait_until_ready(output: ChildStdout) -> Result<mpsc::Receiver<()>, ThreadRef
     Ok(waiting)
 }
 
-/// Passes a host's error output to the log, and keeps its beginning.
-fn listen_to(errors: ChildStderr) -> Result<JoinHandle<String>, ThreadRefused> {
+/// Passes a host's error output to the log. The message with which a host ends before it is ready is not logged but
+/// returned, because the failure of its start has it. Without such a message, the beginning of the output is returned.
+fn listen_to(errors: ChildStderr, is_ready: Arc<AtomicBool>) -> Result<JoinHandle<String>, ThreadRefused> {
     threads::start("hsm-log", move || {
-        let mut kept = String::new();
+        let (mut said, mut failure) = (String::new(), None);
         for line in BufReader::new(errors).lines().map_while(Result::ok) {
+            if let Some(message) = line.strip_prefix(FAILURE)
+                && !is_ready.load(Ordering::Relaxed)
+            {
+                failure = Some(message.to_owned());
+                continue;
+            }
             tracing::warn!(target: "hsm-host", "{line}");
-            if kept.len() + line.len() < MAX_COMPLAINT {
-                kept.push_str(&line);
-                kept.push('\n');
+            if said.len() + line.len() < MAX_COMPLAINT {
+                said.push_str(if said.is_empty() { "" } else { "; " });
+                said.push_str(&line);
             }
         }
-        kept
+        failure.unwrap_or(said)
     })
 }

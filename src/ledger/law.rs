@@ -143,7 +143,7 @@ pub enum Law {
     StockNumber,
     /// Each shift has its own name.
     #[error(
-        "a shift has a name of 1 to 40 letters, digits, dots, hyphens and spaces that no earlier shift had"
+        "a shift has a name of 1 to 40 letters, digits, dots, hyphens, underscores and spaces that no earlier shift had"
     )]
     ShiftName,
     /// The law of closing.

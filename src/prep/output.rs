@@ -10,17 +10,23 @@ use std::path::{Path, PathBuf};
 
 use super::fill_random;
 use crate::exit::{Exit, Failure};
+use crate::files;
 
 /// Lets `write` fill a new file at `path`. If it fails, nothing remains of the new file.
 pub fn write_whole<T>(
     path: &Path,
     write: impl FnOnce(BufWriter<&File>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let fail = |e: std::io::Error| Failure::new(Exit::Io, format!("output {}: {e}", path.display()));
+    let fail = |e: std::io::Error| {
+        Failure::new(Exit::Io, format!("output {}: {}", path.display(), files::trouble(&e)))
+    };
     let mut random = [0u8; 6];
     fill_random(&mut random)?;
     let Some(name) = path.file_name() else {
-        return Err(Failure::new(Exit::Io, format!("output {}: is not the name of a file", path.display())));
+        return Err(Failure::new(
+            Exit::Io,
+            format!("output {}: it is no name of a file: name one", path.display()),
+        ));
     };
     let temporary = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), hex::encode(random)));
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(fail)?;

@@ -9,13 +9,13 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::picture;
+use crate::{files, picture};
 
 /// Reads the file that a line names. The error never quotes the name of the file, which is often a person's
 /// name.
 pub fn read(folder: &Path, name: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     let path = folder.join(name);
-    let cannot = |e: std::io::Error| format!("the file cannot be read: {}", e.kind());
+    let cannot = |e: std::io::Error| format!("the file cannot be read: {}", files::trouble(&e));
     // Checked before the file is opened, because opening a pipe would wait for ever.
     let is = std::fs::metadata(&path).map_err(cannot)?;
     if !is.is_file() {

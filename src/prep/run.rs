@@ -18,6 +18,7 @@ use super::protect::Protector;
 use super::{columns, fill_random, rejects, samples};
 use crate::arguments::whole_number;
 use crate::exit::{Exit, Failure};
+use crate::files;
 use crate::hsm::store::{KekRules, KeyStore, SecretEntry};
 use crate::ids::{FileId, KekId, ProductName};
 use crate::output_path;
@@ -40,7 +41,7 @@ pub struct PrepRunArgs {
     /// The issuer's key store.
     #[arg(long, value_name = "STORE")]
     pub keys: PathBuf,
-    /// Output file; replaced if it exists.
+    /// Output file; an earlier CWF1 file there is replaced, any other file is not.
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
     /// Name of the output file, unique for the issuer for ever [default: issuer, time and a random number]
@@ -63,7 +64,7 @@ pub struct SampleArgs {
     /// Number of cards to make up.
     #[arg(long, value_parser = count)]
     pub count: u32,
-    /// CSV file to write; replaced if it exists.
+    /// CSV file to write; an earlier file of cardholders there is replaced, any other file is not.
     #[arg(long, value_name = "FILE.csv")]
     pub output: PathBuf,
     /// Equal seeds give equal cards.
@@ -81,8 +82,9 @@ fn count(text: &str) -> Result<u32, String> {
 pub fn sample(args: &SampleArgs) -> Result<Exit, Failure> {
     output_path::check_replaceable(&args.output, output_path::OutputKind::Csv)?;
     write_whole(&args.output, |out| {
-        samples::write(out, args.count, args.seed)
-            .map_err(|e| Failure::new(Exit::Io, format!("output {}: {e}", args.output.display())))
+        samples::write(out, args.count, args.seed).map_err(|e| {
+            Failure::new(Exit::Io, format!("output {}: {}", args.output.display(), files::trouble(&e)))
+        })
     })?;
     Ok(Exit::Ok)
 }
@@ -248,17 +250,17 @@ impl HashedInput {
         let name = path.display().to_string();
         let fail = |what: String| Failure::new(Exit::Io, format!("input {name}: {what}"));
         // The input is read twice, which a pipe does not allow.
-        if !std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.is_file() {
-            return Err(fail("is no regular file".into()));
+        if !std::fs::metadata(path).map_err(|e| fail(files::trouble(&e)))?.is_file() {
+            return Err(fail("it is no regular file: name a file".into()));
         }
-        let file = File::open(path).map_err(|e| fail(e.to_string()))?;
+        let file = File::open(path).map_err(|e| fail(files::trouble(&e)))?;
         Ok(Self { file: BufReader::with_capacity(256 * 1024, file), hash: Sha256::new(), name })
     }
 
     /// Reads the rest of the file and returns the SHA-256 of all of it.
     fn finish(mut self) -> Result<[u8; 32], Failure> {
         std::io::copy(&mut self, &mut std::io::sink())
-            .map_err(|e| Failure::new(Exit::Io, format!("input {}: {e}", self.name)))?;
+            .map_err(|e| Failure::new(Exit::Io, format!("input {}: {}", self.name, files::trouble(&e))))?;
         Ok(self.hash.finalize().into())
     }
 }

@@ -63,6 +63,7 @@ fn own() -> Option<PathBuf> {
 
 fn text(path: PathBuf) -> Result<Cow<'static, str>, String> {
     let text = files::read_text(&path, PROFILE_MAX);
-    text.map(|text| Cow::Owned(text.to_string()))
-        .map_err(|e| format!("needs template {}, which cannot be read: {e}", path.display()))
+    text.map(|text| Cow::Owned(text.to_string())).map_err(|e| {
+        format!("needs template {}, which cannot be read: {}", path.display(), files::trouble(&e))
+    })
 }

@@ -106,9 +106,12 @@ fn unknown(kind: ProfileFolder, name: &str) -> String {
 
 /// Reads the text of a profile file.
 pub fn source(path: &std::path::Path) -> Result<String, Failure> {
-    files::read_text(path, PROFILE_MAX)
-        .map(|text| text.to_string())
-        .map_err(|e| Failure::new(Exit::Profile, format!("profile {}: cannot be read: {e}", path.display())))
+    files::read_text(path, PROFILE_MAX).map(|text| text.to_string()).map_err(|e| {
+        Failure::new(
+            Exit::Profile,
+            format!("profile {}: cannot be read: {}", path.display(), files::trouble(&e)),
+        )
+    })
 }
 
 fn file(path: &std::path::Path) -> Result<(String, String), Failure> {

@@ -197,7 +197,7 @@ impl CloseOut {
             (
                 "Blanks",
                 format!(
-                    "{} fed = {} good + {} rejected + {} returned + {} sample",
+                    "{} fed = {} good + {} rejected + {} given back + {} sample",
                     b.blanks_fed, b.blanks_good, b.blanks_rejected, b.blanks_returned, b.blanks_sample
                 ),
             ),
@@ -221,7 +221,7 @@ impl CloseOut {
     }
 
     fn write_rejects(&self, page: &mut String) {
-        heading(page, "Rejected or lost");
+        heading(page, "Rejected, lost or destroyed");
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let rejects = self.summary.rejects.iter().map(|r| {
             let record = r.seq.map(|seq| seq.to_string()).unwrap_or_default();

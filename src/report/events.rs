@@ -173,6 +173,11 @@ impl EventLine {
         self.seq
     }
 
+    /// Whether it is an event of a job on a simulated line.
+    pub fn is_simulated(&self) -> bool {
+        self.simulated
+    }
+
     /// Returns the event as one line for people.
     pub fn text(&self) -> String {
         let mut words = vec![self.ts.clone()];
@@ -330,7 +335,7 @@ impl EventWriter {
 
 fn failure(path: &str, error: &std::io::Error) -> Failure {
     let what = "the ledger has every event";
-    Failure::new(Exit::Io, format!("events file {path}: {error}; {what}"))
+    Failure::new(Exit::Io, format!("events file {path}: {}; {what}", files::trouble(error)))
 }
 
 /// Writes until the channel or an error ends it. Then the receiver is dropped, and the ledger goes on without

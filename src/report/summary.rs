@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
+use crate::files;
 use crate::ledger::{
     Balance, Gap, JobId, JobState, JobView, Law, LedgerError, Reader, RejectView, Remade, StockView,
 };
@@ -202,7 +203,9 @@ impl Summary {
 
     /// Writes the report as JSON; `next` is the next step of a person.
     pub fn save(&self, next: Option<&str>, path: &Path) -> Result<(), Failure> {
-        let failure = |e: std::io::Error| Failure::new(Exit::Io, format!("report {}: {e}", path.display()));
+        let failure = |e: std::io::Error| {
+            Failure::new(Exit::Io, format!("report {}: {}", path.display(), files::trouble(&e)))
+        };
         let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(failure)?);
         serde_json::to_writer_pretty(&mut file, &SummaryWithNext { summary: self, next })
             .map_err(|e| failure(e.into()))?;
@@ -323,7 +326,7 @@ mod tests {
         let text = SummaryWithNext { summary: &summary, next }.to_string();
         for part in [
             "Records   3 = 1 queued + 0 in flight + 1 good + 1 remake + 0 unknown + 0 cancelled (off 0)",
-            "Blanks    3 fed = 0 in line + 1 good + 1 rejected + 0 unknown + 1 returned + 0 sample (off 0)",
+            "Blanks    3 fed = 0 in line + 1 good + 1 rejected + 0 unknown + 1 given back + 0 sample (off 0)",
             "4 cards, good or not, in 8.0 s\n",
             "24 calls, 6.00 per card, 2.00 per application (12 applications)",
             "Commands  90 to the chips, rejected cards included\n",

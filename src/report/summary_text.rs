@@ -5,7 +5,7 @@
 use super::counted;
 use super::events::cause;
 use super::summary::{RunFigures, StationStats, SummaryWithNext, float};
-use crate::ledger::{JobView, RejectView, Stock, StockView};
+use crate::ledger::{Gap, JobView, RejectView, Stock, StockView};
 
 /// The shortest run, in seconds, whose speed says anything about an hour.
 const SHORTEST_RATE: f64 = 10.0;
@@ -24,14 +24,8 @@ impl std::fmt::Display for SummaryWithNext<'_> {
         if let Some(run) = &summary.run {
             write_run(run, f)?;
         }
-        write_list(f, "Rejected or lost", &summary.rejects, write_reject)?;
-        write_list(f, "Without a card at their place in the stack", &summary.gaps, |gap, f| {
-            write!(
-                f,
-                "record {} {}, {}, its place is after position {}",
-                gap.seq, gap.card_ref, gap.state, gap.after_position
-            )
-        })?;
+        write_list(f, "Rejected, lost or destroyed", &summary.rejects, write_reject)?;
+        write_gaps(&summary.gaps, f)?;
         write_list(f, "Remakes", &summary.remakes, |r, f| {
             write!(f, "record {} {}, attempt {}, position {}", r.seq, r.card_ref, r.attempt, r.position)
         })?;
@@ -100,7 +94,7 @@ pub fn write_job(job: &JobView, f: &mut dyn std::fmt::Write) -> std::fmt::Result
     )?;
     writeln!(
         f,
-        "Blanks    {} fed = {} in line + {} good + {} rejected + {} unknown + {} returned + {} sample (off {})",
+        "Blanks    {} fed = {} in line + {} good + {} rejected + {} unknown + {} given back + {} sample (off {})",
         b.blanks_fed,
         b.blanks_in_line,
         b.blanks_good,
@@ -184,6 +178,34 @@ fn write_reject(reject: &RejectView, f: &mut std::fmt::Formatter<'_>) -> std::fm
     }
     if reject.to_destroy {
         write!(f, ", to be destroyed")?;
+    }
+    Ok(())
+}
+
+/// Writes the gaps in the stack. Records that follow each other and are missing at one place share a line: a job that
+/// was cancelled has hundreds.
+fn write_gaps(gaps: &[Gap], f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    let together = |a: &Gap, b: &Gap| {
+        a.seq.checked_add(1) == Some(b.seq) && (a.state, a.after_position) == (b.state, b.after_position)
+    };
+    if gaps.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "Without a card at their place in the stack: {}", gaps.len())?;
+    for line in gaps.chunk_by(together) {
+        match line {
+            [first, .., last] => writeln!(
+                f,
+                "  records {}-{} {} to {}, {}, their place is after position {}",
+                first.seq, last.seq, first.card_ref, last.card_ref, first.state, first.after_position
+            )?,
+            [gap] => writeln!(
+                f,
+                "  record {} {}, {}, its place is after position {}",
+                gap.seq, gap.card_ref, gap.state, gap.after_position
+            )?,
+            [] => {}
+        }
     }
     Ok(())
 }

@@ -259,7 +259,7 @@ fn hold_resume_and_cancel_in_mid_card() {
     daemon.ok("job release J1");
     assert!(daemon.ok("job release J1").contains("nothing to do"));
     daemon.until("J1", |shown| good(shown) > 3);
-    daemon.denied("job close J1", "hold it first");
+    daemon.denied("job close J1", "wait until it is done, or hold it; next: cardwright job hold J1");
     // A hold that still waits for cards under way can be taken back, and the line goes on.
     daemon.ok("job hold J1");
     let stopping = daemon.job("J1");

@@ -53,7 +53,8 @@ fn stock_balances_for_the_job_and_for_each_shift() {
     // The file is accepted and no card is made yet.
     assert_eq!(world.run("job.cwf1", "sim-chip-8", &["--limit", "0"]).code, 0);
     ok(&world, "stock shift early --by anna");
-    denied(&world, "stock shift early", "no earlier shift had");
+    denied(&world, "stock shift early", "an earlier shift had this name");
+    denied(&world, "stock shift a/b", "\"a/b\": it holds '/'");
     denied(&world, "stock return J1 1", "no blanks were issued");
     // Blanks must be issued before the first is used.
     denied(&world, "stock test J1 2", "stock issue J1");

@@ -196,7 +196,7 @@ fn a_hold_waits_a_kill_ends_the_wait_of_its_card_and_a_signal_leaves_the_cards()
 }
 
 /// Part of the warning that comes before a line is cleared of UNKNOWN cards.
-const BEFORE_RELEASE: &str = "UNKNOWN cards: one that lies in the line is thrown out";
+const BEFORE_RELEASE: &str = ": one that lies in the line is thrown out as the line is cleared";
 
 #[test]
 fn a_run_that_waits_ends_soon_after_a_signal() {

@@ -5,6 +5,8 @@
 //! (pcsc-lite 1.9.9, `RFSetReaderName`). A station is bound to the part that stays, or to the USB path; never
 //! to a position in the list.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::link::CardError;
@@ -83,7 +85,13 @@ fn one<'a>(
     advice: &str,
 ) -> Result<String, CardError> {
     let Some(first) = meant.next() else {
-        return Err(CardError::NoReader(format!("no reader {spec}; {}", there_is(readers))));
+        let advice = match &spec.by {
+            ReaderSelector::Name(name) if split(name).is_some() => {
+                ": leave out the two numbers at the end, which pcscd adds"
+            }
+            _ => "",
+        };
+        return Err(CardError::NoReader(format!("no reader {spec}{advice}; {}", there_is(readers))));
     };
     match meant.count() {
         0 => Ok(first.clone()),
@@ -95,11 +103,21 @@ fn one<'a>(
     }
 }
 
-/// A list of the readers that a technician can choose from.
+/// A list of the readers that a technician can choose from, each as a line profile names it.
 fn there_is(readers: &[String]) -> String {
-    match readers {
-        [] => "there is no reader".into(),
-        readers => format!("there are: {}", readers.join(", ")),
+    let mut counts: BTreeMap<(&str, u8), usize> = BTreeMap::new();
+    for full in readers {
+        *counts.entry(split(full).unwrap_or((full, 0))).or_default() += 1;
+    }
+    let shown = counts.iter().map(|((name, slot), count)| {
+        let slot = if *slot > 0 { format!(" slot {slot}") } else { String::new() };
+        let count = if *count > 1 { format!(" ({count} readers)") } else { String::new() };
+        format!("\"{name}\"{slot}{count}")
+    });
+    let shown: Vec<_> = shown.collect();
+    match shown.is_empty() {
+        true => "there is no reader".into(),
+        false => format!("there are: {}", shown.join(", ")),
     }
 }
 
@@ -152,14 +170,16 @@ mod tests {
     fn two_of_one_name_are_refused_with_advice() {
         let text = chosen(&["ACS 00 00", "ACS 01 00"], "ACS", 0).unwrap_err();
         assert!(text.contains("2 readers") && text.contains("USB path"), "{text}");
-        assert!(text.contains("ACS 00 00, ACS 01 00"), "{text}");
+        assert!(text.ends_with("there are: \"ACS\" (2 readers)"), "{text}");
     }
 
     #[test]
     fn a_missing_name_is_reported_with_the_existing_readers() {
         let text = chosen(&["ACS 00 00", "Gem 01 00"], "Omni", 0).unwrap_err();
-        assert!(text.contains("\"Omni\", slot 0") && text.contains("ACS 00 00, Gem 01 00"), "{text}");
+        assert!(text.contains("\"Omni\", slot 0") && text.ends_with("there are: \"ACS\", \"Gem\""), "{text}");
         assert!(chosen(&["ACS 00 00"], "ACS", 1).unwrap_err().contains("slot 1"));
+        let text = chosen(&["Gem 2 00 00", "Gem 2 00 01", "Gem 2 01 00"], "Gem", 0).unwrap_err();
+        assert!(text.ends_with("there are: \"Gem 2\" (2 readers), \"Gem 2\" slot 1"), "{text}");
         assert!(chosen(&[], "ACS", 0).unwrap_err().contains("there is no reader"));
     }
 
@@ -170,7 +190,11 @@ mod tests {
         {
             assert!(chosen(&[there], "ACS", 0).is_err(), "{there}");
         }
-        assert!(chosen(&["ACS 00 00"], "ACS 00 00", 0).is_err());
+        let text = chosen(&["ACS 00 00"], "ACS 00 00", 0).unwrap_err();
+        assert!(
+            text.contains("leave out the two numbers at the end") && text.ends_with("there are: \"ACS\""),
+            "{text}"
+        );
         // A name that itself ends like two numbers.
         assert_eq!(chosen(&["ACS 01 02 00 00"], "ACS 01 02", 0), Ok("ACS 01 02 00 00".into()));
     }

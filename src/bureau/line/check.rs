@@ -91,7 +91,8 @@ pub fn check(
                 "it names no devices, but can be simulated: add --simulate, or its [link] tables".to_owned();
             findings.push(Finding::new("profile", "links", Err(what)));
         }
-        findings.extend(missing.into_iter().map(|what| Finding::new("profile", "links", Err(what))));
+        let lacks = |what| format!("{what}: add it to the line profile");
+        findings.extend(missing.into_iter().map(|what| Finding::new("profile", "links", Err(lacks(what)))));
     }
     Ok((line, findings))
 }

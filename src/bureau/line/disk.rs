@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
 
+use crate::files;
 use crate::ledger::Reader;
 
 /// Least free room: a spool of 100,000 cards takes 180 MB, their ledger 70 MB.
@@ -26,8 +27,9 @@ pub fn look(ledger: &Path) -> Result<String, String> {
     let room = statvfs(folder)
         .map_err(|e| format!("{}: {e}: give a ledger in a folder that exists", folder.display()))?;
     let room = room.blocks_available().saturating_mul(room.fragment_size());
-    let sync = synced(folder)
-        .map_err(|e| format!("{}: {e}: the ledger cannot be written there", folder.display()))?;
+    let sync = synced(folder).map_err(|e| {
+        format!("{}: the ledger cannot be written there: {}", folder.display(), files::trouble(&e))
+    })?;
     let figures =
         format!("{} MiB free, a durable write takes {:.1} ms", room >> 20, sync.as_secs_f64() * 1e3);
     if room < ROOM_MIN {

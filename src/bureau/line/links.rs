@@ -168,9 +168,14 @@ impl Links for Real<'_> {
 }
 
 fn lacks(station: &str, what: &str) -> Failure {
-    Failure::new(Exit::Profile, format!("link.{station} has no {what}"))
+    Failure::new(Exit::Profile, format!("profile: link.{station} has no {what}: add it to the line profile"))
 }
 
 fn refused(station: &str, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(Exit::Device, format!("device: station {station} cannot be reached: {error}"))
+    Failure::new(
+        Exit::Device,
+        format!(
+            "device: station {station} cannot be reached: {error}; check power and cable, and its [link] in the line profile"
+        ),
+    )
 }

@@ -52,8 +52,7 @@ fn station(
     if !free {
         // Another process may be working with the station; checking its reader or machine could then cost a
         // card.
-        let what =
-            "not looked at while its transport is not ours: end the run on this line, or mend the transport";
+        let what = "not looked at, because its transport is in use by another program or cannot be reached: end the run on this line, or mend the transport";
         findings.push(Finding::new(name, "device", Err(what.to_owned())));
         return findings;
     }

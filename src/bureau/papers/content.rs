@@ -11,6 +11,7 @@ use super::seal::Seal;
 use crate::audit::{LedgerId, PublicKey};
 use crate::bureau::refusal::Refusal;
 use crate::exit::{Exit, Failure};
+use crate::files;
 use crate::hsm::Auditor;
 use crate::hsm::client::HsmClient;
 use crate::ledger::Reader;
@@ -49,7 +50,8 @@ impl<'a> PaperSigner<'a> {
         shown: &str,
         (paper, mut seal): (&File, &File),
     ) -> Result<(), Refusal> {
-        let failed = |e: std::io::Error| Refusal::fault(Exit::Io, format!("papers: {shown}: {e}"));
+        let failed =
+            |e: std::io::Error| Refusal::fault(Exit::Io, format!("papers: {shown}: {}", files::trouble(&e)));
         let mut hashing = HashingWriter { file: BufWriter::new(paper), hash: Sha256::new(), shown };
         text(&mut hashing)?;
         hashing.flush().map_err(|e| Refusal::fault(Exit::Io, format!("papers: {e}")))?;

@@ -13,6 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::seal::{Ours, Whose, look, sealed};
 use crate::exit::{Exit, Failure};
+use crate::files;
 use crate::ids::JobId;
 use crate::request::PaperName;
 use crate::sibling_path::sibling_path;
@@ -39,7 +40,7 @@ impl PaperFolder {
     /// papers there. A folder that was made here is removed again if it stays empty.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let failed = |what: std::io::Error| {
-            Failure::new(Exit::Io, format!("papers: directory {}: {what}", path.display()))
+            Failure::new(Exit::Io, format!("papers: folder {}: {}", path.display(), files::trouble(&what)))
         };
         let made = !path.exists();
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| match error.kind() {
@@ -118,7 +119,9 @@ impl PaperFolder {
         let BegunPaper { path, .. } = begun;
         std::fs::rename(sibling_path(&path, ".part"), &path)
             .and_then(|()| File::open(&self.path)?.sync_all())
-            .map_err(|e| Failure::new(Exit::Io, format!("{}: {e}", path.display())))?;
+            .map_err(|e| {
+                Failure::new(Exit::Io, format!("papers: {}: {}", path.display(), files::trouble(&e)))
+            })?;
         Ok(path)
     }
 
@@ -134,7 +137,9 @@ impl PaperFolder {
     /// Creates a file, in place of one that a killed program had begun. Complete papers were looked for
     /// before.
     fn create(&self, path: &Path) -> Result<File, Failure> {
-        let failed = |e: std::io::Error| Failure::new(Exit::Io, format!("{}: {e}", path.display()));
+        let failed = |e: std::io::Error| {
+            Failure::new(Exit::Io, format!("papers: {}: {}", path.display(), files::trouble(&e)))
+        };
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
             _ => {}

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::audit::{DocumentKind, LedgerId, PublicKey, Signature, is_genuine};
 use crate::exit::{Exit, Failure};
+use crate::files;
 use crate::ledger::JobId;
 use crate::sibling_path::sibling_path;
 
@@ -65,10 +66,16 @@ pub fn genuine(paper: &Path) -> Result<Genuine, Failure> {
     let fail = |what: &dyn std::fmt::Display| {
         Failure::new(Exit::AuditFailed, format!("{}: {what}", paper.display()))
     };
-    let io = |path: &Path, e: std::io::Error| Failure::new(Exit::Io, format!("{}: {e}", path.display()));
+    let io = |path: &Path, e: std::io::Error| {
+        Failure::new(Exit::Io, format!("{}: {}", path.display(), files::trouble(&e)))
+    };
     let beside = sealed(paper);
     let seal = std::fs::read(&beside).map_err(|e| {
-        let what = format!("its seal {}: {e}; the seal must lie next to the document", beside.display());
+        let what = format!(
+            "its seal {}: {}; the seal must lie next to the document",
+            beside.display(),
+            files::trouble(&e)
+        );
         Failure::new(Exit::Io, format!("{}: {what}", paper.display()))
     })?;
     let seal: Seal = serde_json::from_slice(&seal).map_err(|e| fail(&format!("its seal: {e}")))?;

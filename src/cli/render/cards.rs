@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::super::common::{Early, json};
 use super::super::next_step::{Desk, after_decision, spelled};
+use super::super::suggested::command;
 use crate::bureau::Refusal;
 use crate::bureau::outcome::{CardDecisions, KillFate, KilledCard, ShownCard, ShownCards};
 use crate::exit::{Exit, Failure};
@@ -84,7 +85,7 @@ pub(super) fn decided(
         if !changed.is_empty() {
             writeln!(out, "next: {}", after_decision(done, desk))?;
         } else if refused.is_empty() {
-            writeln!(out, "nothing to do in {job}; cardwright job show {job}")?;
+            writeln!(out, "nothing to do in {job}; {}", command(format!("job show {job}")))?;
         }
     }
     match refused.as_slice() {

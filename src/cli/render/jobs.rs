@@ -14,6 +14,9 @@ pub(super) fn list(jobs: &[JobView], as_json: bool, out: &mut dyn Write) -> Resu
     if as_json {
         return json(out, &jobs);
     }
+    if jobs.is_empty() {
+        writeln!(out, "no job yet")?;
+    }
     for job in jobs {
         let b = &job.balance;
         let mark = report::mark(job).unwrap_or_default();

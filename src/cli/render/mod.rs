@@ -12,6 +12,7 @@ use std::io::Write;
 
 use super::common::{Early, json};
 use super::next_step::Desk;
+use super::suggested::command;
 use crate::bureau::Outcome;
 use crate::exit::Exit;
 use crate::report::counted;
@@ -31,16 +32,18 @@ pub(super) fn show(outcome: &Outcome, as_json: bool, desk: Desk, out: &mut dyn W
             writeln!(out, "exported {events} and {checkpoints}")?;
         }
         Outcome::Accepted { job, seen_before: 0, .. } => {
-            writeln!(out, "{job} accepted; next: cardwright job release {job}")?;
+            writeln!(out, "{job} accepted; next: {}", command(format!("job release {job}")))?;
         }
         Outcome::Accepted { job, seen_before, first_seen } => writeln!(
             out,
             "{job} accepted and held: {seen_before} of its card_refs were in an earlier file of the issuer (first: record \
-             {}); a supervisor looks at them, then: cardwright job release {job}",
-            first_seen.unwrap_or_default()
+             {}); a supervisor looks at them, then: {}",
+            first_seen.unwrap_or_default(),
+            command(format!("job release {job}"))
         )?,
         Outcome::Released(job) => {
-            writeln!(out, "{job} released; `cardwright job show {job}` says whether it runs")?;
+            let show = command(format!("job show {job}"));
+            writeln!(out, "{job} released; `{show}` says whether it runs")?;
         }
         Outcome::GoesOn(job) => writeln!(out, "{job} goes on: the hold is taken back")?,
         Outcome::Stopping(job) => {

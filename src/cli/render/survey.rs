@@ -5,6 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::super::common::{Early, json};
+use super::super::suggested::command;
 use crate::bureau::survey::{Advice, StationSurvey, Survey};
 use crate::exit::Exit;
 use crate::ids::JobId;
@@ -69,14 +70,18 @@ fn says(station: &StationSurvey) -> String {
         return says.clone();
     };
     match advice {
-        Advice::Good => format!(
-            "{says}; `cardwright card resolve {job} {seq} --good` if its other parts (stripe, embossing, picture) are right, too"
-        ),
+        Advice::Good => {
+            let resolve = command(format!("card resolve {job} {seq} --good"));
+            format!("{says}; `{resolve}` if its other parts (stripe, embossing, picture) are right, too")
+        }
         Advice::Destroy => {
-            format!("{says}; see it destroyed, then `cardwright card resolve {job} {seq} --destroyed`")
+            let resolve = command(format!("card resolve {job} {seq} --destroyed"));
+            format!("{says}; see it destroyed, then `{resolve}`")
         }
         Advice::Nothing => format!("{says}; attempt {attempt} is {state}: there is nothing to resolve"),
-        Advice::AskItsRecord => format!("{says}; ask about it with `cardwright card ask {job} {seq}`"),
+        Advice::AskItsRecord => {
+            format!("{says}; ask about it with `{}`", command(format!("card ask {job} {seq}")))
+        }
     }
 }
 

@@ -37,7 +37,7 @@ fn digest(first: &str, list: &str) -> String {
 }
 
 fn io(path: &Path, what: &str, error: &std::io::Error) -> Failure {
-    Failure::new(Exit::Io, format!("key store {}: {what}: {error}", path.display()))
+    Failure::new(Exit::Io, format!("key store {}: {what}: {}", path.display(), files::trouble(error)))
 }
 
 fn refuse(path: &Path, what: &str) -> Failure {
@@ -128,7 +128,11 @@ fn check(text: &str) -> Result<(StoreSide, usize), &'static str> {
     }
     match *realm {
         "TEST" => {}
-        "LIVE" => return Err("is LIVE: that needs custody (components, two people), which comes later"),
+        "LIVE" => {
+            return Err(
+                "is LIVE: this version opens TEST stores only, because LIVE keys need custody (components, two people)",
+            );
+        }
         _ => return Err("is neither TEST nor LIVE"),
     }
     let side = match *side {

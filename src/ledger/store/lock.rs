@@ -92,7 +92,7 @@ pub(super) fn noted(ledger: &Path) -> Option<(String, u64)> {
 
 /// Whether a process has the ledger open for writing. A lock that this process may not open counts as held:
 /// it belongs to another user, who may be writing.
-pub(super) fn is_held(ledger: &Path) -> bool {
+pub fn is_held(ledger: &Path) -> bool {
     let file = match look(ledger) {
         Ok(file) => file,
         Err(error) => return error.kind() != ErrorKind::NotFound,

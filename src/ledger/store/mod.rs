@@ -22,6 +22,7 @@ mod write;
 pub use events::JobMark;
 #[cfg(test)]
 pub(super) use events::version_one_at as version_one;
+pub use lock::is_held as is_in_use;
 pub use passed::UNSEEN_MAX;
 pub use read::Reader;
 pub(super) use verify::recount;
