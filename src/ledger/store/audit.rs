@@ -168,7 +168,7 @@ fn is_accepted(
     }
     // `walk` and `tables` report a missing row.
     let Some(terms) = TermsRow::read(connection, job)? else { return Ok(false) };
-    let proof = terms.proof(event, ledger, replay.records());
+    let proof = terms.proof(event, ledger, replay.cards());
     if proof == TermsProof::Differs {
         found.at(
             FindingPlace::Table,
@@ -484,9 +484,9 @@ fn replays(
             found.at(FindingPlace::Table, "job: a row has an impossible number");
             continue;
         };
-        let records = found.read(load::queued(connection, job), || job.to_string()).unwrap_or_default();
+        let cards = found.read(load::cards(connection, job), || job.to_string()).unwrap_or_default();
         // Any value but 0 and 1 is reported where the whole row is read.
-        jobs.insert(job, JobReplay::new(job, records, row.get(1)?));
+        jobs.insert(job, JobReplay::new(job, cards, row.get(1)?));
     }
     Ok(jobs)
 }
