@@ -60,7 +60,7 @@ pub(super) enum Message {
     /// Events of no job that change no state and become durable together.
     Facts(Vec<(EventFact, Context)>, oneshot::Sender<Result<(), LedgerError>>),
     /// Sends every event that is committed from now on.
-    Subscribe(Sender<LedgerEvent>),
+    Subscribe(Sender<Arc<LedgerEvent>>),
     /// Ends the writer.
     Stop,
     /// Simulates a full disk: the file may grow by this number of pages only.
@@ -75,7 +75,7 @@ pub(super) struct LedgerWriter {
     gather: Gather,
     /// Working state of the jobs that were used since the start and are not closed.
     books: HashMap<JobId, JobBook>,
-    subscribers: Vec<Sender<LedgerEvent>>,
+    subscribers: Vec<Sender<Arc<LedgerEvent>>>,
     /// Why the ledger accepts no more changes, after a failure.
     poison: Arc<OnceLock<LedgerError>>,
 }
@@ -535,7 +535,11 @@ impl LedgerWriter {
     /// Sends an event to every subscriber and waits for one whose backlog is full: see `Ledger::subscribe`. Removes
     /// subscribers that are gone.
     fn publish(&mut self, event: &LedgerEvent) {
-        self.subscribers.retain(|subscriber| subscriber.send(event.clone()).is_ok());
+        if self.subscribers.is_empty() {
+            return;
+        }
+        let event = Arc::new(event.clone());
+        self.subscribers.retain(|subscriber| subscriber.send(Arc::clone(&event)).is_ok());
     }
 }
 

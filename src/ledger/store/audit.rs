@@ -11,6 +11,7 @@ use super::verify::ChainHead;
 use super::{LedgerStore, load, row, schema};
 use crate::audit::{ChainPlace, Checkpoint, LedgerId, PublicKey, Signature};
 use crate::hsm::AuditInfo;
+use crate::ids::CardNames;
 use crate::ledger::audit::{Audit, AuditFinding, FindingPlace};
 use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
@@ -499,7 +500,7 @@ fn tables(
     found: &mut Findings,
 ) -> Result<(), LedgerError> {
     let at = FindingPlace::Table;
-    match load::load(connection, job) {
+    match load::load_with(connection, job, CardNames::default()) {
         Ok(Some(book)) => replay.differences(&book).into_iter().for_each(|what| found.at(at, what)),
         Ok(None) => found.at(at, format!("{job} is missing")),
         Err(error) => found.at(at, format!("{job} cannot be read: {error}")),

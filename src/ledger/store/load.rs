@@ -1,6 +1,6 @@
 //! Loading: the working state of a job from its rows.
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::LedgerStore;
 use super::row::{blank_chip, flag};
@@ -27,7 +27,16 @@ impl LedgerStore {
 }
 
 /// The working state of a job.
-pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<JobBook>, LedgerError> {
+fn load(connection: &Connection, job: JobId) -> Result<Option<JobBook>, LedgerError> {
+    load_with(connection, job, cards(connection, job)?)
+}
+
+/// The working state of a job with these card_refs, which are not read again; a caller that does not need them gives none.
+pub(super) fn load_with(
+    connection: &Connection,
+    job: JobId,
+    names: CardNames,
+) -> Result<Option<JobBook>, LedgerError> {
     let header = connection
         .prepare_cached(
             "SELECT rejects_shredded, simulated, state, deleted, deleting FROM job WHERE id = ?1",
@@ -35,13 +44,12 @@ pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<JobBook
         .query_row([job.0], |r| Ok((flag(r, 0)?, flag(r, 1)?, r.get(2)?, flag(r, 3)?, flag(r, 4)?)))
         .optional()?;
     let Some((rejects_shredded, simulated, state, deleted, deleting)) = header else { return Ok(None) };
-    let mut query = connection
-        .prepare_cached("SELECT card_ref, seq, state, released FROM record WHERE job = ?1 ORDER BY seq")?;
+    let mut query =
+        connection.prepare_cached("SELECT state, released FROM record WHERE job = ?1 ORDER BY seq")?;
     let mut rows = query.query([job.0])?;
-    let (mut names, mut lives) = (CardNames::default(), Vec::new());
+    let mut lives = Vec::with_capacity(names.len());
     while let Some(row) = rows.next()? {
-        add_name(row, job, &mut names)?;
-        lives.push(RecordLife { state: row.get(2)?, released: flag(row, 3)? });
+        lives.push(RecordLife { state: row.get(0)?, released: flag(row, 1)? });
     }
     let mut book = JobBook::new(JobRecords::new(names, lives), rejects_shredded, simulated);
     book.state = state;
@@ -119,20 +127,15 @@ pub(super) fn cards(connection: &Connection, job: JobId) -> Result<CardNames, Le
     let mut rows = query.query([job.0])?;
     let mut names = CardNames::default();
     while let Some(row) = rows.next()? {
-        add_name(row, job, &mut names)?;
+        let (before, seq): (_, i64) = (names.len(), row.get(1)?);
+        if usize::try_from(seq).ok() != Some(before + 1) {
+            return Err(LedgerError::Damaged(format!("{job}: after {before} records comes record {seq}")));
+        }
+        let card_ref = row.get_ref(0)?.as_str().map_err(|e| LedgerError::Damaged(e.to_string()))?;
+        let too_long = |e| LedgerError::Damaged(format!("{job} record {seq}: its card_ref {e}"));
+        names.push(card_ref).map_err(too_long)?;
     }
     Ok(names)
-}
-
-/// Adds the card_ref of a row. Its sequence must follow those read so far.
-fn add_name(row: &Row<'_>, job: JobId, names: &mut CardNames) -> Result<(), LedgerError> {
-    let before = names.len();
-    let seq: i64 = row.get(1)?;
-    if usize::try_from(seq).ok() != Some(before + 1) {
-        return Err(LedgerError::Damaged(format!("{job}: after {before} records comes record {seq}")));
-    }
-    let card_ref = row.get_ref(0)?.as_str().map_err(|e| LedgerError::Damaged(e.to_string()))?;
-    names.push(card_ref).map_err(|e| LedgerError::Damaged(format!("{job} record {seq}: its card_ref {e}")))
 }
 
 fn load_blanks(connection: &Connection, job: JobId, book: &mut JobBook) -> Result<(), LedgerError> {

@@ -295,7 +295,7 @@ fn a_subscriber_gets_every_event_once_in_order() {
     say(&ledger, job, Change::Held).unwrap();
     let reader = ledger.reader().unwrap();
     ledger.close().unwrap();
-    let heard: Vec<_> = events.iter().collect();
+    let heard: Vec<_> = events.iter().map(|event| (*event).clone()).collect();
     assert_eq!(heard.len(), 102);
     assert_eq!(heard, reader.events(None, 0, 1000).unwrap());
     assert_eq!(heard.iter().map(|e| e.n).collect::<Vec<_>>(), (1..=102).collect::<Vec<_>>());
