@@ -267,7 +267,7 @@ impl Ledger {
     /// A subscriber whose backlog reaches 65,536 events stops the writer, and with it the line, until it catches up:
     /// an `--events` file must have no gap, and memory is limited. Code that shows events to people must therefore
     /// read the channel in a thread that never waits for a terminal.
-    pub fn subscribe(&self) -> Receiver<LedgerEvent> {
+    pub fn subscribe(&self) -> Receiver<Arc<LedgerEvent>> {
         let (subscriber, events) = bounded(BACKLOG);
         if self.0.send(Message::Subscribe(subscriber)).is_err() {
             tracing::debug!("subscribed to a ledger that is closed");

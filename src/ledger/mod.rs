@@ -35,6 +35,7 @@ mod gather;
 mod handle;
 mod law;
 mod names;
+mod records;
 mod replay;
 mod signing;
 mod store;

@@ -5,18 +5,19 @@
 //! (disk full) undoes the batch and poisons the ledger: that batch and every later change get the error, so that
 //! nothing is bound that is not on disk.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::book::{JobBook, JobRecord};
+use super::book::JobBook;
 use super::error::LedgerError;
 use super::event::limits::{COMPARED_MAX, DETAIL_MAX, NAME_MAX, PATH_MAX, context_fits, sound_text, tidied};
 use super::event::{EventFact, LedgerEvent, codec};
 use super::gather::Gather;
 use super::law::Law;
+use super::records::JobRecords;
 use super::replay::is_shift_name;
 use super::signing::Signing;
 use super::store::LedgerStore;
@@ -59,7 +60,7 @@ pub(super) enum Message {
     /// Events of no job that change no state and become durable together.
     Facts(Vec<(EventFact, Context)>, oneshot::Sender<Result<(), LedgerError>>),
     /// Sends every event that is committed from now on.
-    Subscribe(Sender<LedgerEvent>),
+    Subscribe(Sender<Arc<LedgerEvent>>),
     /// Ends the writer.
     Stop,
     /// Simulates a full disk: the file may grow by this number of pages only.
@@ -74,7 +75,7 @@ pub(super) struct LedgerWriter {
     gather: Gather,
     /// Working state of the jobs that were used since the start and are not closed.
     books: HashMap<JobId, JobBook>,
-    subscribers: Vec<Sender<LedgerEvent>>,
+    subscribers: Vec<Sender<Arc<LedgerEvent>>>,
     /// Why the ledger accepts no more changes, after a failure.
     poison: Arc<OnceLock<LedgerError>>,
 }
@@ -113,10 +114,9 @@ impl LedgerWriter {
             let book = self.store.load(job)?.ok_or(LedgerError::NoJob(job))?;
             let lost = book
                 .records
-                .iter()
-                .zip(1u32..)
-                .filter(|(record, _)| record.state == RecordState::InFlight)
-                .map(|(_, seq)| Change::Lost { seq });
+                .lives()
+                .filter(|(_, record)| record.state == RecordState::InFlight)
+                .map(|(seq, _)| Change::Lost { seq });
             let thrown = book.in_line.iter().map(|&blank| Change::RejectedUnbound { blank, chip: None });
             let held = (book.state == JobState::Open).then_some(Change::Held);
             let changes: Vec<_> = lost.chain(thrown).chain(held).collect();
@@ -279,7 +279,7 @@ impl LedgerWriter {
             Message::NewJob(new, reply) => {
                 let result = match self.poison.get() {
                     Some(error) => Err(error.clone()),
-                    None => self.new_job(&new),
+                    None => self.new_job(*new),
                 };
                 let (accepted, events) = match result {
                     Ok((accepted, events)) => (Ok(accepted), events),
@@ -435,7 +435,7 @@ impl LedgerWriter {
         Ok(())
     }
 
-    fn new_job(&mut self, new: &NewJob) -> Result<(Accepted, Vec<LedgerEvent>), LedgerError> {
+    fn new_job(&mut self, new: NewJob) -> Result<(Accepted, Vec<LedgerEvent>), LedgerError> {
         match self.add_job(new) {
             Ok((accepted, book, events)) => {
                 self.books.insert(accepted.job, book);
@@ -449,15 +449,13 @@ impl LedgerWriter {
         }
     }
 
-    fn add_job(&mut self, new: &NewJob) -> Result<(Accepted, JobBook, Vec<LedgerEvent>), LedgerError> {
+    fn add_job(&mut self, mut new: NewJob) -> Result<(Accepted, JobBook, Vec<LedgerEvent>), LedgerError> {
         if new.cards.is_empty() || u32::try_from(new.cards.len()).is_err() {
             return Err(LedgerError::NotAJob(Law::RecordCount));
         }
-        let mut refs = BTreeSet::new();
-        for (card_ref, seq) in new.cards.iter().zip(1u32..) {
-            if !refs.insert(card_ref) {
-                return Err(LedgerError::NotAJob(Law::CardRefTwice(seq)));
-            }
+        if let Some((_, second)) = new.cards.repeated() {
+            let seq = u32::try_from(second + 1).unwrap_or(u32::MAX);
+            return Err(LedgerError::NotAJob(Law::CardRefTwice(seq)));
         }
         for (text, max, what) in [(&new.line, NAME_MAX, "line"), (&new.spool, PATH_MAX, "path of the spool")]
         {
@@ -465,12 +463,12 @@ impl LedgerWriter {
                 return Err(LedgerError::NotAJob(Law::NotWritable(what.into())));
             }
         }
-        self.store.refuse_seen(new)?;
-        let records = new.cards.iter().map(|c| JobRecord::queued(c.as_str())).collect();
+        self.store.refuse_seen(&new)?;
+        let records = JobRecords::queued(std::mem::take(&mut new.cards));
         let mut book = JobBook::new(records, new.rejects_shredded, new.simulated);
         self.store.begin()?;
-        let job = self.store.insert_job(new, &book)?;
-        let mut events = vec![self.store.accepted(job, new, &book)?];
+        let job = self.store.insert_job(&new, &book)?;
+        let mut events = vec![self.store.accepted(job, &new, &book)?];
         let seen_before = self.store.seen_cards(job)?;
         // These cards may be made twice: in the same transaction the job is HELD for a supervisor.
         if !seen_before.is_empty() {
@@ -537,7 +535,11 @@ impl LedgerWriter {
     /// Sends an event to every subscriber and waits for one whose backlog is full: see `Ledger::subscribe`. Removes
     /// subscribers that are gone.
     fn publish(&mut self, event: &LedgerEvent) {
-        self.subscribers.retain(|subscriber| subscriber.send(event.clone()).is_ok());
+        if self.subscribers.is_empty() {
+            return;
+        }
+        let event = Arc::new(event.clone());
+        self.subscribers.retain(|subscriber| subscriber.send(Arc::clone(&event)).is_ok());
     }
 }
 

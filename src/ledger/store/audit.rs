@@ -11,6 +11,7 @@ use super::verify::ChainHead;
 use super::{LedgerStore, load, row, schema};
 use crate::audit::{ChainPlace, Checkpoint, LedgerId, PublicKey, Signature};
 use crate::hsm::AuditInfo;
+use crate::ids::CardNames;
 use crate::ledger::audit::{Audit, AuditFinding, FindingPlace};
 use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
@@ -168,7 +169,7 @@ fn is_accepted(
     }
     // `walk` and `tables` report a missing row.
     let Some(terms) = TermsRow::read(connection, job)? else { return Ok(false) };
-    let proof = terms.proof(event, ledger, replay.records());
+    let proof = terms.proof(event, ledger, replay.cards());
     if proof == TermsProof::Differs {
         found.at(
             FindingPlace::Table,
@@ -484,9 +485,9 @@ fn replays(
             found.at(FindingPlace::Table, "job: a row has an impossible number");
             continue;
         };
-        let records = found.read(load::queued(connection, job), || job.to_string()).unwrap_or_default();
+        let cards = found.read(load::cards(connection, job), || job.to_string()).unwrap_or_default();
         // Any value but 0 and 1 is reported where the whole row is read.
-        jobs.insert(job, JobReplay::new(job, records, row.get(1)?));
+        jobs.insert(job, JobReplay::new(job, cards, row.get(1)?));
     }
     Ok(jobs)
 }
@@ -499,7 +500,7 @@ fn tables(
     found: &mut Findings,
 ) -> Result<(), LedgerError> {
     let at = FindingPlace::Table;
-    match load::load(connection, job) {
+    match load::load_with(connection, job, CardNames::default()) {
         Ok(Some(book)) => replay.differences(&book).into_iter().for_each(|what| found.at(at, what)),
         Ok(None) => found.at(at, format!("{job} is missing")),
         Err(error) => found.at(at, format!("{job} cannot be read: {error}")),

@@ -116,7 +116,7 @@ impl LedgerStore {
         new: &NewJob,
         book: &JobBook,
     ) -> Result<JobId, LedgerError> {
-        let records = u32::try_from(new.cards.len()).unwrap_or(u32::MAX);
+        let records = u32::try_from(book.records.len()).unwrap_or(u32::MAX);
         let accepted = self.now();
         self.connection
             .prepare_cached(
@@ -145,8 +145,8 @@ impl LedgerStore {
         let mut insert = self.connection.prepare_cached(
             "INSERT INTO record (job, seq, card_ref, state, released) VALUES (?1, ?2, ?3, ?4, 0)",
         )?;
-        for (record, seq) in book.records.iter().zip(1u32..) {
-            insert.execute(params![id, seq, &*record.card_ref, RecordState::Queued])?;
+        for (card_ref, seq) in book.records.names().iter().zip(1u32..) {
+            insert.execute(params![id, seq, card_ref, RecordState::Queued])?;
         }
         // The zeros are only placeholders: `write_balance` sets every column.
         self.connection
@@ -276,7 +276,7 @@ impl LedgerStore {
     ) -> Result<LedgerEvent, LedgerError> {
         let terms = TermsRow::read(&self.connection, job)?.ok_or(LedgerError::NoJob(job))?;
         let ts = terms.accepted_at();
-        let terms = terms.accepted(&book.records, new.profiles, new.rejects_marked);
+        let terms = terms.accepted(book.records.names(), new.profiles, new.rejects_marked);
         let fact = EventFact::Accepted(Some(Box::new(terms)));
         // With the time in the job's row, because an audit compares the two.
         self.append_at(ts, Some(job), book.simulated, None, fact, Context::default())

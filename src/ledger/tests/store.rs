@@ -196,9 +196,7 @@ fn card_refs_seen_in_another_file_hold_the_job() {
     let directory = directory();
     let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
     ledger.new_job(file("F", 5)).unwrap();
-    let mut second = file("G", 4);
-    second.cards[1] = CardRef::new("F-3").unwrap();
-    second.cards[3] = CardRef::new("F-1").unwrap();
+    let second = NewJob { cards: names(["G-1", "F-3", "G-3", "F-1"]), ..file("G", 4) };
     let accepted = ledger.new_job(second).unwrap();
     assert_eq!(accepted.seen_before, [2, 4]);
     let job = accepted.job;
@@ -239,8 +237,7 @@ fn a_held_job_says_why_and_what_else_was_said() {
 fn what_cannot_be_a_job_leaves_no_trace() {
     let directory = directory();
     let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
-    let mut twice = file("F", 3);
-    twice.cards[2] = twice.cards[0].clone();
+    let twice = NewJob { cards: names(["F-1", "F-2", "F-1"]), ..file("F", 3) };
     assert_eq!(ledger.new_job(twice), Err(LedgerError::NotAJob(Law::CardRefTwice(3))));
     assert_eq!(ledger.new_job(file("F", 0)), Err(LedgerError::NotAJob(Law::RecordCount)));
     assert_eq!(ledger.reader().unwrap().last_event().unwrap(), 0);
@@ -298,7 +295,7 @@ fn a_subscriber_gets_every_event_once_in_order() {
     say(&ledger, job, Change::Held).unwrap();
     let reader = ledger.reader().unwrap();
     ledger.close().unwrap();
-    let heard: Vec<_> = events.iter().collect();
+    let heard: Vec<_> = events.iter().map(|event| (*event).clone()).collect();
     assert_eq!(heard.len(), 102);
     assert_eq!(heard, reader.events(None, 0, 1000).unwrap());
     assert_eq!(heard.iter().map(|e| e.n).collect::<Vec<_>>(), (1..=102).collect::<Vec<_>>());
