@@ -184,7 +184,7 @@ fn every_fault_of_a_file_is_in_the_list_of_rejected_lines() {
     assert_eq!(lines.len(), 23, "{message}");
     assert_eq!(
         lines[0],
-        "cardwright-prep: input: line 2, column photo: the file cannot be read: entity not found"
+        "cardwright-prep: input: line 2, column photo: the file cannot be read: there is no such file or folder: check the path"
     );
     assert_eq!(lines[19], "input: line 21, column pin: is not 4 to 12 digits");
     assert_eq!(lines[20], "and 40 more");
@@ -196,7 +196,10 @@ fn every_fault_of_a_file_is_in_the_list_of_rejected_lines() {
     let rows: Vec<&str> = listed.lines().collect();
     assert_eq!(rows.len(), 61);
     assert_eq!(rows[0], "line,column,card_ref,fault");
-    assert_eq!(rows[1], "2,photo,R0000,the file cannot be read: entity not found");
+    assert_eq!(
+        rows[1],
+        "2,photo,R0000,the file cannot be read: there is no such file or folder: check the path"
+    );
     assert_eq!(rows[59], "60,pin,R0058,is not 4 to 12 digits");
     assert_eq!(rows[60], "62,card_ref,,holds the account number");
     for value in ["12345678901234", "4761739", "4761-7390", "TEST", "secret-photo", "4761730001"] {

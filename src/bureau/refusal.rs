@@ -314,7 +314,9 @@ impl std::fmt::Display for Refusal {
             Self::NoSuchLine { asked, here } => {
                 write!(f, "operator: there is no line {asked:?} here; this is line {here}")
             }
-            Self::NoPapersYet { job, state } => write!(f, "{job} is {state}: only a CLOSED job has papers"),
+            Self::NoPapersYet { job, state } => {
+                write!(f, "operator: {job} is {state}: only a CLOSED job has papers")
+            }
             Self::StockNotIssued { job } => write!(
                 f,
                 "operator: refused: no blanks were issued to {job} yet; say first how many lie in the hopper"
@@ -330,11 +332,12 @@ impl std::fmt::Display for Refusal {
     }
 }
 
+/// The beginning of the refusal of a request about this job and record.
 fn about(job: Option<JobId>, record: Option<u32>) -> String {
     match (job, record) {
-        (Some(job), Some(record)) => format!("{job} record {record}: "),
-        (Some(job), None) => format!("{job}: "),
-        _ => String::new(),
+        (Some(job), Some(record)) => format!("operator: {job} record {record}: "),
+        (Some(job), None) => format!("operator: {job}: "),
+        _ => "operator: ".to_owned(),
     }
 }
 

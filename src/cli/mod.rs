@@ -29,6 +29,9 @@ mod tests;
 
 use std::io::Write;
 
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+
 use crate::exit::{Exit, Failure};
 use crate::hardening::harden;
 use crate::panics::{self, ends_well};
@@ -55,7 +58,6 @@ pub fn end(program: impl FnOnce() -> Result<Exit, Failure>) -> std::process::Exi
 /// Sends logs and panics to stderr, filtered by `CARDWRIGHT_LOG` (default: warnings), as JSON with
 /// `CARDWRIGHT_LOG_FORMAT=json`. A wrong value of either is logged as a warning. The text of a panic is not printed.
 pub fn init_logs() {
-    use tracing_subscriber::EnvFilter;
     let wanted = std::env::var("CARDWRIGHT_LOG").unwrap_or_default();
     let filter = log_filter(&wanted);
     let wrong = filter.is_none();
@@ -87,18 +89,22 @@ const LOG_LEVEL: &str = "warn";
 ///
 /// The crate tracing takes a bare word that is no level (`warning`) as the name of a part of a program, and logs that
 /// part alone. A mistyped level would silence everything, so such a word is wrong here.
-fn log_filter(wanted: &str) -> Option<tracing_subscriber::EnvFilter> {
-    let is_level = |word: &str| word.parse::<tracing::level_filters::LevelFilter>().is_ok();
+fn log_filter(wanted: &str) -> Option<EnvFilter> {
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let fits = |directive: &str| match directive.rsplit_once('=') {
         // Spans and their fields are left to the crate's own check.
         _ if directive.contains(['[', ']', '{', '}']) => true,
-        Some((part, level)) => !part.is_empty() && !level.is_empty() && is_level(level),
+        Some((part, level)) => !part.is_empty() && is_level(level),
         None => is_level(directive),
     };
-    if !wanted.is_empty() && !wanted.split(',').all(|directive| fits(directive.trim())) {
+    let mut directives: Vec<&str> = wanted.split(',').map(str::trim).filter(|one| !one.is_empty()).collect();
+    if !directives.iter().all(|directive| fits(directive)) {
         return None;
     }
-    tracing_subscriber::EnvFilter::try_new(format!("{LOG_LEVEL},{wanted}")).ok()
+    if !directives.iter().any(|directive| is_level(directive)) {
+        directives.push(LOG_LEVEL);
+    }
+    EnvFilter::try_new(directives.join(",")).ok()
 }
 
 /// Writes each log entry as one line, so that a quoted text from outside cannot begin a line. Each entry arrives in one

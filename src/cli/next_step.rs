@@ -116,8 +116,14 @@ pub fn after_report(summary: &Summary, desk: Desk) -> Option<String> {
         let line = LineOfJob { line: Some(&job.line), simulated: job.simulated };
         go_on(job.job, job.phase, job.held_for.as_ref(), desk, line)
     };
+    let of_keys = job.phase == JobPhase::Held && job.held_for == Some(ReasonWord::Cryptogram);
+    let first = if of_keys {
+        "call a supervisor: keys and supplier are checked before another card is opened; "
+    } else {
+        ""
+    };
     let left = job.balance.in_flight > 0 && desk == Desk::Here && !is_in_use(&summary.places.ledger);
-    match (job.phase, summary.stands_against()) {
+    let next = match (job.phase, summary.stands_against()) {
         (JobPhase::Closed, _) => None,
         _ if left => Some(left_in_line(&job.line, job.job, job.simulated)),
         (JobPhase::Stopping, _) => Some(go_on()),
@@ -126,7 +132,8 @@ pub fn after_report(summary: &Summary, desk: Desk) -> Option<String> {
             Desk::Daemon => command(format!("job close {}", job.job)),
             Desk::Here => command(format!("job close {}{}", job.job, suggested::keys())),
         }),
-    }
+    };
+    next.map(|next| format!("{first}{next}"))
 }
 
 /// What to do with cards that were under way when their program was killed: the next program that opens the ledger for

@@ -50,10 +50,10 @@ pub struct LineArgs {
     /// The bureau's key store
     #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
     keys: Option<PathBuf>,
-    /// Write every status change there, one JSON object a line
+    /// Add every status change to the end of this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
-    /// Write the report there as JSON
+    /// Write the report there as JSON; an earlier JSON file there is replaced, any other file is not
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Make at most this number of records

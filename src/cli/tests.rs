@@ -124,6 +124,29 @@ fn a_job_in_trouble_is_brought_to_its_close() {
     fails(path, "card resolve J1 all --good", Exit::Usage, &["one by one"]);
 }
 
+/// A report never says to wait for a program that is not there.
+#[test]
+fn cards_that_a_killed_program_left_are_not_waited_for() {
+    let directory = directory();
+    let path = &directory.path().join("l.db");
+    let ledger = Ledger::open(path).unwrap();
+    let job = ledger.new_job(file("F", 1)).unwrap().job;
+    all(&ledger, job, bind(1, 1));
+    let of_running = ok(path, "job report J1");
+    assert!(of_running.contains("Next      let the line finish; cardwright job show J1"), "{of_running}");
+    ledger.close().unwrap();
+    let of_killed = ok(path, "job report J1");
+    for part in [
+        "Next      no program is at work on this job",
+        "cardwright card ask J1 all --line ",
+        " --simulate makes",
+    ] {
+        assert!(of_killed.contains(part), "no {part:?} in\n{of_killed}");
+    }
+    // The next command that changes the ledger finds the card UNKNOWN.
+    assert!(ok(path, "card resolve J1 1 --destroyed").contains("UNKNOWN -> DESTROYED"));
+}
+
 /// Records that can be changed are changed, and every refused one is named.
 #[test]
 fn a_list_is_done_as_far_as_the_laws_let_it() {

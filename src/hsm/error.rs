@@ -48,7 +48,8 @@ pub enum HsmError {
     Response(String),
     /// The card's cryptogram is wrong: not a card of this KMC, or a wrong key. Never try again on this card.
     #[error(
-        "card: the card cryptogram is wrong for KMC {0}; the card is not retried, because wrong keys eat cards"
+        "card: the card cryptogram is wrong for KMC {0}; the card is not tried again, because each attempt with wrong keys \
+         uses it up"
     )]
     CardCryptogram(KmcRef),
     /// The request breaks a rule of the HSM: a bug in the controller, or an attack.

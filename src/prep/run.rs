@@ -248,7 +248,7 @@ struct HashedInput {
 impl HashedInput {
     fn open(path: &Path) -> Result<Self, Failure> {
         let name = path.display().to_string();
-        let fail = |what: String| Failure::new(Exit::Io, format!("input {name}: {what}"));
+        let fail = |what: String| Failure::new(Exit::Io, format!("operator: input {name}: {what}"));
         // The input is read twice, which a pipe does not allow.
         if !std::fs::metadata(path).map_err(|e| fail(files::trouble(&e)))?.is_file() {
             return Err(fail("it is no regular file: name a file".into()));

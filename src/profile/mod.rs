@@ -38,7 +38,8 @@ fn chosen(kind: ProfileFolder, name: &str) -> Result<(String, String), Failure> 
     if name.ends_with(".toml") {
         return file(std::path::Path::new(name));
     }
-    named(kind, name)?.ok_or_else(|| Failure::new(Exit::Profile, unknown(kind, name)))
+    named(kind, name)?
+        .ok_or_else(|| Failure::new(Exit::Profile, format!("operator: {}", unknown(kind, name))))
 }
 
 /// Text and origin of a profile by its name alone, if there is one. Safe on a name out of an issuer's file: it never

@@ -182,6 +182,27 @@ fn the_wires_page_has_every_action_outcome_and_refusal_and_its_messages_are_real
     assert!(requests > 0 && answers > 1);
 }
 
+#[test]
+fn the_ledgers_page_has_every_field_of_an_events_facts_and_of_an_exported_checkpoint() {
+    let page = page_of("ledger-events");
+    let events = source("src/report/events.rs");
+    let (_, body) = events.split_once("enum FactLine {\n").unwrap();
+    let body = body.split("\n}\n").next().unwrap();
+    let fields = body.lines().filter_map(|line| line.strip_prefix("        ")?.split_once(": "));
+    let fields: Vec<_> = fields.map(|(field, _)| field.to_owned()).collect();
+    assert!(fields.len() > 20, "{fields:?}");
+    says(&page, fields);
+    let proof = source("src/bureau/ledger_proof.rs");
+    let (_, body) = proof.split_once("struct ExportedCheckpoint {\n").unwrap();
+    let body = body.split("\n}\n").next().unwrap();
+    let fields: BTreeSet<_> = body.lines().map(|line| line.trim().split(':').next().unwrap()).collect();
+    let shown = page.blocks.iter().find_map(|block| match block {
+        Block::Json(text) => Some(json(text)),
+        _ => None,
+    });
+    assert_eq!(keys(&shown.unwrap()[0]), fields.into_iter().map(str::to_owned).collect());
+}
+
 fn keys(value: &Value) -> BTreeSet<String> {
     value.as_object().unwrap().keys().cloned().collect()
 }

@@ -8,12 +8,17 @@ use super::{PROGRAMS, every_page, program};
 /// Other programs that pages name.
 const FOREIGN: [&str; 5] = ["export", "make", "sqlite3", "cp", "openssl"];
 
+/// The word for which a reader puts the key of a bureau, and a key.
+const AUDIT_KEY: (&str, &str) =
+    ("AUDIT_KEY", "3B6A27BCCEB6A42D62A3A8D02A6F0D73653215771DE243A63AC048A18B59DA29");
+
 /// The words of a Cardwright command in a line of shell, up to a comment, a redirection or another command.
 fn words(line: &[&str]) -> Vec<String> {
     let mut words = Vec::new();
     for word in line.iter().take_while(|word| !word.starts_with(['#', '>', '|', '&', ';', '<'])) {
         let whole = word.trim_end_matches(';');
-        words.push(whole.trim_matches(['"', '\'']).to_owned());
+        let word_alone = whole.trim_matches(['"', '\'']);
+        words.push(if word_alone == AUDIT_KEY.0 { AUDIT_KEY.1 } else { word_alone }.to_owned());
         if whole != *word {
             break;
         }

@@ -15,7 +15,7 @@ const END: Duration = Duration::from_secs(10);
 /// The settings of a simulation, for `hwsim`.
 #[derive(Debug, Clone, Default)]
 pub struct Simulation {
-    /// Whether every device link is replaced by one of `hwsim`. All output is then marked SIMULATED.
+    /// Whether every device link is replaced by one of `hwsim`. Its jobs are then marked SIMULATED.
     pub on: bool,
     /// Speed, as a multiple of the machine's; 0 = no waiting.
     pub speed: f64,

@@ -104,7 +104,7 @@ fn of_command(phase: CommandPhase, sw: u16) -> Option<&'static str> {
         }
         (InitializeUpdate | ExternalAuthenticate, 0x6983) => "the key set is blocked; take the card out",
         (ExternalAuthenticate, 0x6300) => {
-            "the card refuses our cryptogram; it is not tried again, because wrong keys eat cards"
+            "the card refuses our cryptogram; it is not tried again, because each attempt with wrong keys uses it up"
         }
         (StoreData { .. }, 0x6A88) => {
             "the card does not know a DGI of this command, and the file does not let it be refused; \

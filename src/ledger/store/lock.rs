@@ -41,7 +41,7 @@ impl Lock {
     /// removed.
     pub(super) fn take(ledger: &Path) -> Result<Self, LedgerError> {
         let path = sibling_path(ledger, "-lock");
-        let file = files::open_private(&path).map_err(|e| LedgerError::io(&path, e))?;
+        let file = files::open_private(&path).map_err(|e| LedgerError::io(&path, files::trouble(&e)))?;
         match taken(file) {
             Ok(mut file) => {
                 let (_, noted) = read(&mut file);

@@ -152,13 +152,13 @@ fn one_name(path: &Path) -> Result<(), LedgerError> {
             Err(LedgerError::io(path, what))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(LedgerError::io(path, error)),
+        Err(error) => Err(LedgerError::io(path, files::trouble(&error))),
     }
 }
 
 /// Refuses a ledger that other users can change or replace: who can write its file can write events.
 fn guarded(path: &Path) -> Result<(), LedgerError> {
-    let failed = |error| LedgerError::io(path, error);
+    let failed = |error| LedgerError::io(path, files::trouble(&error));
     files::check_folder_of(path).map_err(failed)?;
     match path.metadata() {
         Ok(meta) if meta.is_file() => files::check_owned(&meta).map_err(failed),
@@ -340,7 +340,7 @@ fn read_only(path: &Path) -> Result<(Connection, u32), LedgerError> {
 /// Absolute path of a ledger, which may not exist yet, without symbolic links. A link whose target is missing is an
 /// error.
 fn resolved(path: &Path) -> Result<PathBuf, LedgerError> {
-    let failed = |e| LedgerError::io(path, e);
+    let failed = |e| LedgerError::io(path, files::trouble(&e));
     if path.is_symlink() && !path.exists() {
         return Err(LedgerError::io(
             path,

@@ -323,7 +323,13 @@ impl Dispatcher<'_> {
     /// Stops the feeding of blanks. Only the first reason is kept.
     fn stop_feeding(&mut self, why: Stop) {
         if self.outcome.stopped.is_none() {
-            tracing::warn!(job = %self.job, %why, "the line stops feeding");
+            match &why {
+                // The job's hold has the details.
+                Stop::Fault { station, fault } => {
+                    tracing::warn!(job = %self.job, station, reason = %fault.reason, "the line stops feeding");
+                }
+                why => tracing::warn!(job = %self.job, %why, "the line stops feeding"),
+            }
             self.outcome.stopped = Some(why);
         }
     }

@@ -97,10 +97,13 @@ impl Dispatcher<'_> {
             Doubt::First => "the first card of this KMC_ID and key version in this run".to_owned(),
             Doubt::InARow(count) => format!("{count} cards in a row"),
         };
+        let did = match fault.reason {
+            ReasonWord::Cryptogram => "gave a wrong cryptogram",
+            _ => "refused our cryptogram",
+        };
         let detail = format!(
-            "{cards} gave a wrong cryptogram: check with the supplier of the blanks that the key store's KMC is the one of \
-             {kmc}, and the product's derivation, before another card is opened; the last: {}",
-            fault.detail
+            "{cards} {did}: a supervisor checks with the supplier of the blanks that the key store's KMC is the one of {kmc}, \
+             and checks the product's derivation, before another card is opened"
         );
         self.stop_feeding(Stop::Fault { station: self.name(place), fault: Fault { detail, ..fault } });
     }

@@ -77,7 +77,11 @@ fn by_another_name_or_none() {
     std::os::unix::fs::symlink("unmounted/cardwright.db", world.path("link.db")).unwrap();
     ended(&world.resume("sim-8", &["--ledger", "link.db"]), LEDGER, &["link.db", "mounted"]);
     std::fs::remove_file(world.path("link.db")).unwrap();
-    ended(&world.resume("sim-8", &["--ledger", "nowhere/l.db"]), LEDGER, &["nowhere/l.db", "No such file"]);
+    ended(
+        &world.resume("sim-8", &["--ledger", "nowhere/l.db"]),
+        LEDGER,
+        &["nowhere/l.db", "no such file or folder: check the path"],
+    );
     std::fs::remove_dir(world.path("unmounted")).unwrap();
     assert_eq!(ledgers(), made, "something was made in passing");
     accounted(&world, &resumed(&world), u64::from(CARDS));
