@@ -48,15 +48,18 @@ impl CardNames {
 
     /// The name of this index.
     pub fn get(&self, index: usize) -> Option<&str> {
-        if index >= self.count {
-            return None;
-        }
-        self.from(*self.blocks.get(index / BLOCK)?).nth(index % BLOCK)
+        self.iter_from(index).next()
     }
 
     /// All names in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.from(0)
+    }
+
+    /// The names from this index on.
+    pub fn iter_from(&self, index: usize) -> impl Iterator<Item = &str> {
+        let place = self.blocks.get(index / BLOCK).copied().unwrap_or(self.text.len());
+        self.from(place).skip(index % BLOCK)
     }
 
     fn from(&self, place: usize) -> impl Iterator<Item = &str> {

@@ -1,6 +1,7 @@
 //! Tests of the whole ledger: laws against a model, durability, crashes, the chain. All names are synthetic.
 #![allow(clippy::cast_possible_truncation, reason = "small numbers")]
 
+mod arrivals;
 mod audit;
 mod chain;
 mod crash;

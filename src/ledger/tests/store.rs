@@ -67,7 +67,7 @@ fn a_ledger_is_made_whole_or_not_at_all() {
     assert!(path("link.db").is_symlink());
 }
 
-/// `v1.sql` to `v5.sql` are ledgers as those versions left them. Readers and writers migrate them without changing
+/// `v1.sql` to `v6.sql` are ledgers as those versions left them. Readers and writers migrate them without changing
 /// their content. An audit finds nothing wrong, also after a writer has settled the cards that were under way.
 #[test]
 fn ledgers_of_earlier_versions_open() {
@@ -88,6 +88,7 @@ fn ledgers_of_earlier_versions_open() {
         (3, include_str!("v3.sql"), (3, 0, 7), 2),
         (4, include_str!("v4.sql"), (4, 1, 2), 2),
         (5, include_str!("v5.sql"), (1, 3, 4), 1),
+        (6, include_str!("v6.sql"), (2, 1, 3), 1),
     ] {
         for reads_first in [false, true] {
             let path = directory.path().join(format!("{version}-{reads_first}.db"));
@@ -99,7 +100,7 @@ fn ledgers_of_earlier_versions_open() {
                     .unwrap()
                     .pragma_query_value(None, "user_version", |r| r.get(0))
                     .unwrap();
-                assert_eq!(found, 6);
+                assert_eq!(found, 7);
             }
             let ledger = Ledger::open(&path).unwrap();
             let reader = ledger.reader().unwrap();
@@ -109,7 +110,7 @@ fn ledgers_of_earlier_versions_open() {
             assert_eq!((view.balance.good, view.balance.remake, view.balance.blanks_rejected), counts);
             assert_eq!(view.balance.unknown, unknown);
             let destroyed = Change::Destroyed { seq: if version == 1 { 1 } else { 4 } };
-            assert_eq!((view.spool_key.is_some(), view.deleted), (version == 5, false));
+            assert_eq!((view.spool_key.is_some(), view.deleted), (version >= 5, false));
             all(&ledger, JobId(1), [destroyed, Change::Held]);
             let new = NewJob { simulated: false, test_keys: false, ..file("H", 1) };
             let job = ledger.new_job(new).unwrap().job;
