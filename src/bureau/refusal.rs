@@ -314,9 +314,7 @@ impl std::fmt::Display for Refusal {
             Self::NoSuchLine { asked, here } => {
                 write!(f, "operator: there is no line {asked:?} here; this is line {here}")
             }
-            Self::NoPapersYet { job, state } => {
-                write!(f, "operator: {job} is {state}: only a CLOSED job has papers")
-            }
+            Self::NoPapersYet { job, state } => write!(f, "operator: {job} is {state}; it has no papers yet"),
             Self::StockNotIssued { job } => write!(
                 f,
                 "operator: refused: no blanks were issued to {job} yet; say first how many lie in the hopper"
