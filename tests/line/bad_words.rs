@@ -121,6 +121,15 @@ fn a_wrong_argument_of_the_preparation_says_what_is_allowed() {
 }
 
 #[test]
+fn an_empty_variable_is_blamed_by_its_name() {
+    for name in ["CARDWRIGHT_SOCKET", "CARDWRIGHT_LEDGER"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cardwright"));
+        let ended: Ended = command.args(["job", "list"]).env(name, "").output().unwrap().into();
+        says(&ended, USAGE, &[&format!("it is empty: name a path, or unset the variable {name}")]);
+    }
+}
+
+#[test]
 fn a_log_filter_that_is_wrong_is_reported() {
     for (name, value, word) in [
         ("CARDWRIGHT_LOG", "a=b=c", "CARDWRIGHT_LOG is no valid filter"),
