@@ -40,9 +40,9 @@ enum AuditVerb {
     /// that ledger and audit book were both put back to one moment (keep `audit export` elsewhere). It never
     /// finds an event that a person who can write the ledger's file appended, with its hash, after the last
     /// signature; that a checkpoint before the last one was deleted, because the last one signs everything that it
-    /// signed; nor that the last one was deleted, once a start has signed again (until then --keys finds it).
-    /// The last checkpoint is also missing when the line was killed between signing and writing, until the
-    /// line is started again. Some columns of jobs that an earlier version accepted have no proof: the
+    /// signed; nor a deleted last checkpoint, after the next start has signed. Before that start, --keys finds
+    /// it. --keys also reports one that is missing because the line was killed after the HSM signed and before
+    /// the ledger was written. Some columns of jobs that an earlier version accepted have no proof: the
     /// verdict counts these jobs.
     Verify {
         /// Compare it with the notes of this key store's HSM

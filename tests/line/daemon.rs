@@ -369,6 +369,8 @@ fn cards_are_asked_while_the_line_rests() {
         asked.stdout
     );
     assert!(asked.stdout.contains("was not found; look for it in printer-1"), "{}", asked.stdout);
+    let encoder = "stripe-1: no card, or its stripe is not readable (";
+    assert!(asked.stdout.contains(encoder), "{}", asked.stdout);
     assert_eq!(daemon.asks("card ask J1 1,2").code, 2);
     assert_eq!(daemon.asks("card ask J1 all --station chip-99").code, 2);
     daemon.denied("card ask J2 1", "no card was begun");
