@@ -25,8 +25,11 @@ pub fn trouble(error: &Error) -> String {
         ErrorKind::PermissionDenied => "this user may not use it: check owner and mode, also of its folder",
         ErrorKind::IsADirectory => "it is a folder: name a file",
         ErrorKind::NotADirectory => "a file stands in its path where a folder must: check the path",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk has no room left: make room",
-        ErrorKind::ReadOnlyFilesystem => "its file system is read-only: name another place",
+        ErrorKind::StorageFull => "No space left on its disk: make room",
+        ErrorKind::QuotaExceeded => "this user's quota on its disk is used up: make room",
+        ErrorKind::ReadOnlyFilesystem => {
+            "Read-only file system: name another place, or have it mounted for writing"
+        }
         // Reading a text says so.
         ErrorKind::InvalidData if error.raw_os_error().is_none() => {
             "it is no text in UTF-8: name another file"

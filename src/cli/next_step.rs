@@ -46,7 +46,9 @@ fn after_refusal(refusal: &Refusal) -> Option<String> {
         Refusal::FileSeen { job, open: true, line } => {
             let here = on_line(format!("job resume {job}"), Some(line), false);
             let show = command(format!("job show {job}"));
-            Some(format!("{show}; without a daemon: {here} (with --simulate if the job is SIMULATED)"))
+            let simulated =
+                if suggested::simulates() { "" } else { " (and --simulate if the job is SIMULATED)" };
+            Some(format!("{show}; without a daemon: {here}{simulated}"))
         }
         Refusal::FileSeen { job, open: false, .. } => Some(command(format!("job report {job}"))),
         Refusal::TablesEdited { .. } | Refusal::ForeignSpool { .. } => Some(command("audit verify")),

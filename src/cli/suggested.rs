@@ -25,8 +25,13 @@ pub(super) fn on_line(words: impl Display, line: Option<&str>, simulated: bool) 
         |name: &&str| name.ends_with(".toml") || profile::line_names().iter().any(|there| there == name);
     let known = || line.filter(is_found);
     let line = given("--line").or_else(|| known().map(quoted)).unwrap_or_else(|| "LINE".to_owned());
-    let simulate = if simulated { " --simulate" } else { "" };
+    let simulate = if simulated || simulates() { " --simulate" } else { "" };
     command(format!("{words} --line {line}{}{simulate}", keys()))
+}
+
+/// Whether this command line simulates the line.
+pub(super) fn simulates() -> bool {
+    std::env::args_os().any(|argument| argument == "--simulate")
 }
 
 /// The option that names the key store; empty if the environment names it.

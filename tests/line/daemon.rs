@@ -392,7 +392,7 @@ fn only_people_in_the_people_file_are_served() {
     people(&world, "\"auditor\"");
     let daemon = Daemon::start(&world, "0", "1");
     daemon.not_allowed("job submit a.cwf1", "operator");
-    assert_eq!(daemon.ok("job list"), "");
+    assert_eq!(daemon.ok("job list"), "no job yet\n");
     // An auditor may have the daemon prove its own ledger with its own keys.
     let verdict: Value = serde_json::from_str(&daemon.ok("audit verify --json")).unwrap();
     assert_eq!((&verdict["hsm_asked"], &verdict["findings"]), (&true.into(), &Value::Array(vec![])));
@@ -410,7 +410,7 @@ fn only_people_in_the_people_file_are_served() {
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.contains("\"exit\":46") || nonsense.len() > 65_536 && answer.is_empty(), "{answer:?}");
     }
-    assert_eq!(daemon.ok("job list"), "");
+    assert_eq!(daemon.ok("job list"), "no job yet\n");
     assert_eq!(world.cardwright(&["job", "list", "--socket", "none.sock"]).code, DAEMON);
     drop(daemon);
     let others = "[[person]]\nname = \"bo\"\nuid = 4294967294\nroles = [\"supervisor\"]\n";

@@ -201,7 +201,7 @@ fn one_persons_connections_do_not_shut_others_out() {
         }
     };
     assert!(told.stderr.contains("connections open already"), "{}", told.stderr);
-    assert_eq!(bo.ok("job list"), "");
+    assert_eq!(bo.ok("job list"), "no job yet\n");
     drop(idle);
     while daemon.asks("job list").code != 0 {
         assert!(std::time::Instant::now() < end + Duration::from_secs(10));
