@@ -308,6 +308,28 @@ fn machines_without_numbers_get_no_card_until_a_person_gives_the_word_and_none_a
 }
 
 #[test]
+fn machines_with_numbers_that_are_exchanged_while_the_line_runs_make_no_wrong_card() {
+    for [a, b] in [EMBOSSERS, PRINTERS] {
+        let world = World::new();
+        let expected = expected::prepared(&world, "job", 30, 67);
+        let line = SIM_LINE.replacen("chip_s = 4.0", "chip_s = 0.0", 1);
+        let line = line.replacen("[sim]\n", "[limits]\nrecover = 1\n\n[sim]\n", 1);
+        std::fs::write(world.path("line.toml"), line).unwrap();
+        let faults = format!("[[exchange]]\nstations = [{a:?}, {b:?}]\nafter = 9\n");
+        std::fs::write(world.path("faults.toml"), faults).unwrap();
+        let ended = world.run("job.cwf1", "line.toml", &["--faults", "faults.toml", "--seed", "3"]);
+        let said = &ended.stderr;
+        assert!(said.contains("WRONG MACHINE") && said.contains(a) && said.contains(b), "{said}");
+        let witness = Witness::keep(&world, 1);
+        witness.holds(&world);
+        none(&expected.differences(&stacked(&world.events(), &witness), 5));
+        let (job, good) = (job(&world), witness.fate("stacked").count() as u64);
+        assert_eq!((&job["held_for"], number(&job["balance"], "good")), (&"miswired".into(), good), "{job}");
+        assert!(good > 0, "no card was made before the exchange: {said}");
+    }
+}
+
+#[test]
 fn a_word_ends_with_the_connection_in_the_middle_of_a_job() {
     let mut ports = Ports::new(TWO_EMBOSSERS, &["stripe-1", "embosser-1", "embosser-2"]);
     assert_eq!(ports.test_cards("embosser-1\nembosser-2\n").0.code, 0);
