@@ -45,6 +45,9 @@ fn after_refusal(refusal: &Refusal) -> Option<String> {
         Refusal::Denied { job: Some(job), record: None, why: Denial::Stopping } => {
             Some(format!("cardwright job show {job}"))
         }
+        Refusal::Denied { job: Some(job), record: None, why: Denial::CardsInLine } => {
+            Some(ask_first(*job, None))
+        }
         Refusal::Ledger(error) => after_ledger_error(error),
         Refusal::FileSeen { job, open: true, line } => {
             let here = format!("cardwright job resume {job} --line {line} --keys STORE");
