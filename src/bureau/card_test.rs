@@ -456,7 +456,7 @@ impl<'a> CardTest<'a> {
         }
     }
 
-    /// Asks the person to do something at the line. Returns false if nobody answers.
+    /// Asks the person to do something at the line. Returns false if no answer comes.
     fn is_seen_to(&mut self, wants: &str) -> bool {
         self.person.answers(&format!("The test waits: {wants}. Then press Enter.")).is_some()
     }

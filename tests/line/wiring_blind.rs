@@ -351,7 +351,7 @@ fn machines_with_numbers_that_are_exchanged_while_the_line_runs_make_no_wrong_ca
         let line = SIM_LINE.replacen("chip_s = 4.0", "chip_s = 0.0", 1);
         let line = line.replacen("[sim]\n", "[limits]\nrecover = 1\n\n[sim]\n", 1);
         std::fs::write(world.path("line.toml"), line).unwrap();
-        let faults = format!("[[exchange]]\nstations = [{a:?}, {b:?}]\nafter = 9\n");
+        let faults = format!("[[exchange]]\nstations = [{a:?}, {b:?}]\nafter = 20\n");
         std::fs::write(world.path("faults.toml"), faults).unwrap();
         let ended = world.run("job.cwf1", "line.toml", &["--faults", "faults.toml", "--seed", "3"]);
         let said = &ended.stderr;
