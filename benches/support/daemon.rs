@@ -66,6 +66,11 @@ impl<'a> Daemon<'a> {
         }
     }
 
+    /// Number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends the daemon. Returns the cards of each of these jobs.
     pub fn ended<const N: usize>(mut self, jobs: [&str; N]) -> [StackedCards; N] {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();

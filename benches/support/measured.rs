@@ -14,16 +14,13 @@ impl MeasuredRun {
     pub fn of(command: &mut Command, exit: i32) -> Self {
         let start = Instant::now();
         let mut child = command.stdout(Stdio::null()).spawn().unwrap();
-        let status = format!("/proc/{}/status", child.id());
         let mut peak = 0;
         loop {
             if let Some(code) = child.try_wait().unwrap() {
                 assert_eq!(code.code(), Some(exit), "{command:?}");
                 return Self { time: start.elapsed(), peak };
             }
-            let text = std::fs::read_to_string(&status).unwrap_or_default();
-            let high = text.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-            peak = high.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0).max(peak);
+            peak = peak_kib(child.id()).max(peak);
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -32,4 +29,11 @@ impl MeasuredRun {
     pub fn peak_mib(&self) -> f64 {
         self.peak as f64 / 1024.0
     }
+}
+
+/// The peak memory of a running program in KiB, 0 after its end.
+pub fn peak_kib(id: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let high = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    high.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }

@@ -16,13 +16,16 @@ use super::spool_folder::spool_path;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::{Auditor, FileAdmission, Realm, SpoolKey};
-use crate::ids::JobId;
-use crate::inspect::{InspectionReport, inspect_for};
+use crate::ids::{JobId, ProductName};
+use crate::inspect::{InspectionReport, SectionCounts};
 use crate::ledger::JobProfiles;
 use crate::ledger::{LedgerError, NewJob};
 use crate::modules::LineProfile;
 use crate::profile::ProductProfile;
-use crate::record::{AcceptedFile, FileLimits, Sealer, Spool, accept, check, open_input};
+use crate::record::{
+    AcceptanceChecks, AcceptedFile, FileError, FileLimits, Frame, Header, Sealer, Spool, Trailer, accept,
+    check, open_input,
+};
 use crate::report::ProgressDisplay;
 use crate::threads::giving_way;
 
@@ -136,16 +139,48 @@ pub fn would_accept(
     connect: Option<ConnectKeys<'_>>,
     shown: ProgressDisplay,
 ) -> Result<InspectionReport, Failure> {
-    let mut checks = FileCheck::new(line, connect, shown);
-    let checked = check(open_input(path)?, FileLimits::default(), &mut checks)?;
     let own: Vec<_> =
         line.modules.iter().flat_map(|module| &module.mics).chain(&line.ignore).cloned().collect();
-    let report = inspect_for(path, &own, None)?;
-    if report.sha256() != hex::encode_upper(checked.end.digest) {
-        let what = format!("file: {} changed while it was inspected; inspect it again", path.display());
-        return Err(Failure::new(Exit::Io, what));
+    let counts = SectionCounts::new(&own);
+    let mut checks =
+        CountedCheck { check: FileCheck::new(line, connect, shown), counts, product: None, fault: None };
+    let checked = check(open_input(path)?, FileLimits::default(), &mut checks)?;
+    let CountedCheck { check, counts, fault, .. } = checks;
+    fault.map_or(Ok(()), Err)?;
+    let applications = connect.map(|_| check.applications());
+    Ok(InspectionReport::accepted(path, &checked, &counts, &line.name, applications))
+}
+
+/// Counts the records of a file on their way to its checks.
+struct CountedCheck<'a> {
+    check: FileCheck<'a>,
+    counts: SectionCounts,
+    /// The Header's.
+    product: Option<ProductName>,
+    /// A record that could not be counted. The checks find such a fault as well, and then theirs is reported.
+    fault: Option<Failure>,
+}
+
+impl AcceptanceChecks for CountedCheck<'_> {
+    fn header(&mut self, header: &Header) -> Result<(), Failure> {
+        self.product = Some(header.product.clone());
+        self.check.header(header)
     }
-    Ok(report.accepted(&line.name, connect.map(|_| checks.applications())))
+
+    fn record(&mut self, frame: &Frame<'_>) -> bool {
+        if let (None, Some(product)) = (&self.fault, &self.product) {
+            self.fault = self.counts.count(frame, product.as_str()).err();
+        }
+        self.check.record(frame)
+    }
+
+    fn records(&mut self) -> Result<(), FileError> {
+        self.check.records()
+    }
+
+    fn trailer(&mut self, header: &Header, trailer: &Trailer, body: &[u8]) -> Result<(), Failure> {
+        self.check.trailer(header, trailer, body)
+    }
 }
 
 /// Destroys the key of a copy that did not become a job. If that fails now, it is repeated when the ledger is

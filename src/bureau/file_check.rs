@@ -98,7 +98,8 @@ impl<'a> FileCheck<'a> {
         let rules = Arc::new(FileRules::new(self.line, info.as_ref(), header)?);
         let count = match header.records {
             ..=FEW => 1,
-            _ => std::thread::available_parallelism().map_or(1, usize::from).min(THREADS),
+            // Two for each core, because one of them waits for the HSM.
+            _ => std::thread::available_parallelism().map_or(1, |cores| 2 * cores.get()).min(THREADS),
         };
         let (batches, received) = bounded(count);
         let shared = Arc::new(SharedFindings::default());
@@ -169,11 +170,7 @@ impl CheckedHeader {
         if self.shared.is_after_fault(frame.sequence) {
             return !self.shared.ends_reading();
         }
-        if self.batch.as_mut().is_some_and(|batch| batch.push(frame)) {
-            return true;
-        }
-        let full = self.batch.replace(FrameBatch::of(frame));
-        full.is_none_or(|full| self.send(full))
+        FrameBatch::collect(&mut self.batch, frame).is_none_or(|full| self.send(full))
     }
 
     /// Hands a batch to a thread that is free; waits for one. Returns false if there is none.
@@ -256,10 +253,7 @@ impl Rechecker {
 
     /// Takes the next record. Returns the first fault so far.
     pub(super) fn record(&mut self, frame: &Frame<'_>) -> Result<(), FileError> {
-        if self.batch.as_mut().is_some_and(|batch| batch.push(frame)) {
-            return Ok(());
-        }
-        let full = self.batch.replace(FrameBatch::of(frame));
+        let full = FrameBatch::collect(&mut self.batch, frame);
         full.map_or(Ok(()), |full| self.thread.batch(&full).map_err(|(_, error)| error))
     }
 

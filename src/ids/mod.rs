@@ -3,10 +3,12 @@
 //! Not here: anything secret. Every one of these may appear in logs, events and the ledger. Their shapes
 //! follow `src/manual/cwf1.md` and, for a DGI, EMV CPS 3.2.
 
+mod card_names;
 pub mod card_ref;
 
 use std::fmt;
 
+pub use card_names::CardNames;
 use serde::{Deserialize, Serialize};
 
 /// Why a name was refused. It never quotes the value, which may hold cardholder data.

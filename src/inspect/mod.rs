@@ -28,31 +28,21 @@ use verify::Verifier;
 /// Inspects a file. Without an HSM the best exit is [`crate::exit::Exit::StructureOnly`]; wrong application data gives
 /// [`crate::exit::Exit::RecordData`] and is listed; an error that refuses the whole file is a [`Failure`].
 pub fn inspect(path: &Path, keys: Option<&mut dyn FileKeys>) -> Result<InspectionReport, Failure> {
-    inspect_for(path, &[], keys)
-}
-
-/// Inspects a file that may also have sections with MICs of a line's own.
-pub fn inspect_for(
-    path: &Path,
-    own: &[Mic],
-    keys: Option<&mut dyn FileKeys>,
-) -> Result<InspectionReport, Failure> {
-    let shown = path.display().to_string();
     let file = open_input(path)?;
     let mut reader = Cwf1Reader::open(file, FileLimits::default())?;
     let header = reader.header().clone();
     let mut verifier = keys.map(|keys| Verifier::new(keys, &header));
-    let mut counts = SectionCounts::new(own);
+    let mut counts = SectionCounts::new(&[]);
     while let Some(frame) = reader.next_frame()? {
         counts.record(&frame, header.product.as_str(), verifier.as_mut())?;
     }
     let end = reader.finish()?;
     let outcome = verifier.map(|verifier| verifier.finish(&end)).transpose()?;
-    Ok(InspectionReport::new(shown, &header, &end, &counts, outcome))
+    Ok(InspectionReport::new(path, &header, &end, &counts, outcome))
 }
 
 /// The counts of a file, taken record by record.
-struct SectionCounts {
+pub struct SectionCounts {
     /// Records with a section of each MIC that a kind of module is made for, or that the line has.
     mics: Vec<(String, u64)>,
     /// Records with each application.
@@ -65,7 +55,8 @@ struct SectionCounts {
 }
 
 impl SectionCounts {
-    fn new(own: &[Mic]) -> Self {
+    /// No records so far. `own` are the MICs that a line has in addition to those of the modules.
+    pub fn new(own: &[Mic]) -> Self {
         let mics = section_kinds().map(|section| section.mic).chain(own.iter().map(Mic::as_str));
         Self {
             mics: mics.map(|mic| (mic.to_owned(), 0)).collect(),
@@ -76,7 +67,11 @@ impl SectionCounts {
         }
     }
 
-    /// `product` is the Header's, for a record whose FUL section names none.
+    /// Counts a record whose framing is right. `product` is the Header's, for a record whose FUL section names none.
+    pub fn count(&mut self, frame: &Frame<'_>, product: &str) -> Result<(), Failure> {
+        self.record(frame, product, None)
+    }
+
     fn record(
         &mut self,
         frame: &Frame<'_>,

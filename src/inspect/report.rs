@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -12,7 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::ids::{FileId, IssuerId, Kcv, KekId, ProductName};
 use crate::ledger::rfc3339_seconds;
 use crate::printable::one_line;
-use crate::record::{FileEnd, Header};
+use crate::record::{CheckedFile, FileEnd, Header};
 
 /// The report: names and counts, no cardholder data.
 #[derive(Serialize)]
@@ -75,8 +76,9 @@ struct KekCount {
 }
 
 impl InspectionReport {
+    /// The report of a whole file; `outcome` has what an HSM found, if one was asked.
     pub(super) fn new(
-        file: String,
+        file: &Path,
         header: &Header,
         end: &FileEnd,
         counts: &SectionCounts,
@@ -86,7 +88,7 @@ impl InspectionReport {
         let checked = outcome.is_some();
         let MacFindings { verified, failed, faults } = outcome.unwrap_or_default();
         Self {
-            file,
+            file: file.display().to_string(),
             line: None,
             size: end.length,
             sha256: hex::encode_upper(end.digest),
@@ -124,22 +126,18 @@ impl InspectionReport {
         }
     }
 
-    /// Adds that every check of acceptance passed on a line; `applications` were verified, `None` without keys.
-    pub fn accepted(self, line: &str, applications: Option<u64>) -> Self {
-        let verified = applications.is_some();
-        let mac = if verified { "verified" } else { "not checked" };
-        Self {
-            line: Some(line.to_owned()),
-            verified,
-            applications_verified: applications.unwrap_or(0),
-            trailer: TrailerReport { mac, ..self.trailer },
-            ..self
-        }
-    }
-
-    /// SHA-256 of the file, in hex.
-    pub fn sha256(&self) -> &str {
-        &self.sha256
+    /// The report of a file that passed every check of acceptance on a line; `applications` were verified, `None`
+    /// without keys.
+    pub fn accepted(
+        file: &Path,
+        checked: &CheckedFile,
+        counts: &SectionCounts,
+        line: &str,
+        applications: Option<u64>,
+    ) -> Self {
+        let outcome = applications.map(|verified| MacFindings { verified, ..MacFindings::default() });
+        let report = Self::new(file, &checked.header, &checked.end, counts, outcome);
+        Self { line: Some(line.to_owned()), ..report }
     }
 
     /// Returns the exit code of the command.

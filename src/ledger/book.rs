@@ -18,6 +18,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::event::{BlankLabel, CardValue, ChipId, ChipIdentity, StateName};
 use super::law::Law;
+use super::records::{JobRecord, JobRecords, RecordLife};
 use super::types::{AttemptState, Balance, Change, JobState, RecordState, Stock};
 
 /// Version of these laws, which a job's first event names.
@@ -51,26 +52,6 @@ pub(super) struct Attempt {
     pub(super) wrote: bool,
 }
 
-/// One record.
-#[derive(Debug, Clone)]
-pub(super) struct JobRecord {
-    /// Its card_ref.
-    pub(super) card_ref: Box<str>,
-    /// Its state now.
-    pub(super) state: RecordState,
-    /// Only for REMAKE: a person allowed the record to be made again.
-    pub(super) released: bool,
-    /// In order; the first is number 1.
-    pub(super) attempts: Vec<Attempt>,
-}
-
-impl JobRecord {
-    /// A record that waits.
-    pub(super) fn queued(card_ref: &str) -> Self {
-        Self { card_ref: card_ref.into(), state: RecordState::Queued, released: false, attempts: Vec::new() }
-    }
-}
-
 /// The working state of a job.
 #[derive(Debug, Clone)]
 pub(super) struct JobBook {
@@ -89,7 +70,7 @@ pub(super) struct JobBook {
     /// The stock, updated with every change.
     pub(super) stock: Stock,
     /// By sequence, from 1.
-    pub(super) records: Vec<JobRecord>,
+    pub(super) records: JobRecords,
     /// Blanks in the line, unbound.
     pub(super) in_line: BTreeSet<u32>,
     /// Every chip that was bound to a record.
@@ -184,7 +165,7 @@ fn take(count: &mut u64) {
 
 impl JobBook {
     /// A new job: every record QUEUED, no blank fed.
-    pub(super) fn new(records: Vec<JobRecord>, rejects_shredded: bool, simulated: bool) -> Self {
+    pub(super) fn new(records: JobRecords, rejects_shredded: bool, simulated: bool) -> Self {
         let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
         Self {
             rejects_shredded,
@@ -203,22 +184,20 @@ impl JobBook {
         }
     }
 
-    /// The record of a sequence.
-    pub(super) fn record(&self, seq: u32) -> Option<&JobRecord> {
-        self.records.get(usize::try_from(seq).ok()?.checked_sub(1)?)
-    }
-
     /// Sets the label of the blank of a record's last attempt. For events of chain version 1, which give the label
     /// without a change that has the chip.
     pub(super) fn name_blank(&mut self, seq: u32, label: BlankLabel) {
-        if let Some(attempt) = self.record_mut(seq).ok().and_then(|record| record.attempts.last_mut()) {
+        if let Some(attempt) = self.records.attempts_of_mut(seq).last_mut() {
             attempt.label = Some(label);
         }
     }
 
-    fn record_mut(&mut self, seq: u32) -> Result<&mut JobRecord, Law> {
-        let index = usize::try_from(seq).ok().and_then(|s| s.checked_sub(1)).ok_or(Law::NoRecord)?;
-        self.records.get_mut(index).ok_or(Law::NoRecord)
+    fn life(&self, seq: u32) -> Result<RecordLife, Law> {
+        self.records.life(seq).ok_or(Law::NoRecord)
+    }
+
+    fn life_mut(&mut self, seq: u32) -> Result<&mut RecordLife, Law> {
+        self.records.life_mut(seq).ok_or(Law::NoRecord)
     }
 
     /// Makes a change, or returns the law that forbids it and leaves everything as it was.
@@ -256,10 +235,9 @@ impl JobBook {
             Change::FoundGood { seq } => self.moves(*seq, AttemptState::Good),
             Change::Sampled { seq } => self.sampled(*seq),
             Change::RemakeReleased { seq } => self.remake_released(*seq),
-            Change::Asked { seq } => match self.record(*seq) {
-                Some(_) => Ok(ChangeEffect { seq: Some(*seq), ..ChangeEffect::default() }),
-                None => Err(Law::NoRecord),
-            },
+            Change::Asked { seq } => {
+                self.life(*seq).map(|_| ChangeEffect { seq: Some(*seq), ..ChangeEffect::default() })
+            }
             Change::Ran(_) => Ok(ChangeEffect::default()),
             // The job is held once the cards that are under way are finished: until then they may be bound.
             Change::HoldAsked | Change::HoldTakenBack if self.state == JobState::Open => {
@@ -357,7 +335,9 @@ impl JobBook {
     /// A sample is taken from the good cards outside the vault: the vault may not hold more cards than are good
     /// afterwards.
     fn sampled(&mut self, seq: u32) -> Result<ChangeEffect, Law> {
-        let good = self.record_mut(seq)?.attempts.last().is_some_and(|a| may(a.state, AttemptState::Sample));
+        self.life(seq)?;
+        let last = self.records.attempts_of(seq).last();
+        let good = last.is_some_and(|a| may(a.state, AttemptState::Sample));
         let left = self.balance.blanks_good.saturating_sub(1);
         if good && self.stock.vaulted > left {
             return Err(Law::NotGood { vaulted: self.stock.vaulted, good: left });
@@ -389,35 +369,29 @@ impl JobBook {
     }
 
     fn bound(&mut self, seq: u32, blank: u32, chip: Option<ChipId>) -> Result<ChangeEffect, Law> {
-        let (held, shredded) = (self.state == JobState::Held, self.rejects_shredded);
-        let free = self.in_line.contains(&blank);
         // A chip that was seen before is reported even if its record cannot be bound either: a person has to
         // find out what lies in the station.
         if chip.is_some_and(|chip| self.chips.contains(&chip.identity)) {
             return Err(Law::ChipSeen(blank));
         }
-        let record = self.record_mut(seq)?;
-        match record.state {
-            RecordState::Queued => {}
-            RecordState::Remake if record.released => {}
-            RecordState::Remake => return Err(Law::NotReleased),
-            is => return Err(Law::Record { is, needs: "QUEUED or a released REMAKE".into() }),
-        }
-        new_attempt_allowed(record, shredded)?;
-        if held {
+        let from = match self.life(seq)? {
+            RecordLife { state: RecordState::Remake, released: false } => return Err(Law::NotReleased),
+            RecordLife { state: from @ (RecordState::Queued | RecordState::Remake), .. } => from,
+            RecordLife { state: is, .. } => {
+                return Err(Law::Record { is, needs: "QUEUED or a released REMAKE".into() });
+            }
+        };
+        self.new_attempt_allowed(seq)?;
+        if self.state == JobState::Held {
             return Err(Law::JobHeld);
         }
-        if !free {
+        if !self.in_line.contains(&blank) {
             return Err(Law::BlankNotFree(blank));
         }
-        // Borrowed a second time, because the checks above needed the whole book.
-        let record = self.record_mut(seq)?;
         let label = chip.map(|chip| chip.label());
         let attempt = Attempt { blank, label, state: AttemptState::Bound, wrote: false };
-        let from = std::mem::replace(&mut record.state, RecordState::InFlight);
-        record.released = false;
-        record.attempts.push(attempt);
-        let number = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
+        *self.life_mut(seq)? = RecordLife { state: RecordState::InFlight, released: false };
+        let number = self.records.attempt(seq, attempt);
         self.in_line.remove(&blank);
         self.chips.extend(chip.map(|chip| chip.identity));
         take(of_records(&mut self.balance, from));
@@ -441,9 +415,10 @@ impl JobBook {
         states: &[AttemptState],
         to: AttemptState,
     ) -> Result<(u32, &mut Attempt), Law> {
-        let record = self.record_mut(seq)?;
-        let number = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
-        let attempt = record.attempts.last_mut().ok_or(Law::NoAttempt)?;
+        self.life(seq)?;
+        let attempts = self.records.attempts_of_mut(seq);
+        let number = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
+        let attempt = attempts.last_mut().ok_or(Law::NoAttempt)?;
         if !states.contains(&attempt.state) {
             return Err(Law::Attempt { attempt: number, is: attempt.state, to });
         }
@@ -497,7 +472,7 @@ impl JobBook {
         let last = self.last_position;
         if position <= last {
             // A record that does not exist is the better reason.
-            self.record_mut(seq)?;
+            self.life(seq)?;
             return Err(Law::Position { last, got: position });
         }
         let effect = self.moves(seq, AttemptState::Stacked)?;
@@ -507,15 +482,16 @@ impl JobBook {
 
     /// Moves an attempt to a state: the last attempt, or for DESTROYED the last one that may become DESTROYED.
     fn moves(&mut self, seq: u32, to: AttemptState) -> Result<ChangeEffect, Law> {
-        let record = self.record_mut(seq)?;
+        self.life(seq)?;
+        let attempts = self.records.attempts_of_mut(seq);
         let waits = |a: &Attempt| may(a.state, to);
         let index = match to {
-            AttemptState::Destroyed => record.attempts.iter().rposition(waits),
+            AttemptState::Destroyed => attempts.iter().rposition(waits),
             _ => None,
         };
-        let index = index.or_else(|| record.attempts.len().checked_sub(1)).ok_or(Law::NoAttempt)?;
+        let index = index.or_else(|| attempts.len().checked_sub(1)).ok_or(Law::NoAttempt)?;
         let number = u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1);
-        let attempt = record.attempts.get_mut(index).ok_or(Law::NoAttempt)?;
+        let attempt = attempts.get_mut(index).ok_or(Law::NoAttempt)?;
         let from = attempt.state;
         if !may(from, to) {
             return Err(Law::Attempt { attempt: number, is: from, to });
@@ -527,7 +503,7 @@ impl JobBook {
         if from == AttemptState::Personalizing {
             self.values.retain(|(of, _)| *of != seq);
         }
-        let record = self.record_mut(seq)?;
+        let record = self.life_mut(seq)?;
         let was = record.state;
         record.state = match (from, to) {
             (_, AttemptState::Stacked | AttemptState::Good) => RecordState::Good,
@@ -553,10 +529,10 @@ impl JobBook {
 
     /// The refusal of a state that [`Change::Attempt`] cannot set.
     fn no_way(&self, seq: u32, to: AttemptState) -> Law {
-        let Some(record) = self.record(seq) else { return Law::NoRecord };
-        match record.attempts.last() {
+        let Some(JobRecord { attempts, .. }) = self.records.get(seq) else { return Law::NoRecord };
+        match attempts.last() {
             Some(last) => Law::Attempt {
-                attempt: u32::try_from(record.attempts.len()).unwrap_or(u32::MAX),
+                attempt: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
                 is: last.state,
                 to,
             },
@@ -565,13 +541,12 @@ impl JobBook {
     }
 
     fn cancelled(&mut self, seq: u32) -> Result<ChangeEffect, Law> {
-        let record = self.record_mut(seq)?;
+        let record = self.life_mut(seq)?;
         let from = record.state;
         if !matches!(from, RecordState::Queued | RecordState::Remake) {
             return Err(Law::Record { is: from, needs: "QUEUED or REMAKE".into() });
         }
-        record.state = RecordState::Cancelled;
-        record.released = false;
+        *record = RecordLife { state: RecordState::Cancelled, released: false };
         take(of_records(&mut self.balance, from));
         self.balance.cancelled += 1;
         Ok(ChangeEffect {
@@ -583,16 +558,13 @@ impl JobBook {
     }
 
     fn remake_released(&mut self, seq: u32) -> Result<ChangeEffect, Law> {
-        let shredded = self.rejects_shredded;
-        let record = self.record_mut(seq)?;
-        if record.state != RecordState::Remake {
-            return Err(Law::Record { is: record.state, needs: "REMAKE".into() });
+        match self.life(seq)? {
+            RecordLife { state: RecordState::Remake, released: false } => {}
+            RecordLife { state: RecordState::Remake, .. } => return Err(Law::AlreadyReleased),
+            RecordLife { state: is, .. } => return Err(Law::Record { is, needs: "REMAKE".into() }),
         }
-        if record.released {
-            return Err(Law::AlreadyReleased);
-        }
-        new_attempt_allowed(record, shredded)?;
-        record.released = true;
+        self.new_attempt_allowed(seq)?;
+        self.life_mut(seq)?.released = true;
         Ok(ChangeEffect {
             seq: Some(seq),
             record: Some((RecordState::Remake, true)),
@@ -639,13 +611,27 @@ impl JobBook {
     /// Number of attempts that were rejected after PERSONALIZING or are samples, and are not DESTROYED: their chips
     /// may hold live keys.
     fn undestroyed(&self) -> u64 {
-        let attempts = self.records.iter().flat_map(|r| &r.attempts);
         let live = |a: &&Attempt| match a.state {
             AttemptState::Rejected => a.wrote,
             state => state == AttemptState::Sample,
         };
-        let count = attempts.filter(live).count();
+        let count = self.records.attempts().filter(live).count();
         u64::try_from(count).unwrap_or(u64::MAX)
+    }
+
+    /// The law of new attempts: every earlier attempt is DESTROYED, or REJECTED on a line that shreds.
+    fn new_attempt_allowed(&self, seq: u32) -> Result<(), Law> {
+        for (attempt, number) in self.records.attempts_of(seq).iter().zip(1..) {
+            let settled = match attempt.state {
+                AttemptState::Destroyed => true,
+                AttemptState::Rejected => self.rejects_shredded,
+                _ => false,
+            };
+            if !settled {
+                return Err(Law::EarlierAttempt { attempt: number, is: attempt.state });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -658,19 +644,4 @@ fn stock_number(count: u32) -> Result<(), Law> {
 
 fn of_stock() -> ChangeEffect {
     ChangeEffect { stock: true, ..ChangeEffect::default() }
-}
-
-/// The law of new attempts: every earlier attempt is DESTROYED, or REJECTED on a line that shreds.
-fn new_attempt_allowed(record: &JobRecord, shredded: bool) -> Result<(), Law> {
-    for (attempt, number) in record.attempts.iter().zip(1..) {
-        let settled = match attempt.state {
-            AttemptState::Destroyed => true,
-            AttemptState::Rejected => shredded,
-            _ => false,
-        };
-        if !settled {
-            return Err(Law::EarlierAttempt { attempt: number, is: attempt.state });
-        }
-    }
-    Ok(())
 }

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::arrivals;
 use super::error::LedgerError;
 use super::event::{EventFact, LedgerEvent};
 use super::store::{LedgerStore, Reader};
@@ -171,6 +172,7 @@ impl Ledger {
     /// Errors: [`LedgerError::Seen`] (same issuer and file_id, or same digest), [`LedgerError::NotAJob`] (no
     /// records, or a card_ref twice), and those of the file system.
     pub fn new_job(&self, new: NewJob) -> Result<Accepted, LedgerError> {
+        arrivals::check(&new)?;
         let (reply, answer) = oneshot::channel();
         self.0.send(Message::NewJob(Box::new(new), reply))?;
         answer.recv().map_err(|_| self.0.silence.why())?
@@ -267,7 +269,7 @@ impl Ledger {
     /// A subscriber whose backlog reaches 65,536 events stops the writer, and with it the line, until it catches up:
     /// an `--events` file must have no gap, and memory is limited. Code that shows events to people must therefore
     /// read the channel in a thread that never waits for a terminal.
-    pub fn subscribe(&self) -> Receiver<LedgerEvent> {
+    pub fn subscribe(&self) -> Receiver<Arc<LedgerEvent>> {
         let (subscriber, events) = bounded(BACKLOG);
         if self.0.send(Message::Subscribe(subscriber)).is_err() {
             tracing::debug!("subscribed to a ledger that is closed");

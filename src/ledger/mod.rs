@@ -13,18 +13,20 @@
 //! | file | holds |
 //! |---|---|
 //! | `types`, `views` | input and output |
-//! | `book` | a job's working state and the laws; pure |
+//! | `book`, `records` | a job's working state and the laws; its records in little memory; pure |
 //! | `replay`, `audit` | rebuilds state from events and compares it with the tables; the result of an audit |
 //! | `event` | typed events; the bytes of both chain versions; pure |
 //! | `fact` | the event of a change, and the change of an event; pure |
 //! | `chain` | the hash of an event; pure |
 //! | `store` | all SQL: schema and migrations, writing, loading, reading, verifying, stock |
 //! | `writer`, `gather`, `handle` | the writer thread, how much it commits at a time, and the callers' handles |
+//! | `arrivals` | new jobs, whose records are written in pieces |
 //! | `time` | time as text |
 //! | `law`, `error` | why a change is refused, and the next command for the operator |
 //!
 //! Not here: deciding what happens next (`pipeline`, operators), showing it (`report`).
 
+mod arrivals;
 pub mod audit;
 mod book;
 mod chain;
@@ -35,6 +37,7 @@ mod gather;
 mod handle;
 mod law;
 mod names;
+mod records;
 mod replay;
 mod signing;
 mod store;

@@ -9,11 +9,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::book::{BlankState, ChangeEffect, JobBook, JobRecord, LAWS};
+use super::book::{BlankState, ChangeEffect, JobBook, LAWS};
 use super::event::{BlankLabel, ChainVersion, ChipId, EventFact, LedgerEvent};
 use super::fact::{change_of, fact_of};
+use super::records::JobRecords;
 use super::types::{Change, JobId};
-use crate::ids::KeyData;
+use crate::ids::{CardNames, KeyData};
 
 /// Longest name of a shift.
 const SHIFT_NAME_MAX: usize = 40;
@@ -99,11 +100,11 @@ pub(super) struct Made {
 
 impl JobReplay {
     /// The state of a job when it was accepted, before any event.
-    pub(super) fn new(job: JobId, records: Vec<JobRecord>, rejects_shredded: bool) -> Self {
+    pub(super) fn new(job: JobId, cards: CardNames, rejects_shredded: bool) -> Self {
         Self {
             job,
             // The first event of the job sets whether it is simulated.
-            book: JobBook::new(records, rejects_shredded, false),
+            book: JobBook::new(JobRecords::queued(cards), rejects_shredded, false),
             accepted: false,
             blanks: Vec::new(),
             made: BTreeMap::new(),
@@ -111,9 +112,9 @@ impl JobReplay {
         }
     }
 
-    /// The job's records, by sequence.
-    pub(super) fn records(&self) -> &[JobRecord] {
-        &self.book.records
+    /// The card_refs of the job's records, by sequence.
+    pub(super) fn cards(&self) -> &CardNames {
+        self.book.records.names()
     }
 
     /// Checks the next event of the job and applies its change. The error says what is wrong with the event.
@@ -193,8 +194,8 @@ impl JobReplay {
         if event.attempt() != effect.attempt.map(|(number, _)| number) {
             return Err(differs("attempt"));
         }
-        let record = effect.seq.and_then(|seq| self.book.record(seq));
-        if event.card_ref() != record.map(|record| &*record.card_ref) {
+        let record = effect.seq.and_then(|seq| self.book.records.get(seq));
+        if event.card_ref() != record.map(|record| record.card_ref) {
             return Err(differs("card_ref"));
         }
         if event.position() != effect.position {
@@ -280,13 +281,13 @@ impl JobReplay {
         if tables.records.len() != self.book.records.len() {
             found.push(format!("{job}: its number of records changed"));
         }
-        for ((told, shown), seq) in self.book.records.iter().zip(&tables.records).zip(1u32..) {
-            if told.state != shown.state || told.released != shown.released {
+        for ((seq, told), (_, shown)) in self.book.records.lives().zip(tables.records.lives()) {
+            if told != shown {
                 found.push(format!(
                     "{job} record {seq} is {} by its events, {} in the table",
                     told.state, shown.state
                 ));
-            } else if told.attempts != shown.attempts {
+            } else if self.book.records.attempts_of(seq) != tables.records.attempts_of(seq) {
                 found.push(format!("{job} record {seq}: its attempts differ from its events"));
             }
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{CardValue, ChipId, DataFate, JobProfiles, RunCounts};
 use crate::actor::Actor;
 pub use crate::ids::JobId;
-use crate::ids::{CardRef, FileId, IssuerId, KekId, ProductName, SpoolKeyName};
+use crate::ids::{CardNames, FileId, IssuerId, KekId, ProductName, SpoolKeyName};
 use crate::reason::ReasonWord;
 
 /// An accepted file, from which a job is made.
@@ -38,7 +38,7 @@ pub struct NewJob {
     /// Name of the HSM key that seals the spool; `None` if the spool is in the clear.
     pub spool_key: Option<SpoolKeyName>,
     /// The card_ref of each record, in the order of the sequences, from 1.
-    pub cards: Vec<CardRef>,
+    pub cards: CardNames,
 }
 
 /// The ledger's answer to a new job.

@@ -5,15 +5,16 @@
 //! (disk full) undoes the batch and poisons the ledger: that batch and every later change get the error, so that
 //! nothing is bound that is not on disk.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::book::{JobBook, JobRecord};
+use super::arrivals::Arrivals;
+use super::book::JobBook;
 use super::error::LedgerError;
-use super::event::limits::{COMPARED_MAX, DETAIL_MAX, NAME_MAX, PATH_MAX, context_fits, sound_text, tidied};
+use super::event::limits::{COMPARED_MAX, DETAIL_MAX, context_fits, tidied};
 use super::event::{EventFact, LedgerEvent, codec};
 use super::gather::Gather;
 use super::law::Law;
@@ -48,7 +49,7 @@ pub(super) enum Message {
     Change(JobId, Change, Context, ChangeReply<LedgerEvent>),
     /// Changes that are written in one transaction: after a crash, all of them are there or none.
     Together(Vec<Said>),
-    /// A new job; a transaction of its own.
+    /// A new job, which was checked.
     NewJob(Box<NewJob>, ChangeReply<Accepted>),
     /// A shift begins; a transaction of its own.
     Shift(String, Context, ChangeReply<LedgerEvent>),
@@ -59,7 +60,7 @@ pub(super) enum Message {
     /// Events of no job that change no state and become durable together.
     Facts(Vec<(EventFact, Context)>, oneshot::Sender<Result<(), LedgerError>>),
     /// Sends every event that is committed from now on.
-    Subscribe(Sender<LedgerEvent>),
+    Subscribe(Sender<Arc<LedgerEvent>>),
     /// Ends the writer.
     Stop,
     /// Simulates a full disk: the file may grow by this number of pages only.
@@ -72,9 +73,10 @@ pub(super) struct LedgerWriter {
     store: LedgerStore,
     signing: Signing,
     gather: Gather,
+    arrivals: Arrivals,
     /// Working state of the jobs that were used since the start and are not closed.
     books: HashMap<JobId, JobBook>,
-    subscribers: Vec<Sender<LedgerEvent>>,
+    subscribers: Vec<Sender<Arc<LedgerEvent>>>,
     /// Why the ledger accepts no more changes, after a failure.
     poison: Arc<OnceLock<LedgerError>>,
 }
@@ -94,6 +96,7 @@ impl LedgerWriter {
             store,
             signing,
             gather: Gather::default(),
+            arrivals: Arrivals::default(),
             books: HashMap::new(),
             subscribers: Vec::new(),
             poison,
@@ -113,10 +116,9 @@ impl LedgerWriter {
             let book = self.store.load(job)?.ok_or(LedgerError::NoJob(job))?;
             let lost = book
                 .records
-                .iter()
-                .zip(1u32..)
-                .filter(|(record, _)| record.state == RecordState::InFlight)
-                .map(|(_, seq)| Change::Lost { seq });
+                .lives()
+                .filter(|(_, record)| record.state == RecordState::InFlight)
+                .map(|(seq, _)| Change::Lost { seq });
             let thrown = book.in_line.iter().map(|&blank| Change::RejectedUnbound { blank, chip: None });
             let held = (book.state == JobState::Open).then_some(Change::Held);
             let changes: Vec<_> = lost.chain(thrown).chain(held).collect();
@@ -138,6 +140,7 @@ impl LedgerWriter {
     pub(super) fn run(mut self, messages: &Receiver<Message>) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
+            self.arrive();
             self.sign_if_due();
             self.release(&mut batch);
             let mut next = match self.next(messages) {
@@ -179,8 +182,11 @@ impl LedgerWriter {
     }
 
     /// The next message, or a timeout as soon as events must be signed or, without unsigned events, the files
-    /// checked.
+    /// checked. While a job arrives, it comes between two pieces.
     fn next(&self, messages: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
+        if !self.arrivals.is_empty() {
+            return messages.recv_timeout(Duration::ZERO);
+        }
         match self.signing.next().filter(|_| self.poison.get().is_none()) {
             Some(then) => messages.recv_deadline(then),
             None => messages.recv_timeout(LOOKS_AFTER),
@@ -276,18 +282,7 @@ impl LedgerWriter {
     /// Handles every message but a change; returns whether the writer ends.
     fn other(&mut self, message: Message) -> bool {
         match message {
-            Message::NewJob(new, reply) => {
-                let result = match self.poison.get() {
-                    Some(error) => Err(error.clone()),
-                    None => self.new_job(&new),
-                };
-                let (accepted, events) = match result {
-                    Ok((accepted, events)) => (Ok(accepted), events),
-                    Err(error) => (Err(error), Vec::new()),
-                };
-                answer(reply, accepted);
-                events.iter().for_each(|event| self.publish(event));
-            }
+            Message::NewJob(new, reply) => self.arrivals.add(*new, reply),
             Message::Shift(name, context, reply) => {
                 let result = match self.poison.get() {
                     Some(error) => Err(error.clone()),
@@ -317,6 +312,9 @@ impl LedgerWriter {
                 }
             }
             Message::Stop => {
+                while !self.arrivals.is_empty() {
+                    self.arrive();
+                }
                 let unsigned = self.sign_the_end();
                 self.look();
                 if self.poison.get().is_none() {
@@ -435,56 +433,26 @@ impl LedgerWriter {
         Ok(())
     }
 
-    fn new_job(&mut self, new: &NewJob) -> Result<(Accepted, Vec<LedgerEvent>), LedgerError> {
-        match self.add_job(new) {
-            Ok((accepted, book, events)) => {
+    /// Writes the next records of a new job that arrives.
+    fn arrive(&mut self) {
+        let Some(mut arrival) = self.arrivals.next() else { return };
+        let step = match self.poison.get() {
+            Some(error) => Err(error.clone()),
+            None => arrival.step(&mut self.store).map_err(|error| match error {
+                LedgerError::NotAJob(_) | LedgerError::Seen { .. } | LedgerError::FileIdTaken { .. } => error,
+                error => self.fail(error),
+            }),
+        };
+        match step {
+            Ok(None) => self.arrivals.goes_on(arrival),
+            Ok(Some((accepted, book, events))) => {
+                self.signing.hurry();
                 self.books.insert(accepted.job, book);
-                Ok((accepted, events))
+                answer(arrival.reply, Ok(accepted));
+                events.iter().for_each(|event| self.publish(event));
             }
-            Err(
-                error
-                @ (LedgerError::NotAJob(_) | LedgerError::Seen { .. } | LedgerError::FileIdTaken { .. }),
-            ) => Err(error),
-            Err(error) => Err(self.fail(error)),
+            Err(error) => answer(arrival.reply, Err(error)),
         }
-    }
-
-    fn add_job(&mut self, new: &NewJob) -> Result<(Accepted, JobBook, Vec<LedgerEvent>), LedgerError> {
-        if new.cards.is_empty() || u32::try_from(new.cards.len()).is_err() {
-            return Err(LedgerError::NotAJob(Law::RecordCount));
-        }
-        let mut refs = BTreeSet::new();
-        for (card_ref, seq) in new.cards.iter().zip(1u32..) {
-            if !refs.insert(card_ref) {
-                return Err(LedgerError::NotAJob(Law::CardRefTwice(seq)));
-            }
-        }
-        for (text, max, what) in [(&new.line, NAME_MAX, "line"), (&new.spool, PATH_MAX, "path of the spool")]
-        {
-            if sound_text(text.as_bytes(), max).is_none() {
-                return Err(LedgerError::NotAJob(Law::NotWritable(what.into())));
-            }
-        }
-        self.store.refuse_seen(new)?;
-        let records = new.cards.iter().map(|c| JobRecord::queued(c.as_str())).collect();
-        let mut book = JobBook::new(records, new.rejects_shredded, new.simulated);
-        self.store.begin()?;
-        let job = self.store.insert_job(new, &book)?;
-        let mut events = vec![self.store.accepted(job, new, &book)?];
-        let seen_before = self.store.seen_cards(job)?;
-        // These cards may be made twice: in the same transaction the job is HELD for a supervisor.
-        if !seen_before.is_empty() {
-            let context = Context {
-                reason: Some(ReasonWord::CardRefSeen),
-                detail: Some(seen_detail(&seen_before)),
-                ..Context::default()
-            };
-            let effect = book.apply(&Change::Held).map_err(LedgerError::NotAJob)?;
-            events.push(self.store.write(job, &book, &Change::Held, &effect, context)?);
-        }
-        self.store.commit()?;
-        self.signing.hurry();
-        Ok((Accepted { job, seen_before }, book, events))
     }
 
     fn shift(&mut self, name: &str, context: Context) -> Result<LedgerEvent, LedgerError> {
@@ -537,7 +505,11 @@ impl LedgerWriter {
     /// Sends an event to every subscriber and waits for one whose backlog is full: see `Ledger::subscribe`. Removes
     /// subscribers that are gone.
     fn publish(&mut self, event: &LedgerEvent) {
-        self.subscribers.retain(|subscriber| subscriber.send(event.clone()).is_ok());
+        if self.subscribers.is_empty() {
+            return;
+        }
+        let event = Arc::new(event.clone());
+        self.subscribers.retain(|subscriber| subscriber.send(Arc::clone(&event)).is_ok());
     }
 }
 
@@ -569,17 +541,6 @@ fn written(change: &Change) -> Result<Change, Law> {
         Change::Ran(counts) if !codec::counts_fit(counts) => Err(Law::NotWritable("counts".into())),
         change => Ok(change.clone()),
     }
-}
-
-/// Detail of a hold for card_refs that were seen before: their number and the first sequences.
-fn seen_detail(seen: &[u32]) -> String {
-    let shown: Vec<_> = seen.iter().take(20).map(u32::to_string).collect();
-    let more = if seen.len() > shown.len() { " ..." } else { "" };
-    format!(
-        "{} card_refs stand in another file of the issuer: records {}{more}",
-        seen.len(),
-        shown.join(", ")
-    )
 }
 
 impl Change {

@@ -27,8 +27,17 @@ struct FramePlace {
 }
 
 impl FrameBatch {
+    /// Adds the next record of the file to a batch. If there is no room, or no batch yet, begins a new one with it and
+    /// returns the full one.
+    pub fn collect(current: &mut Option<Self>, frame: &Frame<'_>) -> Option<Self> {
+        if current.as_mut().is_some_and(|batch| batch.push(frame)) {
+            return None;
+        }
+        current.replace(Self::of(frame))
+    }
+
     /// Makes a batch of one record. Its length never has to be refused: the reader has limited it.
-    pub fn of(frame: &Frame<'_>) -> Self {
+    fn of(frame: &Frame<'_>) -> Self {
         let (parsed, body) = frame.parts();
         let mut batch =
             Self { bodies: Zeroizing::new(Vec::with_capacity(ROOM.max(body.len()))), places: Vec::new() };
@@ -37,7 +46,7 @@ impl FrameBatch {
     }
 
     /// Adds the next record of the file if there is room for it, and returns whether there was.
-    pub fn push(&mut self, frame: &Frame<'_>) -> bool {
+    fn push(&mut self, frame: &Frame<'_>) -> bool {
         let (parsed, body) = frame.parts();
         let fits = self.bodies.len() + body.len() <= self.bodies.capacity() && self.places.len() < RECORDS;
         if fits {
@@ -87,15 +96,13 @@ mod tests {
         ];
         let bytes = file(&records);
         let mut reader = Cwf1Reader::open(bytes.as_slice(), FileLimits::default()).unwrap();
-        let mut batches: Vec<FrameBatch> = Vec::new();
+        let (mut batches, mut current) = (Vec::new(), None);
         let mut digests = Vec::new();
         while let Some(frame) = reader.next_frame().unwrap() {
             digests.push((frame.sequence, frame.offset, frame.card_ref.to_owned(), frame.digest()));
-            let full = batches.last_mut().is_none_or(|batch| !batch.push(&frame));
-            if full {
-                batches.push(FrameBatch::of(&frame));
-            }
+            batches.extend(FrameBatch::collect(&mut current, &frame));
         }
+        batches.extend(current);
         assert_eq!(batches.iter().map(FrameBatch::first).collect::<Vec<_>>(), [1, 3]);
         assert_eq!(batches.iter().map(FrameBatch::count).sum::<usize>(), 3);
         let back = batches.iter().flat_map(FrameBatch::frames);

@@ -11,6 +11,7 @@ use super::frame::{Frame, HEAD, ParsedRecord, offset, parse};
 use super::unique::UniqueNames;
 use super::window::ReadWindow;
 use super::{FileError, FileFault, Header, Record, Trailer};
+use crate::ids::CardNames;
 
 /// Bounds on the memory that a file may take.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,8 @@ pub struct FileEnd {
     pub digest: [u8; 32],
     /// Length of the whole file in bytes.
     pub length: u64,
+    /// The card_ref of each record, in order; empty for a file that was accepted before.
+    pub cards: CardNames,
 }
 
 /// Reads a file once, from front to back, and refuses it at the first fault.
@@ -47,7 +50,8 @@ pub struct Cwf1Reader<R> {
     header: Header,
     /// Number of records read.
     read: u32,
-    unique: UniqueNames,
+    /// `None` for a file that was accepted before: no name stands in it twice.
+    unique: Option<UniqueNames>,
     mics: Vec<u64>,
     state: ReaderState,
 }
@@ -63,8 +67,18 @@ enum ReaderState {
 }
 
 impl<R: Read> Cwf1Reader<R> {
-    /// Reads the Header.
+    /// Reads the Header of a file of any origin.
     pub fn open(input: R, limits: FileLimits) -> Result<Self, FileError> {
+        Self::begin(input, limits, Some(UniqueNames::default()))
+    }
+
+    /// Reads the Header of a file that was accepted before with limits of that time. The caller compares the digest at
+    /// its end.
+    pub(super) fn accepted(input: R) -> Result<Self, FileError> {
+        Self::begin(input, FileLimits { body: u32::MAX }, None)
+    }
+
+    fn begin(input: R, limits: FileLimits, unique: Option<UniqueNames>) -> Result<Self, FileError> {
         let mut window = ReadWindow::new(input);
         let begins = window.peek(HEAD + 4).map_err(|fault| FileError::at(0, fault))?;
         // Checked first: in a file of another kind the length is nonsense, and the error would be about that.
@@ -75,8 +89,7 @@ impl<R: Read> Cwf1Reader<R> {
         }
         let body = element(&mut window, b'H', "the Header", limits)?;
         let header = in_body(read_header(window.bytes(body)), None, offset(HEAD))?;
-        let (unique, mics) = (UniqueNames::new(), Vec::new());
-        Ok(Self { window, limits, header, read: 0, unique, mics, state: ReaderState::Records })
+        Ok(Self { window, limits, header, read: 0, unique, mics: Vec::new(), state: ReaderState::Records })
     }
 
     /// Returns the Header.
@@ -136,8 +149,10 @@ impl<R: Read> Cwf1Reader<R> {
         let body = element(&mut self.window, b'R', "a record", self.limits).map_err(inside)?;
         let parsed = parse(self.window.bytes(body.clone()), sequence, &mut self.mics);
         let parsed = in_body(parsed, Some(sequence), at + offset(HEAD))?;
-        let name = self.window.bytes(body.clone()).get(parsed.card_ref.clone()).unwrap_or_default();
-        self.unique.add(name, sequence, at);
+        if let Some(unique) = &mut self.unique {
+            let frame = Frame::new(parsed.clone(), self.window.bytes(body.clone()), at);
+            unique.add(frame.card_ref, at);
+        }
         self.read = sequence;
         Ok((parsed, body))
     }
@@ -161,11 +176,13 @@ impl<R: Read> Cwf1Reader<R> {
         if !after.is_empty() {
             return Err(FileError::at(length, FileFault::AfterTrailer));
         }
-        if let Some(repeated) = self.unique.repeated() {
+        let unique = self.unique.take().unwrap_or_default();
+        if let Some(repeated) = unique.repeated() {
             let fault = FileFault::CardRefTwice { first: repeated.first };
             return Err(FileError { record: Some(repeated.second), offset: repeated.offset, fault });
         }
-        Ok(FileEnd { trailer, body, digest: self.window.digest(), length })
+        let cards = unique.into_names();
+        Ok(FileEnd { trailer, body, digest: self.window.digest(), length, cards })
     }
 }
 

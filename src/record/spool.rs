@@ -13,15 +13,15 @@ use zeroize::Zeroizing;
 use super::fields::sha256;
 use super::frame::{HEAD, offset, parse};
 use super::sealed::{SealedPieces, Sealer};
-use super::{Cwf1Reader, FileEnd, FileError, FileFault, FileLimits, Frame, Header, Record, Trailer};
+use super::{Cwf1Reader, FileEnd, FileError, FileFault, Frame, Header, Record, Trailer};
 
-/// A spool file and the positions of its records, at 48 bytes of memory for each record.
+/// A spool file and the positions of its records, at 24 bytes of memory for each record.
 #[derive(Debug)]
 pub struct Spool {
     copy: SpoolContent,
     header: Header,
     trailer: Trailer,
-    places: Vec<RecordPlace>,
+    places: RecordPlaces,
 }
 
 /// The copy that acceptance made, in clear or sealed.
@@ -31,12 +31,37 @@ enum SpoolContent {
     Sealed(Box<SealedPieces>),
 }
 
-/// Position and hash of one record.
+/// Positions and hashes of the records.
 #[derive(Debug)]
+struct RecordPlaces {
+    /// Offset of each record, then of the Trailer.
+    offsets: Vec<u64>,
+    digests: Vec<RecordDigest>,
+}
+
+/// The first half of a record's SHA-256: nobody can make another record with it (2^128 tries).
+type RecordDigest = [u8; 16];
+
+/// Position and hash of one record.
 struct RecordPlace {
     offset: u64,
-    length: u32,
-    digest: [u8; 32],
+    length: usize,
+    digest: RecordDigest,
+}
+
+impl RecordPlaces {
+    fn get(&self, sequence: u32) -> Option<RecordPlace> {
+        let index = usize::try_from(sequence).ok()?.checked_sub(1)?;
+        let (offset, next) = (*self.offsets.get(index)?, *self.offsets.get(index + 1)?);
+        let length = usize::try_from(next.checked_sub(offset)?).ok()?;
+        Some(RecordPlace { offset, length, digest: *self.digests.get(index)? })
+    }
+}
+
+/// The half that is kept.
+fn half(digest: [u8; 32]) -> RecordDigest {
+    let [half @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = digest;
+    half
 }
 
 impl Spool {
@@ -97,13 +122,11 @@ impl Spool {
         use_it: impl FnOnce(&Frame<'_>) -> Result<T, FileError>,
     ) -> Result<T, FileError> {
         let missing = FileError { record: Some(sequence), offset: 0, fault: FileFault::NoSuchRecord };
-        let index = usize::try_from(sequence).ok().and_then(|s| s.checked_sub(1));
-        let place = index.and_then(|index| self.places.get(index)).ok_or(missing)?;
+        let place = self.places.get(sequence).ok_or(missing)?;
         let refuse = |offset, fault| FileError { record: Some(sequence), offset, fault };
-        let length = usize::try_from(place.length).map_err(|_| refuse(place.offset, FileFault::Spool))?;
-        let mut element = Zeroizing::new(vec![0; length]);
+        let mut element = Zeroizing::new(vec![0; place.length]);
         self.copy.read(&mut element, place.offset).map_err(|fault| refuse(place.offset, fault))?;
-        if !bool::from(sha256([element.as_slice()]).ct_eq(&place.digest)) {
+        if !bool::from(half(sha256([element.as_slice()])).ct_eq(&place.digest)) {
             return Err(refuse(place.offset, FileFault::Spool));
         }
         let body = element.get(HEAD..).unwrap_or_default();
@@ -127,19 +150,23 @@ impl SpoolContent {
 }
 
 /// Reads the whole file and returns Header, Trailer and the positions of the records.
-fn read(
-    input: impl Read,
-    expected_digest: &[u8; 32],
-) -> Result<(Header, Trailer, Vec<RecordPlace>), FileError> {
-    // No limit here: acceptance applied its own, and the digest proves that this is the accepted file.
-    let mut reader = Cwf1Reader::open(input, FileLimits { body: u32::MAX })?;
+fn read(input: impl Read, expected_digest: &[u8; 32]) -> Result<(Header, Trailer, RecordPlaces), FileError> {
+    // The digest proves that this is the accepted file.
+    let mut reader = Cwf1Reader::accepted(input)?;
     let header = reader.header().clone();
-    let mut places = Vec::new();
+    let count = usize::try_from(header.records).unwrap_or(usize::MAX);
+    let too_many = |_| FileError::at(0, FileFault::Spool);
+    let mut places = RecordPlaces { offsets: Vec::new(), digests: Vec::new() };
+    // Reserved at once: a list that grows has two copies for a time.
+    places.offsets.try_reserve_exact(count.saturating_add(1)).map_err(too_many)?;
+    places.digests.try_reserve_exact(count).map_err(too_many)?;
+    let mut end = 0;
     while let Some(frame) = reader.next_frame()? {
-        let length =
-            u32::try_from(frame.length()).map_err(|_| FileError::at(frame.offset, FileFault::Spool))?;
-        places.push(RecordPlace { offset: frame.offset, length, digest: frame.digest() });
+        places.offsets.push(frame.offset);
+        places.digests.push(half(frame.digest()));
+        end = frame.offset + offset(frame.length());
     }
+    places.offsets.push(end);
     let FileEnd { trailer, digest, .. } = reader.finish()?;
     if !bool::from(digest.ct_eq(expected_digest)) {
         return Err(FileError::at(0, FileFault::Spool));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -308,7 +309,7 @@ impl EventOutput {
 
 impl EventWriter {
     /// Starts to write. The lines are flushed whenever no event is waiting.
-    pub fn start(events: Receiver<LedgerEvent>, output: EventOutput) -> Result<Self, Failure> {
+    pub fn start(events: Receiver<Arc<LedgerEvent>>, output: EventOutput) -> Result<Self, Failure> {
         let EventOutput { out, path } = output;
         let thread = threads::start("events", move || write_all(&events, out))?;
         Ok(Self { thread, path })
@@ -335,7 +336,7 @@ fn failure(path: &str, error: &std::io::Error) -> Failure {
 
 /// Writes until the channel or an error ends it. Then the receiver is dropped, and the ledger goes on without
 /// it.
-fn write_all(events: &Receiver<LedgerEvent>, out: Box<dyn Write + Send>) -> std::io::Result<()> {
+fn write_all(events: &Receiver<Arc<LedgerEvent>>, out: Box<dyn Write + Send>) -> std::io::Result<()> {
     let mut out = BufWriter::with_capacity(64 * 1024, out);
     loop {
         let event = match events.try_recv() {
@@ -434,12 +435,12 @@ mod tests {
         let path = directory.path().join("e.jsonl");
         let (sender, events) = crossbeam_channel::bounded(4);
         let writer = EventWriter::start(events, EventOutput::open(path.to_str().unwrap()).unwrap()).unwrap();
-        sender.send(event(1)).unwrap();
+        sender.send(event(1).into()).unwrap();
         // The first line is written before the run ends.
         while std::fs::read_to_string(&path).unwrap().lines().count() == 0 {
             std::thread::yield_now();
         }
-        (2..=1000).for_each(|n| sender.send(event(n)).unwrap());
+        (2..=1000).for_each(|n| sender.send(event(n).into()).unwrap());
         drop(sender);
         writer.finish().unwrap();
         let text = std::fs::read_to_string(path).unwrap();
@@ -456,7 +457,7 @@ mod tests {
     fn a_full_disk_is_told_and_blocks_nobody() {
         let (sender, events) = crossbeam_channel::bounded(1);
         let writer = EventWriter::start(events, EventOutput::open("/dev/full").unwrap()).unwrap();
-        while sender.send(event(1)).is_ok() {}
+        while sender.send(event(1).into()).is_ok() {}
         assert_eq!(writer.finish().unwrap_err().exit, Exit::Io);
         assert_eq!(EventOutput::open("/no/such/directory/e").err().unwrap().exit, Exit::Io);
     }

@@ -111,7 +111,7 @@ impl Progress {
     /// Starts to show the progress of a job. `total` is the number of records that this run is to make;
     /// `mark` is put before the name of the job.
     pub fn start(
-        events: Receiver<LedgerEvent>,
+        events: Receiver<Arc<LedgerEvent>>,
         job: JobId,
         total: u64,
         mark: Option<&str>,
@@ -304,7 +304,7 @@ mod tests {
         for shown in [ProgressDisplay::Bar, ProgressDisplay::Nothing] {
             let (sender, events) = bounded(1);
             let progress = Progress::start(events, JobId(1), 0, Some("SIMULATED"), shown).unwrap();
-            sender.send(event(StateName::JobOpen, EventFact::Held)).unwrap();
+            sender.send(event(StateName::JobOpen, EventFact::Held).into()).unwrap();
             drop(sender);
             progress.finish();
         }

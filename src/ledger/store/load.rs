@@ -1,11 +1,13 @@
 //! Loading: the working state of a job from its rows.
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::LedgerStore;
 use super::row::{blank_chip, flag};
-use crate::ledger::book::{Attempt, JobBook, JobRecord};
+use crate::ids::CardNames;
+use crate::ledger::book::{Attempt, JobBook};
 use crate::ledger::error::LedgerError;
+use crate::ledger::records::{JobRecords, RecordLife};
 use crate::ledger::types::{AttemptState, Balance, JobId, RecordState, Stock};
 
 impl LedgerStore {
@@ -25,7 +27,16 @@ impl LedgerStore {
 }
 
 /// The working state of a job.
-pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<JobBook>, LedgerError> {
+fn load(connection: &Connection, job: JobId) -> Result<Option<JobBook>, LedgerError> {
+    load_with(connection, job, cards(connection, job)?)
+}
+
+/// The working state of a job with these card_refs, which are not read again; a caller that does not need them gives none.
+pub(super) fn load_with(
+    connection: &Connection,
+    job: JobId,
+    names: CardNames,
+) -> Result<Option<JobBook>, LedgerError> {
     let header = connection
         .prepare_cached(
             "SELECT rejects_shredded, simulated, state, deleted, deleting FROM job WHERE id = ?1",
@@ -33,15 +44,14 @@ pub(super) fn load(connection: &Connection, job: JobId) -> Result<Option<JobBook
         .query_row([job.0], |r| Ok((flag(r, 0)?, flag(r, 1)?, r.get(2)?, flag(r, 3)?, flag(r, 4)?)))
         .optional()?;
     let Some((rejects_shredded, simulated, state, deleted, deleting)) = header else { return Ok(None) };
-    let mut records = Vec::new();
-    let mut query = connection
-        .prepare_cached("SELECT card_ref, seq, state, released FROM record WHERE job = ?1 ORDER BY seq")?;
+    let mut query =
+        connection.prepare_cached("SELECT state, released FROM record WHERE job = ?1 ORDER BY seq")?;
     let mut rows = query.query([job.0])?;
+    let mut lives = Vec::with_capacity(names.len());
     while let Some(row) = rows.next()? {
-        let record = queued_as(row, job, records.len())?;
-        records.push(JobRecord { state: row.get(2)?, released: flag(row, 3)?, ..record });
+        lives.push(RecordLife { state: row.get(0)?, released: flag(row, 1)? });
     }
-    let mut book = JobBook::new(records, rejects_shredded, simulated);
+    let mut book = JobBook::new(JobRecords::new(names, lives), rejects_shredded, simulated);
     book.state = state;
     (book.deleted, book.deleting) = (deleted, deleting);
     load_blanks(connection, job, &mut book)?;
@@ -57,7 +67,7 @@ fn balance(connection: &Connection, job: JobId, book: &JobBook) -> Result<Balanc
         Bound, Destroyed, Good, Personalizing, Rejected, Sample, Stacked, Unknown, Verified, Written,
     };
     let mut sum = Balance::default();
-    for record in &book.records {
+    for (seq, record) in book.records.lives() {
         sum.records += 1;
         *match record.state {
             RecordState::Queued => &mut sum.queued,
@@ -67,7 +77,7 @@ fn balance(connection: &Connection, job: JobId, book: &JobBook) -> Result<Balanc
             RecordState::Unknown => &mut sum.unknown,
             RecordState::Cancelled => &mut sum.cancelled,
         } += 1;
-        for attempt in &record.attempts {
+        for attempt in book.records.attempts_of(seq) {
             sum.blanks_fed += 1;
             *match attempt.state {
                 Bound | Personalizing | Written | Verified => &mut sum.blanks_in_line,
@@ -110,26 +120,22 @@ pub(super) fn stock(connection: &Connection, job: JobId) -> Result<Stock, Ledger
     Ok(stock.optional()?.unwrap_or_default())
 }
 
-/// The records of a job as they were accepted.
-pub(super) fn queued(connection: &Connection, job: JobId) -> Result<Vec<JobRecord>, LedgerError> {
+/// The card_refs of a job's records, by sequence.
+pub(super) fn cards(connection: &Connection, job: JobId) -> Result<CardNames, LedgerError> {
     let mut query =
         connection.prepare_cached("SELECT card_ref, seq FROM record WHERE job = ?1 ORDER BY seq")?;
     let mut rows = query.query([job.0])?;
-    let mut records = Vec::new();
+    let mut names = CardNames::default();
     while let Some(row) = rows.next()? {
-        records.push(queued_as(row, job, records.len())?);
+        let (before, seq): (_, i64) = (names.len(), row.get(1)?);
+        if usize::try_from(seq).ok() != Some(before + 1) {
+            return Err(LedgerError::Damaged(format!("{job}: after {before} records comes record {seq}")));
+        }
+        let card_ref = row.get_ref(0)?.as_str().map_err(|e| LedgerError::Damaged(e.to_string()))?;
+        let too_long = |e| LedgerError::Damaged(format!("{job} record {seq}: its card_ref {e}"));
+        names.push(card_ref).map_err(too_long)?;
     }
-    Ok(records)
-}
-
-/// A record as it was accepted. Its sequence must follow the `before` records read so far.
-fn queued_as(row: &Row<'_>, job: JobId, before: usize) -> Result<JobRecord, LedgerError> {
-    let seq: i64 = row.get(1)?;
-    if usize::try_from(seq).ok() != Some(before + 1) {
-        return Err(LedgerError::Damaged(format!("{job}: after {before} records comes record {seq}")));
-    }
-    let card_ref = row.get_ref(0)?.as_str().map_err(|e| LedgerError::Damaged(e.to_string()))?;
-    Ok(JobRecord::queued(card_ref))
+    Ok(names)
 }
 
 fn load_blanks(connection: &Connection, job: JobId, book: &mut JobBook) -> Result<(), LedgerError> {
@@ -159,19 +165,15 @@ fn load_attempts(connection: &Connection, job: JobId, book: &mut JobBook) -> Res
         book.chips.extend(chip.map(|chip| chip.identity));
         let label = chip.map(|chip| chip.label());
         let attempt = Attempt { blank: row.get(1)?, label, state: row.get(2)?, wrote: flag(row, 3)? };
-        let attempts = &mut usize::try_from(seq)
-            .ok()
-            .and_then(|s| s.checked_sub(1))
-            .and_then(|i| book.records.get_mut(i))
-            .ok_or_else(|| LedgerError::Damaged(format!("{job}: an attempt without a record")))?
-            .attempts;
+        if book.records.life(seq).is_none() {
+            return Err(LedgerError::Damaged(format!("{job}: an attempt without a record")));
+        }
         let number: i64 = row.get(4)?;
-        if usize::try_from(number).ok() != Some(attempts.len() + 1) {
+        if i64::from(book.records.attempt(seq, attempt)) != number {
             return Err(LedgerError::Damaged(format!(
                 "{job} record {seq}: an attempt has the number {number}"
             )));
         }
-        attempts.push(attempt);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! One writing connection, held exclusively: WAL, `synchronous = FULL` read back after it was set (with NORMAL the
 //! last commits are lost when the power fails), foreign keys on. Readers have connections of their own.
 
+mod arrival;
 mod audit;
 mod chained;
 mod events;

@@ -28,13 +28,14 @@ const APPLICATION_ID: u32 = 0x4357_4C31;
 
 /// The schema, one migration per version; `user_version` is the number of migrations that were run. Never edit one
 /// that was shipped: add the next.
-pub(super) const MIGRATIONS: [&str; 6] = [
+pub(super) const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
+    include_str!("migrations/0007.sql"),
 ];
 
 /// How long a connection waits for another one's short lock (checkpoints, recovery).
@@ -88,6 +89,7 @@ impl LedgerStore {
         let noted = if made { None } else { lock.noted() };
         super::schema::check(&connection, version)?;
         migrate(&mut connection, version)?;
+        super::arrival::take_back(&mut connection)?;
         let (id, head) = (super::audit::id(&connection)?, head(&connection)?);
         if let Some((_, noted)) = noted.filter(|(name, noted)| *name == id.to_string() && *noted > head.0) {
             return Err(behind(head.0, noted));

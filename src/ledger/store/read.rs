@@ -169,7 +169,10 @@ impl Reader {
     pub fn card(&self, job: JobId, seq: u32) -> Result<CardView, LedgerError> {
         let record = self
             .connection
-            .prepare_cached("SELECT card_ref, state, released FROM record WHERE job = ?1 AND seq = ?2")?
+            .prepare_cached(
+                "SELECT card_ref, state, released FROM record WHERE job = ?1 AND seq = ?2 \
+                 AND EXISTS (SELECT 1 FROM balance WHERE job = ?1)",
+            )?
             .query_row(params![job.0, seq], |r| Ok((text(r, 0)?, r.get(1)?, r.get(2)?)))
             .optional()?;
         let Some((card_ref, state, released)) = record else {

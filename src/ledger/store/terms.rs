@@ -15,8 +15,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use sha2::{Digest, Sha256};
 
 use crate::audit::LedgerId;
-use crate::ids::{KekId, SpoolKeyName};
-use crate::ledger::book::{JobRecord, LAWS};
+use crate::ids::{CardNames, KekId, SpoolKeyName};
+use crate::ledger::book::LAWS;
 use crate::ledger::error::LedgerError;
 use crate::ledger::event::{AcceptedTerms, EventFact, JobProfiles, LedgerEvent};
 use crate::ledger::types::JobId;
@@ -83,7 +83,7 @@ impl TermsRow {
     /// The fields of the event; the parameters add those that the row does not have.
     pub(super) fn accepted(
         &self,
-        records: &[JobRecord],
+        cards: &CardNames,
         profiles: JobProfiles,
         rejects_marked: bool,
     ) -> AcceptedTerms {
@@ -100,7 +100,7 @@ impl TermsRow {
             rejects_shredded: self.rejects_shredded,
             rejects_marked,
             test_keys: self.test_keys,
-            cards: cards_digest(records),
+            cards: cards_digest(cards),
             profiles,
             laws: LAWS,
         }
@@ -111,15 +111,15 @@ impl TermsRow {
         self.accepted
     }
 
-    /// Compares the terms with the event by which the job was accepted. `records` are the job's records, in order.
-    pub(super) fn proof(&self, event: &LedgerEvent, ledger: LedgerId, records: &[JobRecord]) -> TermsProof {
+    /// Compares the terms with the event by which the job was accepted. `cards` are the card_refs of the job's records, in order.
+    pub(super) fn proof(&self, event: &LedgerEvent, ledger: LedgerId, cards: &CardNames) -> TermsProof {
         let EventFact::Accepted(terms) = &event.fact else { return TermsProof::Differs };
         let Some(terms) = terms else {
             let detail = event.context.detail.as_deref().unwrap_or_default();
-            return self.version_one_proof(detail, ledger, records);
+            return self.version_one_proof(detail, ledger, cards);
         };
         // Fields that the row does not have are taken from the event.
-        let own = self.accepted(records, terms.profiles, terms.rejects_marked);
+        let own = self.accepted(cards, terms.profiles, terms.rejects_marked);
         let same = AcceptedTerms { laws: terms.laws, ..own } == **terms;
         if same && self.accepted == event.ts && self.simulated == event.simulated {
             TermsProof::Whole
@@ -128,7 +128,7 @@ impl TermsRow {
         }
     }
 
-    fn seal(&self, ledger: LedgerId, records: &[JobRecord]) -> String {
+    fn seal(&self, ledger: LedgerId, cards: &CardNames) -> String {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).to_be_bytes();
         let mut sha = Sha256::new().chain_update("CWJ1").chain_update(ledger.0);
         let text = |sha: &mut Sha256, text: &str| {
@@ -139,8 +139,8 @@ impl TermsRow {
         sha.update([u8::from(self.simulated)]);
         text(&mut sha, &self.spool);
         sha.update(self.accepted.to_be_bytes());
-        sha.update(count(records.len()));
-        records.iter().for_each(|record| text(&mut sha, &record.card_ref));
+        sha.update(count(cards.len()));
+        cards.iter().for_each(|card_ref| text(&mut sha, card_ref));
         hex::encode_upper(sha.finalize())
     }
 
@@ -167,10 +167,10 @@ impl TermsRow {
     }
 
     /// Compares the terms with the detail of a version 1 event.
-    fn version_one_proof(&self, detail: &str, ledger: LedgerId, records: &[JobRecord]) -> TermsProof {
+    fn version_one_proof(&self, detail: &str, ledger: LedgerId, cards: &CardNames) -> TermsProof {
         let text = self.text();
         if let Some(seal) = detail.strip_prefix(&text).and_then(|rest| rest.strip_prefix(SEAL)) {
-            let whole = seal == self.seal(ledger, records);
+            let whole = seal == self.seal(ledger, cards);
             return if whole { TermsProof::Whole } else { TermsProof::Differs };
         }
         let bare = detail == text || self.spool_key.is_none() && detail == self.old_text();
@@ -179,12 +179,12 @@ impl TermsRow {
 }
 
 /// SHA-256 over every card_ref with its length before it, in the order of the sequences.
-fn cards_digest(records: &[JobRecord]) -> [u8; 32] {
+fn cards_digest(cards: &CardNames) -> [u8; 32] {
     let mut sha = Sha256::new();
-    for record in records {
+    for card_ref in cards.iter() {
         // A card_ref has at most 40 characters.
-        sha.update([u8::try_from(record.card_ref.len()).unwrap_or(u8::MAX)]);
-        sha.update(record.card_ref.as_bytes());
+        sha.update([u8::try_from(card_ref.len()).unwrap_or(u8::MAX)]);
+        sha.update(card_ref.as_bytes());
     }
     sha.finalize().into()
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use rusqlite::params;
 use rusqlite::types::ToSql;
-use rusqlite::{OptionalExtension, params};
 
 use super::LedgerStore;
 use super::events::{self, EventFilter};
@@ -15,7 +15,7 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::event::{ChainVersion, EVENT_MAX, EventFact, LedgerEvent, StateName, codec};
 use crate::ledger::fact::fact_of;
 use crate::ledger::time::rfc3339;
-use crate::ledger::types::{Balance, Change, Context, JobId, JobState, NewJob, RecordState};
+use crate::ledger::types::{Balance, Change, Context, JobId, NewJob};
 
 /// A step of the clock that is reported, in ms: services that keep the clock right make smaller ones.
 const CLOCK_SET: u64 = 60_000;
@@ -84,78 +84,6 @@ impl LedgerStore {
         }
     }
 
-    /// Refuses a file with the digest of a job's file, or with its issuer and file_id.
-    pub(in crate::ledger) fn refuse_seen(&self, new: &NewJob) -> Result<(), LedgerError> {
-        let found = self
-            .connection
-            .prepare_cached(
-                "SELECT id, state, digest FROM job WHERE (issuer_id = ?1 AND file_id = ?2) OR digest = ?3 \
-                 ORDER BY digest = ?3 DESC, id",
-            )?
-            .query_row(params![new.issuer_id.as_str(), new.file_id.as_str(), new.digest], |r| {
-                Ok((JobId(r.get(0)?), r.get::<_, JobState>(1)?, r.get::<_, [u8; 32]>(2)?))
-            })
-            .optional()?;
-        match found {
-            None => Ok(()),
-            Some((job, state, accepted)) if accepted == new.digest => {
-                Err(LedgerError::Seen { job, open: state != JobState::Closed })
-            }
-            Some((job, _, accepted)) => Err(LedgerError::FileIdTaken {
-                job,
-                file_id: new.file_id.to_string(),
-                accepted,
-                digest: new.digest,
-            }),
-        }
-    }
-
-    /// Writes a job, its records and its balance; no event.
-    pub(in crate::ledger) fn insert_job(
-        &mut self,
-        new: &NewJob,
-        book: &JobBook,
-    ) -> Result<JobId, LedgerError> {
-        let records = u32::try_from(new.cards.len()).unwrap_or(u32::MAX);
-        let accepted = self.now();
-        self.connection
-            .prepare_cached(
-                "INSERT INTO job (issuer_id, file_id, product, digest, kek, line, rejects_shredded, simulated, spool, \
-                 accepted, records, state, test_keys, spool_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, \
-                 ?13, ?14)",
-            )?
-            .execute(params![
-                new.issuer_id.as_str(),
-                new.file_id.as_str(),
-                new.product.as_str(),
-                new.digest,
-                new.kek.0,
-                new.line,
-                new.rejects_shredded,
-                new.simulated,
-                new.spool,
-                signed(accepted),
-                records,
-                JobState::Open,
-                new.test_keys,
-                new.spool_key.map(|key| key.0),
-            ])?;
-        let id = u32::try_from(self.connection.last_insert_rowid())
-            .map_err(|_| LedgerError::Damaged("too many jobs".to_owned()))?;
-        let mut insert = self.connection.prepare_cached(
-            "INSERT INTO record (job, seq, card_ref, state, released) VALUES (?1, ?2, ?3, ?4, 0)",
-        )?;
-        for (record, seq) in book.records.iter().zip(1u32..) {
-            insert.execute(params![id, seq, &*record.card_ref, RecordState::Queued])?;
-        }
-        // The zeros are only placeholders: `write_balance` sets every column.
-        self.connection
-            .prepare_cached("INSERT INTO balance VALUES (?1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)")?
-            .execute([id])?;
-        self.write_balance(JobId(id), &book.balance)?;
-        Ok(JobId(id))
-    }
-
     /// Station and module in the last event of a record's card that names a station.
     pub(in crate::ledger) fn last_station(
         &self,
@@ -165,17 +93,6 @@ impl LedgerStore {
         let has_station = |event: &LedgerEvent| event.context.station.is_some();
         let last = events::last(&self.connection, EventFilter::Card(job, seq), has_station)?;
         Ok(last.map(|event| (event.context.station, event.context.module)).unwrap_or_default())
-    }
-
-    /// Sequences of a job whose card_ref also occurs in another file of its issuer.
-    pub(in crate::ledger) fn seen_cards(&self, job: JobId) -> Result<Vec<u32>, LedgerError> {
-        let mut query = self.connection.prepare_cached(
-            "SELECT mine.seq FROM record AS mine WHERE mine.job = ?1 AND EXISTS (SELECT 1 FROM record AS other \
-             JOIN job ON job.id = other.job WHERE other.card_ref = mine.card_ref AND other.job <> mine.job \
-             AND job.issuer_id = (SELECT issuer_id FROM job WHERE id = ?1)) ORDER BY mine.seq",
-        )?;
-        let rows = query.query_map([job.0], |r| r.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Writes the effect of an allowed change, and its event. Durable after [`LedgerStore::commit`].
@@ -276,7 +193,7 @@ impl LedgerStore {
     ) -> Result<LedgerEvent, LedgerError> {
         let terms = TermsRow::read(&self.connection, job)?.ok_or(LedgerError::NoJob(job))?;
         let ts = terms.accepted_at();
-        let terms = terms.accepted(&book.records, new.profiles, new.rejects_marked);
+        let terms = terms.accepted(book.records.names(), new.profiles, new.rejects_marked);
         let fact = EventFact::Accepted(Some(Box::new(terms)));
         // With the time in the job's row, because an audit compares the two.
         self.append_at(ts, Some(job), book.simulated, None, fact, Context::default())
@@ -374,7 +291,7 @@ impl LedgerStore {
 
     /// The time of the next event, Unix in ms: what the system's clock shows, so that a clock that was wrong once does
     /// not make all later times wrong. Only a small correction of the clock is not seen here: then the time waits.
-    fn now(&mut self) -> u64 {
+    pub(super) fn now(&mut self) -> u64 {
         let (now, since) = (clock(), self.clock.1.elapsed());
         let expected = self.clock.0.saturating_add(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
         if now.abs_diff(expected) > CLOCK_SET {

@@ -1,6 +1,7 @@
 //! Tests of the whole ledger: laws against a model, durability, crashes, the chain. All names are synthetic.
 #![allow(clippy::cast_possible_truncation, reason = "small numbers")]
 
+mod arrivals;
 mod audit;
 mod chain;
 mod crash;
@@ -14,7 +15,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
-use crate::ids::{CardRef, FileId, IssuerId, KekId, KeyData, KmcRef, ProductName};
+use crate::ids::{CardNames, CardRef, FileId, IssuerId, KekId, KeyData, KmcRef, ProductName};
 use crate::reason::ReasonWord;
 
 /// A file of `cards` records; `name` makes file_id, digest and card_refs.
@@ -37,6 +38,11 @@ pub(crate) fn file(name: &str, cards: u32) -> NewJob {
         spool_key: None,
         cards: (1..=cards).map(|n| CardRef::new(format!("{name}-{n}")).unwrap()).collect(),
     }
+}
+
+/// card_refs in this order.
+fn names<const N: usize>(texts: [&str; N]) -> CardNames {
+    texts.into_iter().map(|text| CardRef::new(text).unwrap()).collect()
 }
 
 fn chip(n: u8) -> Option<ChipId> {

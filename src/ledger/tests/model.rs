@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::book::{JobBook, JobRecord};
+use crate::ids::CardRef;
+use crate::ledger::book::JobBook;
+use crate::ledger::records::JobRecords;
 
 /// `src/manual/ledger-events.md`, the line `attempt:`, arrow by arrow.
 const ARROWS: [(&str, &str); 18] = [
@@ -425,7 +427,8 @@ proptest! {
         numbers in numbers(120), shredded: bool, cards in 1u32..5, finish: bool, counted: bool
     ) {
         let mut model = Model::new(cards as usize, shredded);
-        let records = (0..cards).map(|n| JobRecord::queued(&format!("CARD-{n}"))).collect();
+        let names = (0..cards).map(|n| CardRef::new(format!("CARD-{n}")).unwrap()).collect();
+        let records = JobRecords::queued(names);
         let mut book = JobBook::new(records, shredded, true);
         let tail = if finish { windup(cards) } else { Vec::new() };
         let head = counted.then_some((42, 1, 4));
@@ -445,11 +448,13 @@ proptest! {
             prop_assert_eq!(book.stock.hopper(&balance), model.hopper());
             prop_assert!(vaulted <= balance.blanks_good);
             prop_assert_eq!((balance.records_off(), balance.blanks_off()), (0, 0));
-            for (record, card) in book.records.iter().zip(&model.cards) {
+            prop_assert_eq!(book.records.len(), model.cards.len());
+            for ((seq, record), card) in book.records.lives().zip(&model.cards) {
                 prop_assert_eq!(record.state.name(), card.state());
-                let attempts = record.attempts.iter().map(|a| (a.blank, a.state.name()));
+                let attempts = book.records.attempts_of(seq);
+                let attempts = attempts.iter().map(|a| (a.blank, a.state.name()));
                 let expected = card.attempts.iter().map(|a| (a.0, *a.1.last().unwrap()));
-                prop_assert!(attempts.eq(expected), "{:?} is not {:?}", record.attempts, card.attempts);
+                prop_assert!(attempts.eq(expected), "record {seq} is not {:?}", card.attempts);
             }
         }
     }

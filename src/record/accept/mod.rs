@@ -16,7 +16,7 @@ use nix::fcntl::OFlag;
 use super::sealed::{Sealer, SpoolSealing};
 use super::{Cwf1Reader, FileEnd, FileError, FileFault, FileLimits, Frame, Header, Trailer};
 use crate::exit::{Exit, Failure};
-use crate::ids::CardRef;
+use crate::ids::CardNames;
 
 /// The checks of acceptance that need more than the file: keys, profiles, files accepted earlier.
 pub trait AcceptanceChecks {
@@ -54,7 +54,7 @@ pub struct AcceptedFile {
     /// Length of the whole file in bytes.
     pub length: u64,
     /// The card_ref of each record, in order.
-    pub cards: Vec<CardRef>,
+    pub cards: CardNames,
     /// Path of the copy in the spool.
     pub spool: PathBuf,
 }
@@ -73,16 +73,12 @@ pub fn accept(
     let sealing = SpoolSealing::begin(&mut part.file, sealer);
     let mut sealing = sealing.map_err(|e| part.unwritten(e))?;
     let mut copy = SpoolingInput { input, part: &mut part, sealing: &mut sealing };
-    let mut cards = Vec::new();
-    let read = read(&mut copy, limits, checks, |frame| {
-        cards.push(frame.to_card_ref()?);
-        Ok(())
-    });
+    let read = check(&mut copy, limits, checks);
     let CheckedFile { header, end } = read.map_err(|error| sealing.explain(error))?;
     let flushed = sealing.flush(&mut part.file);
     flushed.map_err(|e| sealing.explain(part.unwritten(e)))?;
     part.keep(spool_path)?;
-    let FileEnd { trailer, digest, length, .. } = end;
+    let FileEnd { trailer, digest, length, cards, .. } = end;
     Ok(AcceptedFile { header, trailer, digest, length, cards, spool: spool_path.to_owned() })
 }
 
@@ -92,20 +88,10 @@ pub fn check(
     limits: FileLimits,
     checks: &mut dyn AcceptanceChecks,
 ) -> Result<CheckedFile, FileError> {
-    read(input, limits, checks, |_| Ok(()))
-}
-
-/// Reads and checks the whole file; `each` gets every record whose framing is right.
-fn read(
-    input: impl Read,
-    limits: FileLimits,
-    checks: &mut dyn AcceptanceChecks,
-    each: impl FnMut(&Frame<'_>) -> Result<(), FileError>,
-) -> Result<CheckedFile, FileError> {
     let mut reader = Cwf1Reader::open(input, limits)?;
     let header = reader.header().clone();
     checks.header(&header).map_err(|failure| FileError::at(0, FileFault::Refused(failure)))?;
-    let read = read_records(&mut reader, checks, each);
+    let read = read_records(&mut reader, checks);
     let found = match checks.records() {
         Err(error) if error.exit() == Exit::RecordData => Err(error),
         // The reader's fault stands later in the file.
@@ -122,10 +108,8 @@ fn read(
 fn read_records(
     reader: &mut Cwf1Reader<impl Read>,
     checks: &mut dyn AcceptanceChecks,
-    mut each: impl FnMut(&Frame<'_>) -> Result<(), FileError>,
 ) -> Result<(), FileError> {
     while let Some(frame) = reader.next_frame()? {
-        each(&frame)?;
         if !checks.record(&frame) {
             break;
         }

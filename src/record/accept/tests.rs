@@ -163,7 +163,7 @@ fn an_accepted_file_lies_in_the_spool_closed_to_others() {
     assert_eq!(mode(place.spool.parent().unwrap()), 0o700);
     assert_eq!(accepted.digest[..], Sha256::digest(&bytes)[..]);
     assert_eq!(accepted.length, bytes.len() as u64);
-    assert_eq!(accepted.cards.iter().map(CardRef::as_str).collect::<Vec<_>>(), ["CARD-1", "CARD-2"]);
+    assert_eq!(accepted.cards.iter().collect::<Vec<_>>(), ["CARD-1", "CARD-2"]);
     assert_eq!((ask.records, ask.chips), (2, 1));
     assert!(bytes.windows(ask.trailer.len()).any(|window| window == ask.trailer));
 }

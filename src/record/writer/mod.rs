@@ -65,7 +65,7 @@ impl<W: Write> Cwf1Writer<W> {
             records: header.records,
             written: 0,
             limits: FileLimits::default(),
-            unique: UniqueNames::new(),
+            unique: UniqueNames::default(),
             mics: Vec::new(),
             element: Zeroizing::default(),
         };
@@ -104,7 +104,7 @@ impl<W: Write> Cwf1Writer<W> {
         parse(body, sequence, &mut self.mics)
             .map_err(|(inside, fault)| refuse(at + offset(HEAD + inside), fault))?;
         self.put().map_err(|error| refuse(at, error.fault))?;
-        self.unique.add(name.as_bytes(), sequence, at);
+        self.unique.add(name, at);
         self.written = sequence;
         Ok(())
     }

@@ -1,0 +1,108 @@
+//! The records of a job, by sequence from 1. A record that waits takes little memory, because a job may have millions:
+//! attempts are kept only of the records that have some.
+//!
+//! Not here: the laws of their states (`book`).
+
+use std::collections::BTreeMap;
+
+use super::book::Attempt;
+use super::types::RecordState;
+use crate::ids::CardNames;
+
+/// The records of a job.
+#[derive(Debug, Clone)]
+pub(super) struct JobRecords {
+    names: CardNames,
+    states: Vec<RecordLife>,
+    /// By sequence.
+    attempts: BTreeMap<u32, Vec<Attempt>>,
+}
+
+/// State of one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RecordLife {
+    /// Its state now.
+    pub(super) state: RecordState,
+    /// Only for REMAKE: a person allowed the record to be made again.
+    pub(super) released: bool,
+}
+
+/// One record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct JobRecord<'a> {
+    /// Its card_ref.
+    pub(super) card_ref: &'a str,
+    /// In order; the first is number 1.
+    pub(super) attempts: &'a [Attempt],
+}
+
+impl JobRecords {
+    /// Records that wait.
+    pub(super) fn queued(names: CardNames) -> Self {
+        let waiting = RecordLife { state: RecordState::Queued, released: false };
+        let states = vec![waiting; names.len()];
+        Self::new(names, states)
+    }
+
+    /// Records in these states, by sequence from 1, without attempts. There must be as many states as names.
+    pub(super) fn new(names: CardNames, states: Vec<RecordLife>) -> Self {
+        Self { names, states, attempts: BTreeMap::new() }
+    }
+
+    /// Number of records.
+    pub(super) fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    /// The card_refs, in order.
+    pub(super) fn names(&self) -> &CardNames {
+        &self.names
+    }
+
+    /// The record of a sequence.
+    pub(super) fn get(&self, seq: u32) -> Option<JobRecord<'_>> {
+        let card_ref = self.names.get(index(seq)?)?;
+        Some(JobRecord { card_ref, attempts: self.attempts_of(seq) })
+    }
+
+    /// The state of a record.
+    pub(super) fn life(&self, seq: u32) -> Option<RecordLife> {
+        self.states.get(index(seq)?).copied()
+    }
+
+    /// The state of a record, to change it.
+    pub(super) fn life_mut(&mut self, seq: u32) -> Option<&mut RecordLife> {
+        self.states.get_mut(index(seq)?)
+    }
+
+    /// The states of all records, with their sequences.
+    pub(super) fn lives(&self) -> impl Iterator<Item = (u32, RecordLife)> {
+        (1u32..).zip(self.states.iter().copied())
+    }
+
+    /// The attempts of a record.
+    pub(super) fn attempts_of(&self, seq: u32) -> &[Attempt] {
+        self.attempts.get(&seq).map_or(&[], Vec::as_slice)
+    }
+
+    /// The attempts of a record, to change them.
+    pub(super) fn attempts_of_mut(&mut self, seq: u32) -> &mut [Attempt] {
+        self.attempts.get_mut(&seq).map_or(&mut [], Vec::as_mut_slice)
+    }
+
+    /// Adds an attempt of a record, and returns its number.
+    pub(super) fn attempt(&mut self, seq: u32, attempt: Attempt) -> u32 {
+        let attempts = self.attempts.entry(seq).or_default();
+        attempts.push(attempt);
+        u32::try_from(attempts.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The attempts of all records.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        self.attempts.values().flatten()
+    }
+}
+
+fn index(seq: u32) -> Option<usize> {
+    usize::try_from(seq).ok()?.checked_sub(1)
+}
