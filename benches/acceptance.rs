@@ -88,7 +88,8 @@ fn main() {
     }
     let floor = median(floors);
     println!("  floor: Check's cryptography alone {floor:9.0} records/s on {cores} cores");
-    for (name, runs) in [("inspect --line: all checks", inspected), ("daemon: checks, spool, ledger", accepted)]
+    for (name, runs) in
+        [("inspect --line: all checks", inspected), ("daemon: checks, spool, ledger", accepted)]
     {
         let rate = f64::from(count) / median(runs.iter().map(|run| run.time).collect()).as_secs_f64();
         let peak = runs.iter().map(MeasuredRun::peak_mib).fold(0.0, f64::max);
