@@ -38,9 +38,9 @@ pub enum Exit {
     RecordData = 15,
     /// An input of the preparation (CSV) is wrong.
     Input = 16,
-    /// The file uses a KEK that the key store does not hold.
+    /// The file uses a KEK that the key store does not hold, or the store has no KMC to whose cards its secrets may go.
     KeyUnknown = 20,
-    /// A key's type, KCV or issuer differs from what the file states.
+    /// A key's type, KCV or issuer differs from what the file states, or no allowed KMC fits the product's channel.
     KeyMismatch = 21,
     /// The key store is refused: malformed, usage not allowed here, LIVE.
     KeyStore = 22,

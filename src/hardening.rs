@@ -1,7 +1,7 @@
 //! Keeps other processes from the memory of a process that holds keys, secrets or cardholder data, and wipes that
 //! memory when it is freed. Keeps other users from writing to its new files.
 //!
-//! Not here: wiping at once what is no longer needed (`zeroize`, where it lies), memory that is never swapped out.
+//! Not here: wiping at once the small secrets that are no longer needed (`zeroize`, where they lie), memory that is never swapped out.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
@@ -35,6 +35,14 @@ pub fn wipe_stack() {
     let mut stack = [0u8; STACK];
     // Keeps the compiler from leaving the array out.
     std::hint::black_box(&mut stack);
+}
+
+/// Overwrites bytes that are not needed any more, many at a time: `zeroize` writes each by itself, which is noticed where
+/// every record passes.
+pub fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    // Keeps the compiler from leaving the writes out.
+    std::hint::black_box(bytes);
 }
 
 /// The system's memory, wiped as it is given back. A record's data pass through many buffers, also of other crates

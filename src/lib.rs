@@ -41,3 +41,4 @@ pub mod threads;
 pub mod tlv;
 mod toml_text;
 pub mod version;
+mod wiped;

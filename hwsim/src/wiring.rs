@@ -19,6 +19,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -150,6 +151,37 @@ impl LinkedDevice<'_> {
             }
         }
         Ok(false)
+    }
+}
+
+/// A machine's link that ends when its device has changed its place.
+pub struct MovableLink<'a, L> {
+    link: &'a L,
+    device: LinkedDevice<'a>,
+}
+
+impl<'a, L> MovableLink<'a, L> {
+    /// The link of the device.
+    pub fn new(link: &'a L, device: LinkedDevice<'a>) -> Self {
+        Self { link, device }
+    }
+}
+
+impl<L: MachineLink> MachineLink for MovableLink<'_, L> {
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Bytes that come after the exchange are not for this device, so they are not taken either.
+        if self.device.has_moved() || self.device.is_cut(self.link)? {
+            return Ok(0);
+        }
+        self.link.receive(buffer)
+    }
+
+    fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        self.link.send(bytes)
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.link.descriptor()
     }
 }
 

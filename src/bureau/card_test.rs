@@ -23,7 +23,7 @@ use super::line::blind::{BlindMachine, BlindMachines};
 use super::line::check::Finding;
 use super::line::stations;
 use super::opening::Bureau;
-use super::refusal::Refusal;
+use super::refusal::{Denial, Refusal};
 use crate::actor::Actor;
 use crate::exit::Exit;
 use crate::ledger::{Context, Ledger, LedgerError};
@@ -31,6 +31,7 @@ use crate::modules::sight::{CardSight, LATE_TIME, exchanged, stray_card, unseen}
 use crate::modules::{Blame, Fault};
 use crate::pipeline::{CardTransport, LineSetup, StationSetup};
 use crate::reason::ReasonWord;
+use crate::report::SIMULATED;
 
 /// Name of the check of one station.
 pub const CHECK: &str = "test blank";
@@ -39,19 +40,29 @@ pub const LINE: &str = "cards";
 /// Longest part of a person's answer that is shown.
 const SHOWN: usize = 40;
 
+/// What a person has to do before the test can go on. A test blank may be any blank of the line's product, so the
+/// hopper's own words about the job's stock would mislead.
+fn wanted(error: &DeviceError) -> String {
+    match error {
+        DeviceError::HopperEmpty => "the hopper is empty: put blanks for the test into it".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// The person at the line.
 pub trait TestPerson {
     /// Cards are touched from now on: a signal must no longer end the program at once.
     fn begins(&mut self);
     /// Whether the person wants the test to end before its next blank.
     fn stops(&mut self) -> bool;
-    /// Asks the person to read a mark. `None` if no answer will come.
-    fn reads(&mut self, question: &str) -> Option<String>;
+    /// Asks the person a question, and returns the answer: one line. `None` if no answer will come.
+    fn answers(&mut self, question: &str) -> Option<String>;
 }
 
 impl Bureau {
     /// Sends test blanks through the line, in the name of `by`.
     pub fn test_cards(&self, by: &Actor, person: &mut dyn TestPerson) -> Result<Vec<Finding>, Refusal> {
+        self.may_test_cards()?;
         let links = self.links()?;
         let machines = self.blind_machines(&*links)?;
         let mut line = stations::open(&self.line, &*links, &self.proofs, &machines, || self.hsm())?;
@@ -60,15 +71,45 @@ impl Bureau {
         if let Some(asks) = cleared.asks_for() {
             return Err(Refusal::fault(Exit::Device, format!("device: {asks}")));
         }
-        let mut test = CardTest::new(line, &machines, &self.ledger, by);
+        let booking = Booking { ledger: &self.ledger, by, simulated: self.simulation.on };
+        let mut test = CardTest::new(line, &machines, booking, person);
         test.findings.extend(cleared.told().map(|told| Finding::saying(LINE, "left cards", Ok(told))));
         test.forget_words()?;
-        if let Err(error) = test.run(person) {
+        if let Err(error) = test.run() {
             // The person needs to read what was found before.
             test.find(LINE, Err(error.to_string()));
         }
         Ok(test.findings)
     }
+
+    /// Refuses a test that would throw out cards about which a person has to decide, and a simulated one on a ledger of
+    /// real cards: events of no job have no mark of the simulation.
+    fn may_test_cards(&self) -> Result<(), Refusal> {
+        let reader = self.ledger.reader()?;
+        for job in reader.jobs()? {
+            if self.simulation.on && !job.simulated {
+                let what = format!(
+                    "operator: the ledger has {}, a job of real cards, and an event about a test blank cannot have the mark \
+                     of a simulated one: name another ledger for the simulated test",
+                    job.job
+                );
+                return Err(Refusal::fault(Exit::Denied, what));
+            }
+            let balance = reader.balance(job.job)?;
+            if balance.unknown + balance.in_flight + balance.blanks_in_line > 0 {
+                return Err(Refusal::denied(job.job, Denial::CardsInLine));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the test's blanks and proofs are recorded.
+struct Booking<'a> {
+    ledger: &'a Ledger,
+    by: &'a Actor,
+    /// The blanks are simulated ones.
+    simulated: bool,
 }
 
 /// A station of the line under test.
@@ -96,8 +137,8 @@ struct CardTest<'a> {
     modules: Vec<Vec<String>>,
     stations: BTreeMap<String, TestedStation>,
     machines: &'a BlindMachines,
-    ledger: &'a Ledger,
-    by: &'a Actor,
+    booking: Booking<'a>,
+    person: &'a mut dyn TestPerson,
     findings: Vec<Finding>,
     /// Blanks that were fed.
     blanks: u32,
@@ -108,13 +149,18 @@ struct CardTest<'a> {
 }
 
 impl<'a> CardTest<'a> {
-    fn new(line: LineSetup, machines: &'a BlindMachines, ledger: &'a Ledger, by: &'a Actor) -> Self {
+    fn new(
+        line: LineSetup,
+        machines: &'a BlindMachines,
+        booking: Booking<'a>,
+        person: &'a mut dyn TestPerson,
+    ) -> Self {
         let mut test = Self {
             modules: Vec::new(),
             stations: BTreeMap::new(),
             machines,
-            ledger,
-            by,
+            booking,
+            person,
             findings: Vec::new(),
             blanks: 0,
             doubted: BTreeSet::new(),
@@ -139,20 +185,20 @@ impl<'a> CardTest<'a> {
             .filter(|name| self.machines.at(name).is_some_and(BlindMachine::needs_word))
             .cloned()
             .collect();
-        for station in self.ledger.reader()?.wired(&words)?.keys() {
-            self.ledger.wiring_refuted(station, self.context(station))?;
+        for station in self.booking.ledger.reader()?.wired(&words)?.keys() {
+            self.booking.ledger.wiring_refuted(station, self.context(station))?;
         }
         Ok(())
     }
 
-    fn run(&mut self, person: &mut dyn TestPerson) -> Result<(), LedgerError> {
+    fn run(&mut self) -> Result<(), LedgerError> {
         let widest = self.modules.iter().map(Vec::len).max().unwrap_or(0);
         for nth in 0..widest {
-            if person.stops() {
+            if self.person.stops() {
                 self.find(LINE, Err("stopped by the operator; the line holds no test blank".to_owned()));
                 break;
             }
-            if !self.blank(nth, person)? {
+            if !self.blank(nth)? {
                 break;
             }
         }
@@ -169,7 +215,7 @@ impl<'a> CardTest<'a> {
     }
 
     /// Sends a blank through one station of each module. Returns whether the next one may follow.
-    fn blank(&mut self, nth: usize, person: &mut dyn TestPerson) -> Result<bool, LedgerError> {
+    fn blank(&mut self, nth: usize) -> Result<bool, LedgerError> {
         let path = self.modules.iter().filter_map(|of| of.get(nth.checked_rem(of.len())?).cloned());
         let (mut goes_on, mut marks) = (true, Vec::new());
         for (leg, name) in path.collect::<Vec<_>>().into_iter().enumerate() {
@@ -184,7 +230,7 @@ impl<'a> CardTest<'a> {
         }
         goes_on &= self.throw_out();
         for mark in marks {
-            let says = person.reads(&format!(
+            let says = self.person.answers(&format!(
                 "Test blank {} lies in the reject bin. Which station's name stands on {}?",
                 self.blanks, mark.stands
             ));
@@ -323,8 +369,8 @@ impl<'a> CardTest<'a> {
                 self.find(name, Err(what));
                 return Ok(false);
             }
-            self.ledger.wired_by_word(name, &mark.node, self.context(name))?;
-            self.find(name, Ok(format!("its mark was read by {}", self.by.name)));
+            self.booking.ledger.wired_by_word(name, &mark.node, self.context(name))?;
+            self.find(name, Ok(format!("its mark was read by {}", self.booking.by.name)));
             return Ok(true);
         }
         if let Some(rival) = self.machines.rivals(name).into_iter().find(|rival| is(rival)) {
@@ -362,26 +408,19 @@ impl<'a> CardTest<'a> {
     fn refute(&mut self, name: &str) {
         let needs_word = self.machines.at(name).is_some_and(BlindMachine::needs_word);
         let own = BTreeSet::from([name.to_owned()]);
-        let had = || self.ledger.reader().and_then(|reader| reader.wired(&own));
+        let had = || self.booking.ledger.reader().and_then(|reader| reader.wired(&own));
         if !needs_word || had().is_ok_and(|words| words.is_empty()) {
             return;
         }
-        if let Err(error) = self.ledger.wiring_refuted(name, self.context(name)) {
+        if let Err(error) = self.booking.ledger.wiring_refuted(name, self.context(name)) {
             self.find(name, Err(format!("its earlier proof still stands in the ledger: {error}")));
         }
     }
 
     /// Brings the blank from where it lies, or a new one from the hopper.
     fn bring(&mut self, name: &str) -> Result<(), Fault> {
-        let from = self.lies.clone();
+        let Some(from) = self.lies.clone() else { return self.bring_new(name) };
         let fault = |doing: &str, error| crate::pipeline::transport_fault(doing, &error);
-        let Some(from) = from else {
-            let (fed, counts) = self.feed(name);
-            if counts {
-                self.counted(name)?;
-            }
-            return fed.map_err(|error| fault("feeding a test blank", error));
-        };
         let transport = self.transport(name)?;
         if let Err(error) = transport.take(&from) {
             // It may have been lifted all the same.
@@ -393,6 +432,33 @@ impl<'a> CardTest<'a> {
         let arrived = transport.arrive();
         self.lies = Some(name.to_owned());
         arrived.map_err(|error| fault("bringing the test blank", error))
+    }
+
+    /// Brings a new blank from the hopper. A person sees to an empty hopper and the like, as often as it takes.
+    fn bring_new(&mut self, name: &str) -> Result<(), Fault> {
+        loop {
+            let (fed, counts) = self.feed(name);
+            if counts {
+                self.counted(name)?;
+            }
+            let error = match fed {
+                Err(error) if error.waits_for_person() => error,
+                fed => {
+                    return fed
+                        .map_err(|error| crate::pipeline::transport_fault("feeding a test blank", &error));
+                }
+            };
+            let wants = wanted(&error);
+            if !self.is_seen_to(&wants) {
+                let detail = format!("device: no test blank came: {wants}, then test again");
+                return Err(Fault::new(Blame::Device, ReasonWord::Supply, detail));
+            }
+        }
+    }
+
+    /// Asks the person to do something at the line. Returns false if no answer comes.
+    fn is_seen_to(&mut self, wants: &str) -> bool {
+        self.person.answers(&format!("The test waits: {wants}. Then press Enter.")).is_some()
     }
 
     /// Feeds a test blank into a station. Returns also whether a blank came or may have come; one that comes in spite of
@@ -420,7 +486,7 @@ impl<'a> CardTest<'a> {
     /// Records a blank that was fed, before anything is done with it.
     fn counted(&mut self, name: &str) -> Result<(), Fault> {
         self.blanks += 1;
-        self.ledger.blank_tested(name, self.context(name)).map_err(|error| {
+        self.booking.ledger.blank_tested(name, self.context(name)).map_err(|error| {
             let what = format!("the ledger does not record the test blank in {name}: {error}");
             Fault::new(Blame::Us, ReasonWord::Ledger, what)
         })
@@ -429,8 +495,13 @@ impl<'a> CardTest<'a> {
     /// Throws out the blank under way. Returns whether the line is empty.
     fn throw_out(&mut self) -> bool {
         let Some(name) = self.lies.take() else { return true };
-        let thrown = self.transport(&name).map(CardTransport::reject);
-        let Ok(Err(error)) = thrown else { return true };
+        let error = loop {
+            match self.transport(&name).map(CardTransport::reject) {
+                Ok(Err(error)) if error.waits_for_person() && self.is_seen_to(&wanted(&error)) => {}
+                Ok(Err(error)) => break error,
+                Ok(Ok(())) | Err(_) => return true,
+            }
+        };
         let what = format!(
             "device: the test blank could not be thrown out ({error}): take it out of {name} and destroy it"
         );
@@ -453,7 +524,8 @@ impl<'a> CardTest<'a> {
     }
 
     fn context(&self, name: &str) -> Context {
-        Context { station: Some(name.to_owned()), ..Context::by(self.by) }
+        let detail = self.booking.simulated.then(|| SIMULATED.to_owned());
+        Context { station: Some(name.to_owned()), detail, ..Context::by(self.booking.by) }
     }
 
     fn find(&mut self, place: &str, found: Result<String, String>) {

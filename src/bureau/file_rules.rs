@@ -6,9 +6,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::card_kmcs;
 use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
-use crate::hsm::{ApplicationToCheck, HsmInfo, KekInfo, RecordToCheck};
+use crate::hsm::{ApplicationToCheck, HsmInfo, RecordToCheck};
 use crate::ids::KekId;
 use crate::modules::sections::fulfilment;
 use crate::modules::{LineProfile, SectionCheck, crosscheck};
@@ -25,8 +26,8 @@ pub struct FileRules {
     sections: Vec<SectionCheck>,
     /// The MICs that a module with stations serves.
     worked: Vec<Vec<u8>>,
-    /// The KEKs that the HSM has; `None` if no HSM was asked.
-    keks: Option<Vec<KekInfo>>,
+    /// The keys that the HSM has; `None` if no HSM was asked.
+    keys: Option<HsmInfo>,
     header: Header,
     product: Arc<ProductProfile>,
 }
@@ -38,6 +39,9 @@ pub struct RuleScratch {
     /// The shapes of applications that follow the rules.
     shapes: HashSet<Vec<u8>>,
     shape: Vec<u8>,
+    /// The KEKs of the record, and those of records for whose cards there is a KMC, each in order.
+    keks: Vec<KekId>,
+    served: HashSet<Vec<KekId>>,
 }
 
 /// A record that follows the rules, as far as they need no key.
@@ -58,7 +62,7 @@ impl FileRules {
             line: line.name.clone(),
             sections: SectionCheck::of_line(line),
             worked: mics.map(|mic| mic.as_str().as_bytes().to_vec()).collect(),
-            keks: info.map(|info| info.keks.clone()),
+            keys: info.cloned(),
             header: header.clone(),
             product: Arc::new(ProductProfile::named(&header.product)?),
         })
@@ -98,6 +102,7 @@ impl FileRules {
             let checked = self.application(application, scratch);
             to_check.push(checked.map_err(|failure| refuse(place(application), failure))?);
         }
+        self.kmc(&applications, scratch).map_err(|failure| refuse(chip, failure))?;
         let numbers = crosscheck::check(frame, &applications)
             .map_err(|fault| refuse(frame.offset, Failure::new(Exit::RecordData, fault.detail)));
         let places = applications.iter().map(place).collect();
@@ -177,10 +182,29 @@ impl FileRules {
             .map_err(|what| refused(Exit::FileProfile, what))
     }
 
+    /// Checks that the key store has a KMC for the card of these applications. Files have few sets of KEKs, so most
+    /// records need no comparison.
+    fn kmc(&self, applications: &[ApplicationView<'_>], scratch: &mut RuleScratch) -> Result<(), Failure> {
+        let (Some(keys), Some(chip)) = (&self.keys, &self.product.chip) else { return Ok(()) };
+        scratch.keks.clear();
+        scratch.keks.extend(applications.iter().map(|application| application.kek));
+        scratch.keks.sort_unstable();
+        scratch.keks.dedup();
+        if scratch.keks.is_empty() || scratch.served.contains(&scratch.keks) {
+            return Ok(());
+        }
+        card_kmcs::check(keys, &scratch.keks, &self.product, chip)?;
+        if scratch.served.len() >= SHAPES {
+            scratch.served.clear();
+        }
+        scratch.served.insert(scratch.keks.clone());
+        Ok(())
+    }
+
     /// Checks a KEK that the file names.
     pub fn key(&self, kek: KekId, tk_type: u8) -> Result<(), Failure> {
-        let Some(keks) = &self.keks else { return Ok(()) };
-        let known = keks.iter().find(|k| k.id == kek).ok_or_else(|| {
+        let Some(keys) = &self.keys else { return Ok(()) };
+        let known = keys.keks.iter().find(|k| k.id == kek).ok_or_else(|| {
             Failure::new(
                 Exit::KeyUnknown,
                 format!(

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! opening        opens and closes keys, ledger and line; carries a request out
-//! acceptance     an issuer's file becomes a job: file_rules (profiles and keys), spool_folder (its place)
+//! acceptance     an issuer's file becomes a job: file_rules (profiles and keys), card_kmcs (KMCs of its
+//!                cards), spool_folder (its place)
 //! run_job        makes a job
 //! ledger_desk    actions on a ledger alone: cards, stock, views, ledger_proof, papers, deletion
 //! retention      which deletions are due
@@ -17,6 +18,7 @@
 //! (`daemon`), words (`cli`).
 
 pub mod acceptance;
+mod card_kmcs;
 pub mod card_test;
 mod cards;
 pub mod cpu_time;

@@ -185,6 +185,9 @@ pub enum Denial {
     /// The record was given up.
     #[error("it is CANCELLED")]
     Cancelled,
+    /// A test with blanks begins by throwing out what lies in the line.
+    #[error("cards of the job may lie in the line, and a test would throw them out: look for them first")]
+    CardsInLine,
     /// The line could not throw the card out any more.
     #[error("its card is on its way into the stacker already, or out")]
     LeavesLine,

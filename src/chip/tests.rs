@@ -1,7 +1,6 @@
 //! Plans against expectations worked by hand from EMV CPS 4.3.4, and properties over random applications.
 
 use proptest::prelude::*;
-use zeroize::Zeroizing;
 
 use super::*;
 use crate::chip::status::CommandPhase;
@@ -10,6 +9,7 @@ use crate::ids::{Aid, Dgi, KekId};
 use crate::profile::product::{self, Finalize};
 use crate::record::chip::{ChipApplication, Cmode, DgiValue, EncType, Pdi};
 use crate::scp::{SecLevel, SecureChannel, SecureChannelSpec};
+use crate::wiped::WipedBytes;
 
 fn aid() -> Aid {
     Aid::new(&[0xA0, 0, 0, 0, 3, 0x10, 0x10]).unwrap()
@@ -52,12 +52,12 @@ fn application(level: SecLevel, dgis: &[(u16, usize)]) -> ChipApplication {
             .iter()
             .map(|(dgi, n)| DgiValue {
                 dgi: Dgi(*dgi),
-                value: Zeroizing::new((0..=250u8).cycle().take(*n).collect()),
+                value: WipedBytes::from((0..=250u8).cycle().take(*n).collect::<Vec<_>>()),
             })
             .collect(),
         wrapped_mac_key: vec![],
         mac: vec![],
-        raw: Zeroizing::new(vec![]),
+        raw: WipedBytes::from(vec![]),
         maced: 0..0,
     }
 }
@@ -109,8 +109,8 @@ fn all_shown(plan: &ChipPlan) -> Vec<String> {
 /// The worked session of `scp`: four STORE DATA, the secret ones opened by the HSM.
 fn worked_example(level: SecLevel) -> (ChipApplication, VerifiedApplication) {
     let mut a = application(level, &[(0x0101, 0), (0x8000, 48), (0x8205, 40), (0x9000, 0)]);
-    a.dgis[0].value = Zeroizing::new(hex::decode("700E5A0847617390010101195F340101").unwrap());
-    a.dgis[3].value = Zeroizing::new(hex::decode("08D7B44915107B217F").unwrap());
+    a.dgis[0].value = WipedBytes::from(hex::decode("700E5A0847617390010101195F340101").unwrap());
+    a.dgis[3].value = WipedBytes::from(hex::decode("08D7B44915107B217F").unwrap());
     protect(&mut a, 0x8000, EncType::AsIs);
     protect(&mut a, 0x8205, EncType::Pad);
     (a, verified(&[(0x8000, 48), (0x8205, 40)]))

@@ -3,7 +3,7 @@
 //!
 //! Not here: the checks (`bureau::line::check`).
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
 use crossbeam_channel::{Receiver, bounded, never, select};
@@ -15,7 +15,7 @@ use super::simulate::SimulateArgs;
 use super::{foreground, render};
 use crate::bureau::card_test::{self, TestPerson};
 use crate::bureau::key_host::socket_directory;
-use crate::bureau::line::check::{DISK, Finding, check};
+use crate::bureau::line::check::{DISK, Finding, NextUse, check};
 use crate::bureau::{Bureau, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::modules::LineProfile;
@@ -104,19 +104,29 @@ fn look(args: &CheckArgs) -> Result<Exit, Failure> {
             "operator: --by names the person who reads marks: add --cards",
         ));
     }
-    let (line, mut findings) =
-        check(&args.line, &args.keys, &args.ledger.ledger, &simulation, directory.path())?;
+    let next = if args.cards { NextUse::TestBlanks } else { NextUse::Job };
+    let paths = (args.keys.as_path(), args.ledger.ledger.as_path());
+    let (line, mut findings) = check(&args.line, paths, &simulation, directory.path(), next)?;
+    let mut stopped = false;
     if args.cards {
-        findings.extend(test_cards(args, &findings, &signals)?);
+        let (found, ended) = test_cards(args, &findings, &signals)?;
+        findings.extend(found);
+        stopped = ended;
     }
-    print(args, &line, &findings)
+    let exit = print(args, &line, &findings)?;
+    Ok(if stopped { Exit::Stopped } else { exit })
 }
 
-/// Sends test blanks through a line that has no faults. A fault of the disk does not prevent that.
-fn test_cards(args: &CheckArgs, found: &[Finding], signals: &Signals) -> Result<Vec<Finding>, Failure> {
+/// Sends test blanks through a line that has no faults. A fault of the disk does not prevent that. Returns also whether a
+/// signal has ended the test.
+fn test_cards(
+    args: &CheckArgs,
+    found: &[Finding],
+    signals: &Signals,
+) -> Result<(Vec<Finding>, bool), Failure> {
     if found.iter().any(|finding| !finding.good && finding.place != DISK) {
         let what = "no test blank was fed: mend the faults above first".to_owned();
-        return Ok(vec![Finding::new(card_test::LINE, card_test::CHECK, Err(what))]);
+        return Ok((vec![Finding::new(card_test::LINE, card_test::CHECK, Err(what))], false));
     }
     let spelled = |refusal: Refusal| spelled(&refusal);
     let simulation = args.simulate.simulation();
@@ -129,7 +139,7 @@ fn test_cards(args: &CheckArgs, found: &[Finding], signals: &Signals) -> Result<
     // The person needs to read what was found, also if the end fails.
     found.extend(ended.ledger.err().map(|error| Finding::new("ledger", "end", Err(error.to_string()))));
     ended.simulator?;
-    Ok(found)
+    Ok((found, person.stopped))
 }
 
 /// The person at this program's terminal, who answers on standard input.
@@ -139,16 +149,16 @@ struct AtTerminal<'a> {
     stop: Receiver<()>,
     stopped: bool,
     /// Lines of standard input, from the first question on.
-    lines: Option<Receiver<String>>,
+    lines: Option<Receiver<Vec<u8>>>,
 }
 
 impl AtTerminal<'_> {
     /// Starts to read lines. A thread does that, so that a signal can end the wait for one.
-    fn answers(&mut self) -> Option<Receiver<String>> {
+    fn lines(&mut self) -> Option<Receiver<Vec<u8>>> {
         if self.lines.is_none() {
             let (say, lines) = bounded(0);
             let started = threads::start("answers", move || {
-                for line in std::io::stdin().lines() {
+                for line in std::io::stdin().lock().split(b'\n') {
                     let Ok(line) = line else { return };
                     if say.send(line).is_err() {
                         return;
@@ -158,6 +168,18 @@ impl AtTerminal<'_> {
             self.lines = started.is_ok().then_some(lines);
         }
         self.lines.clone()
+    }
+
+    /// The next line of standard input; `None` if none will come.
+    fn line(&mut self) -> Option<Vec<u8>> {
+        let lines = self.lines()?;
+        select! {
+            recv(lines) -> line => line.ok(),
+            recv(self.stop) -> _ => {
+                self.stopped = true;
+                None
+            }
+        }
     }
 }
 
@@ -171,19 +193,19 @@ impl TestPerson for AtTerminal<'_> {
         self.stopped
     }
 
-    fn reads(&mut self, question: &str) -> Option<String> {
+    fn answers(&mut self, question: &str) -> Option<String> {
         if self.stops() {
             return None;
         }
         // Standard output is for the findings. A question that cannot be shown gets no answer.
         writeln!(std::io::stderr(), "{question}").ok()?;
-        let lines = self.answers()?;
-        select! {
-            recv(lines) -> line => line.ok(),
-            recv(self.stop) -> _ => {
-                self.stopped = true;
-                None
+        loop {
+            if let Ok(answer) = String::from_utf8(self.line()?) {
+                return Some(answer);
             }
+            // A key of another keyboard layout, or a terminal with another encoding, must not end the test.
+            writeln!(std::io::stderr(), "The answer was not understood (it is not UTF-8). {question}")
+                .ok()?;
         }
     }
 }

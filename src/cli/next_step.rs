@@ -73,6 +73,7 @@ fn after_denied_job(job: JobId, why: Denial) -> Option<String> {
         // The report says whether it can be closed, and if not, what stands against it.
         Denial::NotClosed => command(format!("job report {job}")),
         Denial::NotHeldByOperator => command(format!("job release {job}")),
+        Denial::CardsInLine => ask_first(job, None),
         Denial::OnLine => command(format!("job hold {job}")),
         Denial::Stopping | Denial::Closed => command(format!("job show {job}")),
         _ => return None,

@@ -7,6 +7,7 @@
 
 mod cwf1;
 mod des;
+mod key_type;
 mod symmetric;
 
 pub use cwf1::{
@@ -14,4 +15,5 @@ pub use cwf1::{
     unwrap_mac_key, wrap_mac_key,
 };
 pub use des::{TdesKey, retail_mac, set_odd_parity, tdes_cbc_decrypt, tdes_cbc_encrypt};
+pub use key_type::KeyType;
 pub use symmetric::{CipherKey, CryptoError, pad_80, unpad_80};

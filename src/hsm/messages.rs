@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{HsmError, WipedBytes};
 use crate::audit::{ChainPlace, LedgerId, PublicKey};
+use crate::crypto::KeyType;
 use crate::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId, KmcRef};
 pub use crate::record::{PIECE, PIECE_TAG};
 use crate::scp::{HostChallenge, KeyDerivation, SecLevel, SecureChannelSpec};
@@ -89,6 +90,8 @@ pub struct KmcInfo {
     pub label: String,
     /// KMC_ID and key version number.
     pub kmc: KmcRef,
+    /// Cipher and length.
+    pub key_type: KeyType,
     /// Check value.
     pub kcv: Kcv,
 }

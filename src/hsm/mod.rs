@@ -35,12 +35,11 @@ mod operations;
 pub mod soft;
 mod spool_keys;
 pub mod store;
-mod wiped;
 mod wire;
 
+pub use crate::wiped::WipedBytes;
 use client::HsmClient;
 pub use error::{DataFault, HsmError, HsmRefusal};
 pub use messages::*;
 pub use operations::{Auditor, Checker, HostedHsm, Hsm, HsmConnection, HsmShortcuts, Vault};
 pub use spool_keys::SpoolKey;
-pub use wiped::WipedBytes;

@@ -18,8 +18,8 @@
 //! [`HsmRequestRef`]: super::operations::HsmRequestRef
 //! [`HsmAnswer`]: super::operations::HsmAnswer
 
-pub(super) use super::wiped::SentBytes;
-use super::wiped::WipedBytes;
+pub(super) use crate::wiped::SentBytes;
+use crate::wiped::WipedBytes;
 
 /// An element of a `@` argument, which is always a byte: how it is sent and received.
 pub(super) trait WireByte {

@@ -15,14 +15,15 @@ use std::os::unix::net::UnixStream;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde::{Serialize, de::DeserializeOwned};
-use zeroize::{Zeroize, Zeroizing};
 
 use super::operations::HsmAnswer;
 use super::{HsmError, Realm};
+use crate::hardening::wipe;
+use crate::wiped::WipedBytes;
 
 const MAGIC: [u8; 5] = *b"CWHSM";
 /// Rises with every change of a message: postcard carries no names.
-pub(super) const PROTOCOL: u16 = 6;
+pub(super) const PROTOCOL: u16 = 7;
 /// Most bytes of a frame: an application has at most 65,535, its wrapped commands little more.
 pub(super) const MAX_FRAME: usize = 1 << 20;
 /// Bytes of the length before a frame.
@@ -67,14 +68,14 @@ pub(super) fn greeted(stream: &mut impl Read) -> Result<Realm> {
 }
 
 /// A frame while it is encoded. A `Vec` that grows frees its old buffer unwiped; this one wipes it first.
-struct FrameBuffer(Zeroizing<Vec<u8>>);
+struct FrameBuffer(WipedBytes);
 
 impl Extend<u8> for FrameBuffer {
     fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
         let bytes = bytes.into_iter();
         let needed = self.0.len() + bytes.size_hint().0;
         if needed > self.0.capacity() {
-            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * self.0.capacity())));
+            let mut larger = WipedBytes::with_capacity(needed.max(2 * self.0.capacity()));
             larger.extend_from_slice(&self.0);
             self.0 = larger;
         }
@@ -84,7 +85,7 @@ impl Extend<u8> for FrameBuffer {
 
 /// Writes one frame.
 pub(super) fn send<T: Serialize>(stream: &mut impl Write, message: &T) -> Result<()> {
-    let mut frame = Zeroizing::new(Vec::with_capacity(ROOM));
+    let mut frame = WipedBytes::with_capacity(ROOM);
     frame.resize(LENGTH, 0);
     let frame = postcard::to_extend(message, FrameBuffer(frame));
     let FrameBuffer(mut frame) = frame.map_err(|_| invalid("a message cannot be encoded"))?;
@@ -102,13 +103,13 @@ pub(super) fn send<T: Serialize>(stream: &mut impl Write, message: &T) -> Result
 pub(super) struct WireFrames<S> {
     stream: S,
     /// Received, not yet a whole frame.
-    held: Zeroizing<Vec<u8>>,
+    held: WipedBytes,
 }
 
 impl<S> WireFrames<S> {
     /// Takes the stream over, after the greeting.
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, held: Zeroizing::new(Vec::with_capacity(ROOM)) }
+        Self { stream, held: WipedBytes::with_capacity(ROOM) }
     }
 
     /// The sending side.
@@ -139,7 +140,7 @@ impl<S: Read> WireFrames<S> {
         self.held.copy_within(end.., 0);
         let rest = self.held.len() - end;
         if let Some(done) = self.held.get_mut(rest..) {
-            done.zeroize();
+            wipe(done);
         }
         self.held.truncate(rest);
         Ok(Some(message))
@@ -149,7 +150,7 @@ impl<S: Read> WireFrames<S> {
     fn fill(&mut self, wanted: usize) -> Result<bool> {
         if self.held.capacity() < wanted {
             // A new one, so that growing leaves no copy behind.
-            let mut larger = Zeroizing::new(Vec::with_capacity(wanted));
+            let mut larger = WipedBytes::with_capacity(wanted);
             larger.extend_from_slice(&self.held);
             self.held = larger;
         }

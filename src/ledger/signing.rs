@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// cards that are under way wait for the writer.
 const PAUSE_FACTOR: u32 = 2;
 /// Longest pause. A binding that waits has to see the HSM asked at least once.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How long a binding waits for the HSM before it is refused.
 const PATIENCE: Duration = Duration::from_secs(30);
 

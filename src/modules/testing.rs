@@ -14,6 +14,7 @@ use crate::profile::ProductProfile;
 use crate::record::chip::{ChipApplication, Cmode, DgiValue, Pdi};
 use crate::record::{Record, Section};
 use crate::scp::SecLevel;
+use crate::wiped::WipedBytes;
 
 /// A verified application with these DGIs, all in clear, for cards of two test KMCs.
 pub fn checked(aid: &str, dgis: &[(u16, &[u8])]) -> ApplicationWork {
@@ -35,11 +36,11 @@ pub fn checked(aid: &str, dgis: &[(u16, &[u8])]) -> ApplicationWork {
             log: vec![],
             dgis: dgis
                 .iter()
-                .map(|(d, v)| DgiValue { dgi: Dgi(*d), value: Zeroizing::new(v.to_vec()) })
+                .map(|(d, v)| DgiValue { dgi: Dgi(*d), value: WipedBytes::from(v.to_vec()) })
                 .collect(),
             wrapped_mac_key: vec![],
             mac: vec![],
-            raw: Zeroizing::new(vec![]),
+            raw: WipedBytes::from(vec![]),
             maced: 0..0,
         },
         verified: VerifiedApplication {

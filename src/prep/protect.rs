@@ -17,6 +17,7 @@ use crate::exit::{Exit, Failure};
 use crate::ids::{KekId, Mic};
 use crate::record::chip::{ChipApplication, ChipError, ChipSection, Cmode, DgiValue};
 use crate::record::{Cwf1Writer, Finished, Header, Record, Section, TrailerKey, others_digest};
+use crate::wiped::WipedBytes;
 
 /// Protects the records of one file under one KEK.
 pub struct Protector<'a> {
@@ -73,7 +74,7 @@ impl Protector<'_> {
                 (Some(tkd), Some(_)) => sealed(tkd, &group.value).map_err(|e| bug(&e))?,
                 _ => group.value,
             };
-            dgis.push(DgiValue { dgi: group.dgi, value });
+            dgis.push(DgiValue { dgi: group.dgi, value: value.into() });
         }
         let (mac_key, wrapped_mac_key) = self.mac_key(&scope, Purpose::MacKey)?;
         let mut application = ChipApplication {
@@ -87,7 +88,7 @@ impl Protector<'_> {
             dgis,
             wrapped_mac_key,
             mac: vec![0; self.suite.mac_length()],
-            raw: Zeroizing::default(),
+            raw: WipedBytes::default(),
             maced: 0..0,
         };
         // From the length byte of `L1 AID`, which follows the one of 3a.1, to the last byte of the wrapped

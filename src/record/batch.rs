@@ -1,9 +1,8 @@
 //! Records copied out of the reader's buffer, so that another thread can check them while the reader goes on.
 
-use zeroize::Zeroizing;
-
 use super::Frame;
 use super::frame::ParsedRecord;
+use crate::wiped::WipedBytes;
 
 /// Room for the bodies of a batch: some tens of records of the shipped product, so that handing them over costs
 /// little beside checking them. A longer record has a batch of its own.
@@ -14,7 +13,7 @@ const RECORDS: usize = 256;
 /// Whole records in file order. Holds cardholder data, so it has no `Debug`; wiped when dropped.
 pub struct FrameBatch {
     /// Never grows beyond the room that it was made with: growing would leave an unwiped copy.
-    bodies: Zeroizing<Vec<u8>>,
+    bodies: WipedBytes,
     places: Vec<FramePlace>,
 }
 
@@ -39,8 +38,7 @@ impl FrameBatch {
     /// Makes a batch of one record. Its length never has to be refused: the reader has limited it.
     fn of(frame: &Frame<'_>) -> Self {
         let (parsed, body) = frame.parts();
-        let mut batch =
-            Self { bodies: Zeroizing::new(Vec::with_capacity(ROOM.max(body.len()))), places: Vec::new() };
+        let mut batch = Self { bodies: WipedBytes::with_capacity(ROOM.max(body.len())), places: Vec::new() };
         batch.add(parsed, body, frame.offset);
         batch
     }

@@ -18,7 +18,8 @@ use super::challenge::HostChallenge;
 use super::derive::{CardStaticKeys, KeyDerivation};
 use super::level::SecLevel;
 use super::scp02;
-use crate::crypto::{CipherKey, CryptoError};
+use crate::crypto::{CipherKey, CryptoError, KeyType};
+use crate::ids::KmcRef;
 
 /// Every protocol of this build: a new one adds its line.
 const PROTOCOLS: [&dyn ChannelProtocol; 1] = [&scp02::Scp02];
@@ -38,6 +39,8 @@ pub(super) trait ChannelProtocol: Sync {
     fn levels(&self, parameter: u8) -> &'static [SecLevel];
     /// Block of the DEK's cipher in bytes.
     fn block(&self) -> u8;
+    /// Whether a card's static keys may come from a KMC of this type.
+    fn takes(&self, kmc: KeyType) -> bool;
     /// Bytes of the host challenge.
     fn challenge_length(&self, parameter: u8) -> usize;
     /// Fields of the answer to INITIALIZE UPDATE.
@@ -125,6 +128,18 @@ impl TryFrom<ChannelTable> for SecureChannel {
 }
 
 impl SecureChannel {
+    /// Whether cards of this KMC, whose key has this type, can open the channel: the derivation and the protocol take
+    /// the type, and the key version is the one that the product asks for.
+    pub fn can_use(&self, derivation: KeyDerivation, kmc: KmcRef, key_type: KeyType) -> bool {
+        let version = self.spec.key_version;
+        self.takes(derivation, key_type) && (version == 0 || version == kmc.version)
+    }
+
+    /// Whether the derivation and the protocol take a KMC of this type.
+    pub fn takes(&self, derivation: KeyDerivation, key_type: KeyType) -> bool {
+        derivation.takes(key_type) && self.protocol.takes(key_type)
+    }
+
     /// Finds the protocol.
     pub fn new(spec: SecureChannelSpec) -> Result<Self, UnsupportedChannel> {
         PROTOCOLS

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::crypto::{CipherKey, TdesKey};
+use crate::crypto::{CipherKey, KeyType, TdesKey};
 use crate::ids::KeyData;
 
 /// How card keys come from a KMC.
@@ -20,15 +20,15 @@ impl KeyDerivation {
     /// Every derivation of this build.
     const ALL: [Self; 1] = [Self::EmvCps];
 
-    /// Whether the derivation is defined for the cipher of this KMC.
-    fn takes(self, kmc: &CipherKey) -> bool {
+    /// Whether the derivation is defined for a KMC of this type.
+    pub(super) fn takes(self, kmc: KeyType) -> bool {
         match self {
-            Self::EmvCps => matches!(kmc, CipherKey::Tdes(_)),
+            Self::EmvCps => kmc == KeyType::Tdes2,
         }
     }
 
-    /// Whether any derivation of this build is defined for the cipher of this KMC.
-    pub fn any_takes(kmc: &CipherKey) -> bool {
+    /// Whether any derivation of this build is defined for a KMC of this type.
+    pub fn any_takes(kmc: KeyType) -> bool {
         Self::ALL.into_iter().any(|derivation| derivation.takes(kmc))
     }
 }

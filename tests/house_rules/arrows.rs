@@ -26,6 +26,7 @@ const FLOORS: &[&[&str]] = &[
         "build",
     ],
     &["hardening"],
+    &["wiped"],
     &["tlv", "crypto", "output_path", "request", "threads", "picture", "stdout", "files", "toml_text"],
     &["scp"],
     &["record"],

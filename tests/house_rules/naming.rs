@@ -397,7 +397,7 @@ fn only_the_seam_names_a_secure_channel_protocol() {
 /// it.
 fn wiped_bytes_show(sources: &[Source]) -> Vec<String> {
     every(sources, |s| match s.path.as_str() {
-        "src/hsm/wiped.rs" => named(s, &s.live, &["Debug", "Display"], "shows cardholder data"),
+        "src/wiped.rs" => named(s, &s.live, &["Debug", "Display"], "shows cardholder data"),
         _ => vec![],
     })
 }
@@ -406,11 +406,11 @@ fn wiped_bytes_show(sources: &[Source]) -> Vec<String> {
 fn bytes_of_cardholder_data_do_not_show_themselves() {
     finds(
         wiped_bytes_show,
-        &[("src/hsm/wiped.rs", "#[derive(Debug)]\nstruct WipedBytes(Vec<u8>);")],
-        &[("src/hsm/wiped.rs", "#[derive(Clone)]\nstruct WipedBytes(Vec<u8>);")],
+        &[("src/wiped.rs", "#[derive(Debug)]\nstruct WipedBytes(Vec<u8>);")],
+        &[("src/wiped.rs", "#[derive(Clone)]\nstruct WipedBytes(Vec<u8>);")],
     );
     let sources = repository();
-    assert!(sources.iter().any(|s| s.path == "src/hsm/wiped.rs"));
+    assert!(sources.iter().any(|s| s.path == "src/wiped.rs"));
     hold(&wiped_bytes_show(&sources));
 }
 

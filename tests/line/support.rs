@@ -55,6 +55,16 @@ impl World {
         assert_eq!(made.code, 0, "{}", made.stderr);
     }
 
+    /// Replaces the bureau's key store by one made of its key list with this change.
+    pub fn change_keys(&self, change: impl FnOnce(&str) -> String) {
+        let list = change(&std::fs::read_to_string(BUREAU_KEYS).unwrap());
+        std::fs::write(self.path("changed.toml"), list).unwrap();
+        std::fs::remove_file(self.path("bureau.store")).unwrap();
+        let made =
+            self.cardwright(&["key", "init", "--test", "--from", "changed.toml", "--store", "bureau.store"]);
+        assert_eq!(made.code, 0, "{}", made.stderr);
+    }
+
     /// From now on the programs run in the mount namespace of this process.
     pub fn enter(&mut self, namespace: u32) {
         self.namespace = Some(namespace);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::books::{self, Witness, balanced, none, number, stacked, word};
 use crate::expected;
-use crate::support::{BUREAU_KEYS, World};
+use crate::support::World;
 
 const CARDS: u32 = 2_000;
 
@@ -182,13 +182,10 @@ fn two_kmcs_and_two_key_versions_in_one_stack() {
 
 /// The bureau's key store without one key.
 fn without(world: &World, label: &str) {
-    let list = std::fs::read_to_string(BUREAU_KEYS).unwrap();
-    let keys: Vec<_> = list.split("[[key]]").filter(|k| !k.contains(&format!("{label:?}"))).collect();
-    std::fs::write(world.path("fewer.toml"), keys.join("[[key]]")).unwrap();
-    std::fs::remove_file(world.path("bureau.store")).unwrap();
-    let made =
-        world.cardwright(&["key", "init", "--test", "--from", "fewer.toml", "--store", "bureau.store"]);
-    assert_eq!(made.code, 0, "{}", made.stderr);
+    world.change_keys(|list| {
+        let keys: Vec<_> = list.split("[[key]]").filter(|k| !k.contains(&format!("{label:?}"))).collect();
+        keys.join("[[key]]")
+    });
 }
 
 /// The figures of a run count the work on cards that were rejected.

@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::books::{Witness, job, none, number, stacked};
@@ -18,6 +20,12 @@ const SIM_8: &str = include_str!("../../profiles/lines/sim-8.toml");
 const SIM_LINE: &str = include_str!("../../profiles/lines/sim-line.toml");
 /// Exit code of a line that is not ready.
 const NOT_READY: i32 = 32;
+
+/// Exit code of a run that the operator stopped.
+const STOPPED: i32 = 5;
+
+/// Exit code of a request that the ledger forbids.
+const DENIED: i32 = 42;
 
 /// Exit code of a ledger that another process has open.
 const IN_USE: i32 = 40;
@@ -119,7 +127,7 @@ impl Ports {
     }
 
     /// Runs `line check --cards` with these lines on standard input.
-    fn test_cards(&self, answers: &str) -> (Ended, Vec<Value>) {
+    fn test_cards(&self, answers: impl AsRef<[u8]>) -> (Ended, Vec<Value>) {
         checked(&self.world, &["line.toml", "--by", "Anna"], answers)
     }
 
@@ -165,18 +173,40 @@ impl Ports {
 }
 
 /// Runs `line check --cards --json` with these lines on standard input. Returns the findings of test blanks.
-fn checked(world: &World, line: &[&str], answers: &str) -> (Ended, Vec<Value>) {
+fn checked(world: &World, line: &[&str], answers: impl AsRef<[u8]>) -> (Ended, Vec<Value>) {
     let mut command = world.command(Path::new(env!("CARGO_BIN_EXE_cardwright")));
     command.args(["line", "check"]).args(line).args(["--keys", "bureau.store", "--cards", "--json"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut check = command.spawn().unwrap();
     // The program may end without reading an answer, so a failed write is no fault.
-    let _ = check.stdin.take().unwrap().write_all(answers.as_bytes());
+    let _ = check.stdin.take().unwrap().write_all(answers.as_ref());
     let ended = Ended::from(check.wait_with_output().unwrap());
     let document: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{}", ended.stderr));
     let findings = document["findings"].as_array().unwrap().iter().filter(|f| f["check"] == "test blank");
     let findings = findings.cloned().collect();
     (ended, findings)
+}
+
+/// Runs `line check --cards --json` with a person who answers each line of standard error, or does not.
+fn asked(
+    world: &World,
+    line: &[&str],
+    mut answer: impl FnMut(&str, Pid) -> Option<&'static str>,
+) -> (Ended, String) {
+    let mut command = world.command(Path::new(env!("CARGO_BIN_EXE_cardwright")));
+    command.args(["line", "check"]).args(line).args(["--keys", "bureau.store", "--cards", "--json"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut check = command.spawn().unwrap();
+    let (mut person, questions) = (check.stdin.take().unwrap(), check.stderr.take().unwrap());
+    let mut all = String::new();
+    for question in std::io::BufReader::new(questions).lines() {
+        let question = question.unwrap();
+        if let Some(answer) = answer(&question, Pid::from_raw(check.id().cast_signed())) {
+            let _ = person.write_all(answer.as_bytes());
+        }
+        all += &format!("{question}\n");
+    }
+    (Ended::from(check.wait_with_output().unwrap()), all)
 }
 
 /// Blanks that the simulated line's hopper has given.
@@ -283,11 +313,16 @@ fn machines_without_numbers_get_no_card_until_a_person_gives_the_word_and_none_a
         ended.stdout.contains(&format!("{unproved} {station}"))
     };
     assert!(EMBOSSERS.into_iter().all(warned), "{}", ended.stdout);
+    // A run would stop before its first card.
+    assert_eq!(ended.code, NOT_READY, "{}", ended.stdout);
+    assert!(ended.stdout.contains("FAULT  embosser     wiring: no station"), "{}", ended.stdout);
 
     // A missing answer, and a wrong one.
     let (ended, findings) = ports.test_cards("embosser-1\n");
     assert_eq!(ended.code, NOT_READY);
     assert_eq!(faults(&findings).len(), 1, "{findings:?}");
+    let ended = ports.world.cardwright(&["line", "check", "line.toml", "--keys", "bureau.store"]);
+    assert_eq!(ended.code, 0, "one station is enough: {}", ended.stdout);
     let (ended, findings) = ports.test_cards("embosser-2\nembosser-1\n");
     assert_eq!(ended.code, NOT_READY);
     names_both(&findings, EMBOSSERS);
@@ -305,6 +340,123 @@ fn machines_without_numbers_get_no_card_until_a_person_gives_the_word_and_none_a
     ports.on("");
     let ended = ports.world.cardwright(&["line", "check", "line.toml", "--keys", "bureau.store"]);
     assert!(ended.stdout.contains("warning: the station takes no card"), "{}", ended.stdout);
+    assert_eq!(ended.code, NOT_READY, "{}", ended.stdout);
+}
+
+#[test]
+fn machines_with_numbers_that_are_exchanged_while_the_line_runs_make_no_wrong_card() {
+    for [a, b] in [EMBOSSERS, PRINTERS] {
+        let world = World::new();
+        let expected = expected::prepared(&world, "job", 30, 67);
+        let line = SIM_LINE.replacen("chip_s = 4.0", "chip_s = 0.0", 1);
+        let line = line.replacen("[sim]\n", "[limits]\nrecover = 1\n\n[sim]\n", 1);
+        std::fs::write(world.path("line.toml"), line).unwrap();
+        let faults = format!("[[exchange]]\nstations = [{a:?}, {b:?}]\nafter = 20\n");
+        std::fs::write(world.path("faults.toml"), faults).unwrap();
+        let ended = world.run("job.cwf1", "line.toml", &["--faults", "faults.toml", "--seed", "3"]);
+        let said = &ended.stderr;
+        assert!(said.contains("WRONG MACHINE") && said.contains(a) && said.contains(b), "{said}");
+        let witness = Witness::keep(&world, 1);
+        witness.holds(&world);
+        none(&expected.differences(&stacked(&world.events(), &witness), 5));
+        let (job, good) = (job(&world), witness.fate("stacked").count() as u64);
+        assert_eq!((&job["held_for"], number(&job["balance"], "good")), (&"miswired".into(), good), "{job}");
+        assert!(good > 0, "no card was made before the exchange: {said}");
+    }
+}
+
+#[test]
+fn a_signal_ends_a_test_as_it_ends_a_run() {
+    let ports = Ports::new(TWO_EMBOSSERS, &["stripe-1", "embosser-1", "embosser-2"]);
+    let (ended, _) = asked(&ports.world, &["line.toml"], |question, program| {
+        if question.contains("Test blank 1 ") {
+            kill(program, Signal::SIGINT).unwrap();
+        }
+        None
+    });
+    assert_eq!(ended.code, STOPPED, "{}", ended.stdout);
+    assert!(ended.stdout.contains("stopped by the operator"), "{}", ended.stdout);
+    ports.counts_test_blanks();
+}
+
+#[test]
+fn an_answer_that_is_no_text_is_asked_for_again() {
+    let ports = Ports::new(TWO_EMBOSSERS, &["stripe-1", "embosser-1", "embosser-2"]);
+    let (ended, findings) = ports.test_cards(b"embosser-\xFF\nembosser-1\n\xC3(\nembosser-2\n");
+    assert_eq!(ended.code, 0, "{findings:?}");
+    assert_eq!(ended.stderr.matches("was not understood").count(), 2, "{}", ended.stderr);
+}
+
+#[test]
+fn a_person_fills_an_empty_hopper_and_the_test_goes_on() {
+    let mut ports = Ports::new(TWO_EMBOSSERS, &["stripe-1", "embosser-1", "embosser-2"]);
+    let empty = |ms: u32| format!("[[fault]]\nkind = \"hopper-empty\"\nblanks = [2]\nms = {ms}\n");
+    ports.on(&empty(60_000));
+    let (ended, findings) = ports.test_cards("embosser-1\n");
+    assert_eq!(ended.code, NOT_READY);
+    let (_, says) = &faults(&findings)[0];
+    assert!(says.contains("the hopper is empty: put blanks for the test into it, then test again"), "{says}");
+
+    ports.on(&empty(300));
+    let (ended, questions) = asked(&ports.world, &["line.toml"], |question, _| {
+        if question.contains("the hopper is empty") {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            return Some("\n");
+        }
+        [("Test blank 1 ", "embosser-1\n"), ("Test blank 2 ", "embosser-2\n")]
+            .into_iter()
+            .find_map(|(of, answer)| question.contains(of).then_some(answer))
+    });
+    assert_eq!(ended.code, 0, "{}{questions}", ended.stdout);
+    assert!(questions.contains("put blanks for the test into it. Then press Enter."), "{questions}");
+}
+
+#[test]
+fn simulated_test_blanks_are_not_recorded_among_real_cards() {
+    let ports = Ports::new(TWO_EMBOSSERS, &["stripe-1", "embosser-1", "embosser-2"]);
+    let simulated =
+        ["line", "check", "sim-8", "--keys", "bureau.store", "--simulate", "--speed", "0", "--cards"];
+    assert_eq!(ports.world.cardwright(&simulated).code, 0);
+    let marks: Vec<_> =
+        of_kind(&ports.world, "TEST_BLANK").iter().map(|event| event["detail"].clone()).collect();
+    assert!(marks.len() == 8 && marks.iter().all(|mark| mark == "SIMULATED"), "{marks:?}");
+    ports.makes_nothing(&["run", "job.cwf1"], "unproved");
+    let ended = ports.world.cardwright(&simulated);
+    assert_eq!((ended.code, tested(&ports.world)), (DENIED, 8), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains("J1, a job of real cards"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_test_throws_out_no_card_of_a_killed_job() {
+    let world = World::new();
+    world.prepared("job", CARDS, 68);
+    std::fs::write(world.path("faults.toml"), "[[fault]]\nkind = \"kill-controller\"\nafter = 150\n")
+        .unwrap();
+    world.run("job.cwf1", "sim-8", &["--faults", "faults.toml"]);
+    let check = ["line", "check", "sim-8", "--keys", "bureau.store", "--simulate", "--speed", "0", "--cards"];
+    let ended = world.cardwright(&check);
+    assert!(number(&job(&world)["balance"], "unknown") > 0);
+    assert_eq!((ended.code, tested(&world)), (DENIED, 0), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains("cardwright card ask J1 all"), "{}", ended.stderr);
+    for seq in 1..=CARDS {
+        let seq = seq.to_string();
+        world.cardwright(&["card", "resolve", "J1", &seq, "--destroyed", "--by", "Anna"]);
+    }
+    let ended = world.cardwright(&check);
+    assert_eq!((ended.code, tested(&world)), (0, 8), "{}{}", ended.stdout, ended.stderr);
+}
+
+#[test]
+fn a_line_without_the_audit_book_of_its_keys_is_not_ready() {
+    let world = World::new();
+    world.prepared("job", 1, 69);
+    std::fs::remove_file(world.path("bureau.store-audit")).unwrap();
+    let ended = world.cardwright(&["line", "check", "sim-8", "--keys", "bureau.store", "--simulate"]);
+    assert_eq!(ended.code, NOT_READY, "{}{}", ended.stdout, ended.stderr);
+    let run = world.run("job.cwf1", "sim-8", &[]);
+    let said = run.stderr.strip_prefix("error: ").unwrap().trim_end();
+    assert!(said.contains("bureau.store-audit: it is missing"), "{said}");
+    assert!(ended.stdout.contains(&format!("FAULT  keys         key store: {said}")), "{}", ended.stdout);
 }
 
 #[test]

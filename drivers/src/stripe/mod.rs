@@ -12,7 +12,7 @@ mod tracks;
 
 use std::time::Duration;
 
-pub use self::tracks::{RawTracks, Tracks};
+pub use self::tracks::{RawTracks, T1_MAX, Tracks};
 use crate::error::DeviceError;
 use crate::identity::MachineIdentity;
 use crate::presence::DeviceConnection;

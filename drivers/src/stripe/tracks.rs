@@ -5,6 +5,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::TrackNumber;
 use crate::error::DeviceError;
 
+/// Most characters of track 1 without sentinels and LRC, which are three of the standard's 79.
+pub const T1_MAX: usize = 79 - 3;
+
 /// Text of a stripe, without sentinels and LRC. Cardholder data: it cannot be printed, and is wiped.
 #[derive(Default, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Tracks {
@@ -60,7 +63,7 @@ impl TrackLimits {
             TrackNumber::T1 => Self {
                 start: b'%',
                 set: 0x20..=0x5F,
-                max: 79 - 3,
+                max: T1_MAX,
                 unfit: ("track 1 is longer than 76 characters", "track 1 holds a character it cannot carry"),
             },
             TrackNumber::T2 => Self {

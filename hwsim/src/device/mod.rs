@@ -20,6 +20,7 @@ use std::io;
 use link::MachineLink;
 
 use crate::profile::MachineKind;
+use crate::wiring::MovableLink;
 use crate::world::{SimulatedLine, SimulatedStation};
 
 /// Driver name of a stripe module whose encoder is no MSR605.
@@ -34,17 +35,22 @@ pub fn machine<L: MachineLink>(
 ) -> io::Result<()> {
     let Some(station) = station else { return Ok(()) };
     let instant = world.speed == 0.0;
+    let movable = &MovableLink::new(link, world.wiring.linked(&station.name));
     match station.kind {
         MachineKind::Stripe if station.driver.as_deref() == Some(MSE630) => {
-            mse630::serve(link, world, station)
+            mse630::serve(movable, world, station)
         }
+        // It may wait for a card, so it looks itself whether it has moved.
         MachineKind::Stripe => msr605::serve(link, world, station),
         MachineKind::Printer => {
-            frame::serve(link, &mut printer::SimulatedPrinter::new(world, station), instant, frame::QUIET)
+            frame::serve(movable, &mut printer::SimulatedPrinter::new(world, station), instant, frame::QUIET)
         }
-        MachineKind::Embosser => {
-            frame::serve(link, &mut embosser::SimulatedEmbosser::new(world, station), instant, frame::QUIET)
-        }
+        MachineKind::Embosser => frame::serve(
+            movable,
+            &mut embosser::SimulatedEmbosser::new(world, station),
+            instant,
+            frame::QUIET,
+        ),
         MachineKind::Chip | MachineKind::Fulfilment => Ok(()),
     }
 }
@@ -63,4 +69,33 @@ pub fn transport<L: MachineLink>(
 /// Serves the transport of the output.
 pub fn output<L: MachineLink>(link: &L, world: &SimulatedLine) -> io::Result<()> {
     frame::serve(link, &mut transport::OutputTransport::new(world), world.speed == 0.0, frame::QUIET)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::testing::{LinkClient, feed, link, world};
+
+    /// The number in a machine's answer to 'S'.
+    fn number(client: &mut LinkClient<'_>) -> String {
+        let (_, answer) = client.command(b'S', b"");
+        let answer = String::from_utf8(answer).unwrap();
+        answer.split_once("no.").unwrap().1.to_owned()
+    }
+
+    #[test]
+    fn a_machine_that_changes_its_place_is_cut_and_its_link_then_reaches_the_other_place() {
+        for (own, other) in [("embosser-1", "printer-1"), ("printer-1", "embosser-1")] {
+            let world = world(&format!("[[exchange]]\nstations = [{own:?}, {other:?}]\nafter = 1\n"));
+            let served = |stream: &_| machine(stream, &world, world.device_of(own));
+            link(served, |client| {
+                assert_eq!(number(client), format!("SIM-{own}"));
+                feed(&world, "chip-1");
+                assert_eq!(client.0.read(&mut [0]).unwrap(), 0, "the link of {own} is not cut");
+            });
+            link(served, |client| assert_eq!(number(client), format!("SIM-{other}")));
+        }
+    }
 }

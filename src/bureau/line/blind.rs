@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use drivers::identity::{ExpectedNumber, OnlyMachine};
-use drivers::registry::{Capability, Driver};
+use drivers::registry::{Capability, Driver, Family};
+use drivers::stripe::T1_MAX;
 
 use super::links::{Links, MachineNumber};
 use super::stations;
@@ -47,38 +48,43 @@ impl BlindMachines {
             if let Ok(Some(driver)) = stations::driver(module)
                 && !driver.can(Capability::NoticesCards)
             {
-                blind.extend(module.station_names().map(|station| (station, driver)));
+                let stations = module.station_names();
+                blind.extend(stations.map(|station| {
+                    let number = links.number(&station, driver);
+                    (station, driver, number)
+                }));
             }
         }
         let numbers: BTreeMap<_, _> = blind
             .iter()
-            .filter_map(|(station, driver)| match links.number(station, driver) {
-                MachineNumber::Is(number) => Some((number, station.clone())),
+            .filter_map(|(station, _, number)| match number {
+                MachineNumber::Is(number) => Some((number.clone(), station.clone())),
                 MachineNumber::Needless | MachineNumber::Unknown => None,
             })
             .collect();
         let numbers = Arc::new(numbers);
         let is_alone =
-            |driver: &Driver| blind.iter().filter(|(_, other)| other.name == driver.name).count() == 1;
-        let needs_word = |(station, driver): &&(String, &'static Driver)| {
-            links.number(station, driver) == MachineNumber::Unknown && !is_alone(driver)
-        };
-        let need: BTreeSet<_> = blind.iter().filter(needs_word).map(|(station, _)| station.clone()).collect();
+            |driver: &Driver| blind.iter().filter(|(_, other, _)| other.name == driver.name).count() == 1;
+        let need: BTreeSet<_> = blind
+            .iter()
+            .filter(|(_, driver, number)| *number == MachineNumber::Unknown && !is_alone(driver))
+            .map(|(station, ..)| station.clone())
+            .collect();
         let words = if need.is_empty() { BTreeMap::new() } else { words(&need)? };
-        let known = |station: &String, driver: &Driver| match links.number(station, driver) {
+        let known = |station: String, number| match number {
             MachineNumber::Is(number) => {
-                let (station, stations) = (station.clone(), Arc::clone(&numbers));
-                OnlyMachine::Numbered(ExpectedNumber { station, number, stations })
+                OnlyMachine::Numbered(ExpectedNumber { station, number, stations: Arc::clone(&numbers) })
             }
-            MachineNumber::Unknown if need.contains(station) => {
-                OnlyMachine::At { station: station.clone(), node: words.get(station).cloned() }
+            MachineNumber::Unknown if need.contains(&station) => {
+                let node = words.get(&station).cloned();
+                OnlyMachine::At { station, node }
             }
             MachineNumber::Needless | MachineNumber::Unknown => OnlyMachine::Any,
         };
-        let machine = |(station, driver): &(String, &'static Driver)| {
-            (station.clone(), BlindMachine { driver, only: known(station, driver) })
-        };
-        Ok(Self(blind.iter().map(machine).collect()))
+        let machines = blind.into_iter().map(|(station, driver, number)| {
+            (station.clone(), BlindMachine { driver, only: known(station, number) })
+        });
+        Ok(Self(machines.collect()))
     }
 
     /// The machine of a station, if it does not notice cards.
@@ -96,12 +102,50 @@ impl BlindMachines {
     }
 }
 
+/// Checks what a line profile says about machines that do not notice cards. A module without a right driver is passed
+/// over: it is refused when the line is opened.
+pub fn check(line: &LineProfile) -> Result<(), Failure> {
+    numbers_can_be_given(line)?;
+    names_can_be_marked(line)
+}
+
+/// Refuses a station whose name is too long for the mark on a test blank, if only that mark can prove its encoder.
+fn names_can_be_marked(line: &LineProfile) -> Result<(), Failure> {
+    let only_marks = |driver: &Driver| {
+        !driver.can(Capability::NoticesCards)
+            && !driver.can(Capability::Number)
+            && driver.family() == Family::Stripe
+    };
+    let encoders: Vec<_> = line
+        .working()
+        .filter_map(|module| Some((module, stations::driver(module).ok()??)))
+        .filter(|(_, driver)| only_marks(driver))
+        .flat_map(|(module, driver)| module.station_names().map(move |station| (module, driver, station)))
+        .collect();
+    for (module, driver, station) in &encoders {
+        let rivals = encoders.iter().filter(|(_, other, _)| other.name == driver.name).count() > 1;
+        if rivals && station.len() > T1_MAX {
+            let what = format!(
+                "module {}: the name of its station {station} has {} characters, and {} writes at most {T1_MAX} on the \
+                 test blank that proves where it stands: give the module a shorter name",
+                module.name,
+                station.len(),
+                driver.model
+            );
+            return Err(Failure::new(Exit::Profile, what));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses serial numbers in a line profile for machines that give none.
-pub fn numbers_can_be_given(line: &LineProfile) -> Result<(), Failure> {
+fn numbers_can_be_given(line: &LineProfile) -> Result<(), Failure> {
     for module in line.working() {
         for station in module.station_names() {
             let has = line.link.get(&station).is_some_and(|link| link.number.is_some());
-            if let Some(driver) = stations::driver(module)?.filter(|_| has) {
+            if let Ok(Some(driver)) = stations::driver(module)
+                && has
+            {
                 driver
                     .check(&[Capability::Number])
                     .map_err(|what| Failure::new(Exit::Profile, format!("link.{station}.number: {what}")))?;
@@ -175,9 +219,26 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_too_long_for_the_mark_of_its_encoder_is_refused() {
+        let named = |length: usize, keys: &str| {
+            let line = line(&[(&"s".repeat(length), "stripe", keys)], "");
+            check(&line).err().map(|failure| (failure.exit, failure.message))
+        };
+        // Stations are named by their module and their number.
+        assert_eq!(named(T1_MAX - 2, MSE), None);
+        let (exit, said) = named(T1_MAX - 1, MSE).unwrap();
+        assert!(
+            exit == Exit::Profile && said.contains("has 77 characters") && said.contains("s-1"),
+            "{said}"
+        );
+        // An encoder without rivals is never asked for a mark, and another model notices cards.
+        assert_eq!(named(T1_MAX - 1, &MSE.replace("stations = 2", "stations = 1")), None);
+        assert_eq!(named(T1_MAX - 1, "mics = [\"MAG\"]\nstations = 2\ncoercivity = \"hico\""), None);
+    }
+
+    #[test]
     fn a_number_of_a_machine_that_gives_none_is_refused() {
-        let said =
-            |line: &LineProfile| numbers_can_be_given(line).err().map(|f| f.message).unwrap_or_default();
+        let said = |line: &LineProfile| check(line).err().map(|f| f.message).unwrap_or_default();
         let mse630 = line(&[("stripe", "stripe", MSE)], "[link.stripe-1]\nnumber = \"7\"\n");
         assert!(said(&mse630).contains("link.stripe-1.number: driver mse630"), "{}", said(&mse630));
         assert_eq!(said(&line(&[("embosser", "embosser", TWO)], "[link.embosser-1]\nnumber = \"7\"\n")), "");

@@ -10,15 +10,16 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::blind::BlindMachines;
-use super::links::{Real, Simulated};
+use super::blind::{self, BlindMachines};
+use super::links::{Links, Real, Simulated};
 use super::simulator::{Simulation, Simulator};
 use super::{disk, places};
+use crate::audit::LedgerId;
 use crate::bureau::key_host::own_program;
 use crate::bureau::opening::allowed;
 use crate::exit::{Exit, Failure};
-use crate::hsm::Hsm;
 use crate::hsm::client::{HostProcess, HsmClient};
+use crate::hsm::{Auditor, Hsm};
 use crate::ledger::Reader;
 use crate::modules::LineProfile;
 
@@ -28,7 +29,7 @@ pub const DISK: &str = "disk";
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Station, `keys`, `disk` or `profile`.
+    /// Station, module, `keys`, `disk` or `profile`.
     pub place: String,
     /// Name of the check.
     pub check: String,
@@ -51,40 +52,57 @@ impl Finding {
     }
 }
 
-/// Checks every part of the line that is called `named` on the command line; `directory` is for sockets.
-/// Returns the line and the findings, those about the keys first.
+/// The next use of a line that is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextUse {
+    /// A job.
+    Job,
+    /// Test blanks: they are the proof that stations may still lack.
+    TestBlanks,
+}
+
+/// Checks every part of the line that is called `named` on the command line, for its next use; `directory` is for
+/// sockets. Returns the line and the findings, those about the keys first.
 pub fn check(
     named: &str,
-    store: &Path,
-    ledger: &Path,
+    (store, ledger): (&Path, &Path),
     simulation: &Simulation,
     directory: &Path,
+    next: NextUse,
 ) -> Result<(LineProfile, Vec<Finding>), Failure> {
     let (text, origin) = LineProfile::source(named)?;
     let line = LineProfile::from_toml(&text, &origin)?;
-    let mut findings = vec![keys(&line, store, simulation, directory)];
+    let reader = ledger.exists().then(|| Reader::open(ledger).ok()).flatten();
+    let mut findings = vec![keys(&line, store, reader.as_ref(), simulation, directory)];
     findings.push(Finding::saying(DISK, "ledger", disk::look(ledger)));
     findings.extend(shared(&line));
     findings.extend(unstable(&line));
-    let reader = ledger.exists().then(|| Reader::open(ledger).ok()).flatten();
+    if let Err(failure) = blind::check(&line) {
+        findings.push(Finding::new("profile", "machines", Err(failure.message)));
+    }
     // A ledger that cannot be read counts as one without words. The next run reports its fault.
     let words = |stations: &BTreeSet<String>| {
         let words = reader.as_ref().and_then(|reader| reader.wired(stations).ok());
         Ok(words.unwrap_or_default())
     };
+    let mut look = |links: &dyn Links| -> Result<(), Failure> {
+        let machines = BlindMachines::of(&line, links, words)?;
+        let places = places::look(&line, links, &machines);
+        if next == NextUse::Job {
+            findings.extend(places.modules_without_a_station(&line));
+        }
+        findings.extend(places.findings);
+        Ok(())
+    };
     if simulation.on {
         Simulator::check(&text, &origin, simulation, directory)?;
         let simulator = Simulator::start(&text, simulation, directory)?;
-        let links = Simulated { socket: simulator.socket().to_owned() };
-        let machines = BlindMachines::of(&line, &links, words)?;
-        findings.extend(places::look(&line, &links, &machines));
+        look(&Simulated { socket: simulator.socket().to_owned() })?;
         simulator.end()?;
     } else {
         let missing = line.missing_links();
         if missing.is_empty() {
-            let links = Real::new(&line)?;
-            let machines = BlindMachines::of(&line, &links, words)?;
-            findings.extend(places::look(&line, &links, &machines));
+            look(&Real::new(&line)?)?;
         }
         if line.link.is_empty() && line.sim.is_some() {
             let what =
@@ -97,7 +115,14 @@ pub fn check(
     Ok((line, findings))
 }
 
-fn keys(line: &LineProfile, store: &Path, simulation: &Simulation, directory: &Path) -> Finding {
+/// Checks the key store, and its audit book, without which no ledger can be opened.
+fn keys(
+    line: &LineProfile,
+    store: &Path,
+    reader: Option<&Reader>,
+    simulation: &Simulation,
+    directory: &Path,
+) -> Finding {
     let look = || -> Result<String, Failure> {
         let socket = directory.join("hsm.sock");
         let _host = HostProcess::start(&own_program()?, store, &socket)?;
@@ -105,6 +130,9 @@ fn keys(line: &LineProfile, store: &Path, simulation: &Simulation, directory: &P
         if !simulation.on {
             allowed(line, client.realm())?;
         }
+        // The book answers for a ledger that it does not know, too.
+        let ledger = reader.and_then(|reader| reader.id().ok()).unwrap_or(LedgerId([0; 16]));
+        client.audit(ledger)?;
         let info = client.info()?;
         if info.keks.is_empty() || info.kmcs.is_empty() {
             let what =

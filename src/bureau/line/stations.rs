@@ -26,7 +26,7 @@ pub fn check(line: &LineProfile) -> Result<(), Failure> {
     for module in &line.modules {
         driver(module)?;
     }
-    blind::numbers_can_be_given(line)
+    blind::check(line)
 }
 
 /// Opens every link of a line. `connect_hsm` makes a connection for each chip station. A station whose machine is not

@@ -8,6 +8,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::des::set_odd_parity;
 use super::symmetric::{CipherKey, CryptoError};
+use crate::wiped::WipedBytes;
 
 /// The cipher family of a KEK and all under it: TYPEtk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,8 +186,8 @@ pub fn application_mac_input(
     scope: &ApplicationScope<'_>,
     others: &[u8; 32],
     maced: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-    let mut input = Zeroizing::new(Vec::with_capacity(MAX_NAMES + others.len() + maced.len()));
+) -> Result<WipedBytes, CryptoError> {
+    let mut input = WipedBytes::with_capacity(MAX_NAMES + others.len() + maced.len());
     input.extend_from_slice(b"CWF1A");
     for (text, after) in
         [(scope.issuer_id, None), (scope.file_id, Some(scope.sequence)), (scope.card_ref, None)]

@@ -143,7 +143,12 @@ impl Hsm for SoftHsm {
             })
         });
         let kmcs = entries.iter().filter_map(|entry| {
-            entry.kmc().map(|kmc| KmcInfo { label: entry.label().to_owned(), kmc, kcv: entry.kcv() })
+            entry.kmc().map(|kmc| KmcInfo {
+                label: entry.label().to_owned(),
+                kmc,
+                key_type: entry.key_type(),
+                kcv: entry.kcv(),
+            })
         });
         Ok(HsmInfo { realm: self.realm(), keks: keks.collect(), kmcs: kmcs.collect() })
     }

@@ -7,8 +7,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::entry::KeyType;
-use crate::crypto::set_odd_parity;
+use crate::crypto::{KeyType, set_odd_parity};
 
 /// Test keys that stand in standards and in manuals of cards.
 const WELL_KNOWN: [[u8; 16]; 3] = [

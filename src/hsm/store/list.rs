@@ -7,8 +7,8 @@ use serde::de::{self, Deserializer, Visitor};
 use zeroize::Zeroizing;
 
 use super::doubt;
-use super::entry::{EntryRole, KekRules, KeyType, KeyUsage, SecretEntry, StoreSide};
-use crate::crypto::{CipherKey, set_odd_parity};
+use super::entry::{EntryRole, KekRules, KeyUsage, SecretEntry, StoreSide};
+use crate::crypto::{CipherKey, KeyType, set_odd_parity};
 use crate::exit::{Exit, Failure};
 use crate::ids::{IssuerId, Kcv, KekId, KmcRef};
 use crate::scp::{KeyDerivation, SecLevel};
@@ -159,7 +159,7 @@ fn check(number: usize, raw: RawKey, side: StoreSide) -> Result<SecretEntry, Fai
     let doubt = doubt::about(raw.key_type, &raw.value.0);
     let id = raw.id.to_ascii_uppercase();
     let (version, role) = role(&raw, &id).map_err(refused)?;
-    if raw.usage == KeyUsage::Kmc && !KeyDerivation::any_takes(&key) {
+    if raw.usage == KeyUsage::Kmc && !KeyDerivation::any_takes(raw.key_type) {
         return Err(refused(format!(
             "no secure channel of this version derives card keys from a KMC of type {}",
             raw.key_type

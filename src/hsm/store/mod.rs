@@ -15,7 +15,7 @@ mod list;
 use std::path::{Path, PathBuf};
 
 pub use doubt::KeyDoubt;
-pub use entry::{KekRules, KeyType, KeyUsage, SecretEntry, StoreSide};
+pub use entry::{KekRules, KeyUsage, SecretEntry, StoreSide};
 
 use super::Realm;
 use super::audit_book::AuditBook;

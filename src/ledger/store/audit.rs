@@ -17,13 +17,15 @@ use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
 use crate::ledger::event::{EventFact, LedgerEvent};
 use crate::ledger::replay::{JobReplay, LineReplay};
+use crate::ledger::signing::PAUSE_MAX;
 use crate::ledger::types::JobId;
 
 /// Most findings that an audit returns; more of them say nothing new.
 const FINDINGS_MAX: usize = 1000;
 
-/// How long a writer may take to store a checkpoint that the HSM has signed.
-const KEPT_WITHIN: Duration = Duration::from_secs(1);
+/// How long a writer may take to store a checkpoint that the HSM has signed: if the answer of the HSM was lost, it is
+/// asked again after a pause.
+pub(super) const KEPT_WITHIN: Duration = PAUSE_MAX.saturating_add(Duration::from_secs(2));
 
 /// Every table with rows of jobs.
 const OF_JOBS: [&str; 5] = ["balance", "record", "blank", "attempt", "stock"];
@@ -256,10 +258,11 @@ pub(super) fn all_checkpoints(connection: &Connection) -> Result<Vec<Checkpoint>
     checkpoints(connection, id(connection)?, "ORDER BY n")
 }
 
-/// Audits a whole ledger. Calls `seen` with the number of each event.
+/// Audits a whole ledger, with so much patience with its writer. Calls `seen` with the number of each event.
 pub(super) fn audit(
     connection: &Connection,
     known: Option<&AuditInfo>,
+    patience: Duration,
     seen: impl FnMut(u64),
 ) -> Result<Audit, LedgerError> {
     // One transaction, so that all reads see one moment while a writer goes on.
@@ -290,6 +293,7 @@ pub(super) fn audit(
         None => missing(
             connection,
             known.and_then(|known| known.head).filter(|head| head.ledger == id),
+            patience,
             &mut found,
         )?,
     }
@@ -426,16 +430,17 @@ fn signatures(signed: &[Checkpoint], found: &mut Findings) {
     }
 }
 
-/// Reports a checkpoint that the HSM signed and the ledger does not have. A running writer stores it a moment later,
-/// so this waits for at most [`KEPT_WITHIN`].
+/// Reports a checkpoint that the HSM signed and the ledger does not have, after so much patience with a running writer,
+/// which stores it a moment later.
 fn missing(
     connection: &Connection,
     head: Option<ChainPlace>,
+    patience: Duration,
     found: &mut Findings,
 ) -> Result<(), LedgerError> {
     let Some(head) = head else { return Ok(()) };
     let mut query = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM checkpoint WHERE n >= ?1)")?;
-    let until = Instant::now() + KEPT_WITHIN;
+    let until = Instant::now() + patience;
     while !query.query_row([row::signed(head.n)], |r| r.get(0))? {
         if Instant::now() >= until {
             found.at(

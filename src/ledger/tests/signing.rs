@@ -9,11 +9,12 @@ use super::*;
 use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::hsm::{AuditInfo, Auditor, FileAdmission, HsmError};
 
-/// An HSM that can be made not to answer.
+/// An HSM that can be made not to answer, or to sign for a while without an answer that arrives.
 #[derive(Clone, Default)]
 struct Deaf {
     memory: Memory,
     deaf: Arc<AtomicBool>,
+    loses_answers: Arc<AtomicBool>,
 }
 
 impl Deaf {
@@ -35,7 +36,12 @@ impl Auditor for Deaf {
     }
 
     fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
-        self.hears()?.checkpoint(place)
+        let signed = self.hears()?.checkpoint(place)?;
+        if self.loses_answers.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1_200));
+            return Err(HsmError::Host("it takes too long".into()));
+        }
+        Ok(signed)
     }
 
     fn admit(&mut self, file: &FileAdmission) -> Result<(), HsmError> {
@@ -135,4 +141,22 @@ fn a_job_is_closed_and_a_ledger_ended_only_with_a_signed_end() {
     deaf.be(true);
     all(&ledger, job, [Change::Held]);
     assert!(matches!(ledger.close(), Err(LedgerError::NotSigned { .. })));
+}
+
+/// The HSM has signed, its answer was lost, and the ledger asks again only after a pause: no audit in between calls that a
+/// lost checkpoint.
+#[test]
+fn an_audit_waits_for_a_checkpoint_whose_answer_was_lost() {
+    let deaf = Deaf::default();
+    let (_directory, ledger, job) = signed(&deaf);
+    let known = || deaf.memory.clone().audit(LedgerId([0; 16])).unwrap();
+    let before = known().generation;
+    deaf.loses_answers.store(true, Ordering::SeqCst);
+    say(&ledger, job, Change::Fed { blank: 1 }).unwrap();
+    while known().generation == before {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    deaf.loses_answers.store(false, Ordering::SeqCst);
+    let reader = ledger.reader().unwrap();
+    assert_eq!(reader.audit(Some(&known()), |_| ()).unwrap().findings, []);
 }

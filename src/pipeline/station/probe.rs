@@ -104,14 +104,16 @@ impl Runner<'_> {
                 outage.transport = None;
             }
         }
-        match self.setup.module.probe() {
+        match self.setup.module.probe().and_then(|()| self.own_machine()) {
             Ok(()) => {
                 self.out = None;
-                if let Err(fault) = self.own_machine() {
-                    return self.tell(StationHappening::Stuck(fault));
-                }
                 self.connected_again();
                 self.tell(StationHappening::Back)
+            }
+            // Another machine answers there, which does not end by itself: people must read why the station is out.
+            Err(fault) if fault.doubts_device() => {
+                self.out = None;
+                self.tell(StationHappening::Stuck(fault))
             }
             Err(fault) => {
                 tracing::debug!(station = %self.setup.name, %fault, "still out of service");

@@ -12,7 +12,7 @@ mod rules;
 mod tests;
 mod view;
 
-use zeroize::Zeroizing;
+use crate::wiped::WipedBytes;
 
 pub use error::{ChipError, ChipFault, DgiList};
 pub use rules::SectionScratch;
@@ -53,7 +53,7 @@ pub struct ChipApplication {
     /// MACINP: the MAC of the application.
     pub mac: Vec<u8>,
     /// The bytes of the file from the length byte of `L1 { L1 AID ..` to the last byte of the MAC.
-    pub raw: Zeroizing<Vec<u8>>,
+    pub raw: WipedBytes,
     /// The bytes of `raw` that the MAC covers: from the length byte of `L1 AID` (`raw[0]` is the length byte
     /// around it) to the last byte of the wrapped MACkey, so `1..raw.len() - mac.len()`.
     pub maced: std::ops::Range<usize>,
@@ -65,7 +65,7 @@ pub struct DgiValue {
     /// The DGI.
     pub dgi: Dgi,
     /// The value; ciphertext if [`ChipApplication::protected`] lists the DGI.
-    pub value: Zeroizing<Vec<u8>>,
+    pub value: WipedBytes,
 }
 
 /// CMODE: how values under the TK are encrypted.

@@ -1,8 +1,6 @@
 //! The chip section field by field, borrowed from the record (`src/manual/cwf1.md` section 5; field names of
 //! EMV CPS).
 
-use zeroize::Zeroizing;
-
 use super::error::{ChipError, ChipFault, DgiList};
 use super::rules::{self, SectionScratch};
 use super::{ChipApplication, Cmode, DgiValue, EncType, Pdi};
@@ -174,7 +172,7 @@ impl<'a> ApplicationView<'a> {
         // `rules::check` has refused data that cannot be read, so `flatten` drops nothing.
         let values = tlv::dgi::read(self.data.bytes)
             .flatten()
-            .map(|(dgi, value)| DgiValue { dgi, value: Zeroizing::new(value.to_vec()) });
+            .map(|(dgi, value)| DgiValue { dgi, value: value.into() });
         Ok(ChipApplication {
             aid: name(0, "AID", Aid::new(self.aid))?,
             kek: self.kek,
@@ -193,7 +191,7 @@ impl<'a> ApplicationView<'a> {
             dgis: values.collect(),
             wrapped_mac_key: self.wrapped_mac_key.to_vec(),
             mac: self.mac.to_vec(),
-            raw: Zeroizing::new(self.raw.to_vec()),
+            raw: self.raw.into(),
             maced: 1..self.raw.len() - self.mac.len(),
         })
     }

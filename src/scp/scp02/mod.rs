@@ -16,7 +16,7 @@ use super::channel::{
 };
 use super::derive::CardStaticKeys;
 use super::level::SecLevel;
-use crate::crypto::{CryptoError, TdesKey, retail_mac, tdes_cbc_encrypt};
+use crate::crypto::{CryptoError, KeyType, TdesKey, retail_mac, tdes_cbc_encrypt};
 
 /// Most bytes of a command's data field in a short APDU.
 const SHORT_DATA: usize = 255;
@@ -43,6 +43,10 @@ impl ChannelProtocol for Scp02 {
 
     fn block(&self) -> u8 {
         8
+    }
+
+    fn takes(&self, kmc: KeyType) -> bool {
+        kmc == KeyType::Tdes2
     }
 
     fn challenge_length(&self, _: u8) -> usize {

@@ -4,7 +4,7 @@ use cardwright::exit::Exit;
 
 use super::chip::{Chip, PAYMENT, PURSE};
 use super::file::File;
-use super::{Bureau, Ends, pieces};
+use super::{Bureau, Ends, good, pieces};
 
 const MISMATCH: Ends = Ends { run: Exit::KeyMismatch, inspect: [Exit::StructureOnly, Exit::KeyMismatch] };
 
@@ -89,5 +89,29 @@ fn a_kek_of_another_type_or_issuer() {
     of_another.issuer_id = "OTHERBANK".into();
     let of_issuer = &["key: KEK 476173FF01 belongs to another issuer", "ask the issuer"];
     bureau.refuses(&of_another.digested(), MISMATCH, of_issuer);
+    bureau.still_accepts_the_good_file();
+}
+
+/// No blank could become a card of these files: the run would throw out one after the other.
+#[test]
+fn no_kmc_for_the_cards() {
+    let bureau = Bureau::new();
+    let ends = Ends { run: Exit::KeyUnknown, inspect: [Exit::StructureOnly, Exit::Ok] };
+    let keys = |list: &str, kept: &dyn Fn(&str) -> bool| {
+        list.split("[[key]]").filter(|key| kept(key)).collect::<Vec<_>>().join("[[key]]")
+    };
+    let says =
+        ["key: the key store has no KMC for this card: KEK 476173FF01", "record 1, byte ", "import a KMC"];
+    bureau.world.change_keys(|list| keys(list, &|key| !key.contains("\"KMC\"")));
+    bureau.refuses(
+        &good().bytes,
+        ends,
+        &[&says[..], &["needs one of type TDES2; the store has no KMC;"]].concat(),
+    );
+    // The store has the blanks' KMCs, but their secrets may go to others alone.
+    bureau.world.change_keys(|list| list.replace("allow = [", "allow = [\"FFFFFF999999:7\"] # "));
+    let held = "allows FFFFFF999999:7; SCP02 of product multiapp needs one of type TDES2; the store has FFFFFF476173:1";
+    bureau.refuses(&good().bytes, ends, &[&says[..], &[held]].concat());
+    bureau.world.change_keys(str::to_owned);
     bureau.still_accepts_the_good_file();
 }

@@ -10,6 +10,7 @@ use drivers::link::{CardError, LinkError, SessionLimits};
 use drivers::presence::{CardPresence, DeviceConnection, LookFor, ReaderSighting};
 
 use super::*;
+use crate::crypto::KeyType;
 use crate::hsm::{
     ApplicationHandle, CardSession, DataPart, HsmError, HsmInfo, KmcInfo, Realm, TrailerRequest,
     VerifiedApplication, VerifyRequest,
@@ -132,7 +133,12 @@ impl FakeHsm {
 
 impl Hsm for FakeHsm {
     fn info(&mut self) -> Result<HsmInfo, HsmError> {
-        let kmc = |k: &&str| KmcInfo { label: "k".into(), kmc: KmcRef::parse(k).unwrap(), kcv: Kcv([0; 3]) };
+        let kmc = |k: &&str| KmcInfo {
+            label: "k".into(),
+            kmc: KmcRef::parse(k).unwrap(),
+            key_type: KeyType::Tdes2,
+            kcv: Kcv([0; 3]),
+        };
         Ok(HsmInfo { realm: Realm::Test, keks: vec![], kmcs: self.kmcs.iter().map(kmc).collect() })
     }
     fn verify_trailer(&mut self, _: &TrailerRequest) -> Result<(), HsmError> {

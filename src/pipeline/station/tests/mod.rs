@@ -551,6 +551,16 @@ fn a_device_that_answers_probes_and_no_card_ends_with_a_person() {
 }
 
 #[test]
+fn another_machine_that_answers_a_probe_is_named_and_waits_for_a_person() {
+    let miswired = Fault::new(Blame::Device, ReasonWord::Miswired, "WRONG MACHINE");
+    let bench = start(&[], vec![], vec![hung()], vec![hung(), miswired]);
+    bench.take();
+    bench.says(&["taken", "writing", "card out: timeout Probed", "stuck: miswired"]);
+    assert_eq!(bench.did(), "T A inspect write R probe probe");
+    bench.end();
+}
+
+#[test]
 fn a_transport_that_brings_no_card_ends_with_a_person_before_the_hopper_is_empty() {
     let unseen = || Fault::new(Blame::Device, ReasonWord::NoCard, "no card in reader");
     let bench = start(&[], vec![unseen(), unseen(), unseen(), unseen()], vec![], vec![]);

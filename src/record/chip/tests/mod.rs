@@ -3,10 +3,9 @@
 
 mod props;
 
-use zeroize::Zeroizing;
-
 use super::*;
 use crate::record::testing::{ApplicationPieces, SectionPieces, dgi, dgis};
+use crate::wiped::WipedBytes;
 
 fn fault(section: &[u8]) -> ChipFault {
     ChipSection::parse(section).err().expect("the section was read").fault
@@ -437,13 +436,16 @@ fn encode_refuses_what_parse_would() {
     assert_eq!(with(&|a| a.pdi.update_cplc = 2), value("UPDATEcplc is neither 00 nor 01"));
     assert_eq!(with(&|a| a.pdi.order = vec![vec![]]), ChipFault::EmptyGroup(DgiList::Order));
     assert_eq!(with(&|a| a.protected = vec![Dgi(1); 256]), ChipFault::TooLong("the TK's data"));
-    assert_eq!(with(&|a| a.dgis[0].value = Zeroizing::new(vec![0; 65_536])), ChipFault::TooLong("the data"));
+    assert_eq!(
+        with(&|a| a.dgis[0].value = WipedBytes::from(vec![0; 65_536])),
+        ChipFault::TooLong("the data")
+    );
     assert_eq!(with(&|a| a.wrapped_mac_key = vec![0; 300]), ChipFault::TooLong("MACdata"));
 
     let big = |n: u16| {
         let mut application = parse(&ApplicationPieces::default());
         application.aid = Aid::new(&n.to_be_bytes()).unwrap();
-        application.dgis[0].value = Zeroizing::new(vec![0; 40_000]);
+        application.dgis[0].value = WipedBytes::from(vec![0; 40_000]);
         application
     };
     assert!(ChipSection { crn: None, applications: vec![big(1)] }.encode().is_ok());

@@ -1,13 +1,15 @@
 //! Bytes that are wiped when dropped, never shown, and sent in one piece.
 //!
-//! Requests and answers carry cardholder data: account numbers in clear DGIs, spools. On both
-//! sides of the socket such bytes are held in [`WipedBytes`], so that no message type needs its own wiping or `Debug`.
+//! Records, requests to the HSM and its answers carry cardholder data: account numbers in clear DGIs, spools. Such bytes
+//! are held in [`WipedBytes`], so that no type that has some needs its own wiping or `Debug`.
 
 use std::ops::{Deref, DerefMut};
 
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
+
+use crate::hardening::wipe;
 
 /// Bytes that are wiped when dropped. A clone is wiped as well. Growing one past its capacity leaves an unwiped
 /// copy: reserve what is needed first.
@@ -28,7 +30,7 @@ impl WipedBytes {
 
 impl Drop for WipedBytes {
     fn drop(&mut self) {
-        self.0.zeroize();
+        wipe(&mut self.0);
     }
 }
 
@@ -89,7 +91,7 @@ impl<'de> Deserialize<'de> for WipedBytes {
 }
 
 /// Borrowed bytes on their way out; they read as [`WipedBytes`].
-pub(super) struct SentBytes<'a>(pub(super) &'a [u8]);
+pub(crate) struct SentBytes<'a>(pub(crate) &'a [u8]);
 
 impl Serialize for SentBytes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
