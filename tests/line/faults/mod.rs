@@ -2,6 +2,7 @@
 //! cut; a clock that jumps. In every case the line stops before the next card is bound, the message names the
 //! next step, and afterwards nothing is lost and nothing exists twice.
 
+mod arrival;
 mod clock;
 mod failing;
 mod folding;
