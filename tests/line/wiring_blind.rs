@@ -484,7 +484,7 @@ fn test_blanks_find_exchanged_machines_without_numbers() {
         assert_eq!(right, 2);
 
         // A mark with another name takes the earlier proof back.
-        let (ended, findings) = ports.test_cards(&format!("{}\n{}\n", pair[1], pair[0]));
+        let (ended, findings) = ports.test_cards(format!("{}\n{}\n", pair[1], pair[0]));
         assert_eq!(ended.code, NOT_READY);
         names_both(&findings, pair);
         ports.makes_nothing(&["run", "job.cwf1"], "unproved");
