@@ -130,6 +130,10 @@ pub fn after_report(summary: &Summary, desk: Desk) -> Option<String> {
         (JobPhase::Closed, _) => None,
         _ if left => Some(left_in_line(&job.line, job.job, job.simulated)),
         (JobPhase::Stopping, _) => Some(go_on()),
+        (_, Some(Law::Closing { unknown: 1.., .. })) if desk == Desk::Here => {
+            let ask = on_line(format!("card ask {} all", job.job), Some(&job.line), job.simulated);
+            Some(ask_and_resolve(&ask, job.job, "SEQ"))
+        }
         (_, Some(law)) => after_law(&law, job.job, None, go_on),
         (_, None) => Some(match desk {
             Desk::Daemon => command(format!("job close {}", job.job)),
@@ -166,16 +170,17 @@ pub fn after_decision(done: &CardDecisions, desk: Desk) -> String {
     }
 }
 
-/// What to do with UNKNOWN cards: one that is GOOD must not be destroyed unseen, and one that is called destroyed must
-/// not turn up later. `seq`: one card, or all of them.
+/// What to do with UNKNOWN cards. `seq`: one card, or all of them.
 fn ask_first(job: JobId, seq: Option<u32>) -> String {
     let (asked, each) =
         seq.map_or_else(|| ("all".into(), "SEQ".into()), |seq| (seq.to_string(), seq.to_string()));
-    format!(
-        "look for the card in the machine ({}), then {}, or --destroyed once it is destroyed",
-        command(format!("card ask {job} {asked}")),
-        command(format!("card resolve {job} {each} --good"))
-    )
+    ask_and_resolve(&command(format!("card ask {job} {asked}")), job, &each)
+}
+
+/// An UNKNOWN card that is GOOD must not be destroyed unseen, and one that is called destroyed must not turn up later.
+fn ask_and_resolve(ask: &str, job: JobId, each: &str) -> String {
+    let resolve = command(format!("card resolve {job} {each} --good"));
+    format!("look for the card in the machine ({ask}), then {resolve}, or --destroyed once it is destroyed")
 }
 
 /// A warning before the line is cleared for a job with UNKNOWN cards; `None` if there are none.

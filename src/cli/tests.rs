@@ -143,7 +143,10 @@ fn cards_that_a_killed_program_left_are_not_waited_for() {
     ] {
         assert!(of_killed.contains(part), "no {part:?} in\n{of_killed}");
     }
-    // The next command that changes the ledger finds the card UNKNOWN.
+    // Opening the ledger for writing finds the card UNKNOWN; then the question names the line as well.
+    Ledger::open(path).unwrap().close().unwrap();
+    let of_unknown = ok(path, "job report J1");
+    assert!(of_unknown.contains("(cardwright card ask J1 all --line "), "{of_unknown}");
     assert!(ok(path, "card resolve J1 1 --destroyed").contains("UNKNOWN -> DESTROYED"));
 }
 
