@@ -23,7 +23,8 @@ fn a_kill_while_a_long_file_arrives_leaves_no_job() {
     let world = World::new();
     world.prepared("job", 30_000, 71);
     let mut command = world.command(Path::new(env!("CARGO_BIN_EXE_cardwright")));
-    let mut killed = command.args(RUN.split(' ')).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut killed =
+        command.args(RUN.split(' ')).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let until = Instant::now() + Duration::from_secs(60);
     while !world.path("run.db").exists() || rows(&world) == 0 {
         assert!(Instant::now() < until, "no record arrives");
