@@ -1,7 +1,8 @@
 //! Bytes that are wiped when dropped, never shown, and sent in one piece.
 //!
 //! Records, requests to the HSM and its answers carry cardholder data: account numbers in clear DGIs, spools. Such bytes
-//! are held in [`WipedBytes`], so that no type that has some needs its own wiping or `Debug`.
+//! are held in [`WipedBytes`], so that a type that holds them needs no wiping and no `Debug`
+//! of its own.
 
 use std::ops::{Deref, DerefMut};
 

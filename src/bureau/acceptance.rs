@@ -157,7 +157,7 @@ struct CountedCheck<'a> {
     counts: SectionCounts,
     /// The Header's.
     product: Option<ProductName>,
-    /// A record that could not be counted. The checks find such a fault as well, and then theirs is reported.
+    /// Why a record could not be counted. The checks find this fault too, and their error is reported.
     fault: Option<Failure>,
 }
 

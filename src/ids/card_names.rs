@@ -9,7 +9,7 @@ use super::{CardRef, NameError};
 
 /// Longest name in bytes: its length is one character of [`CardNames::text`]. Names of a file have at most 40.
 const LONGEST: u8 = 0x7F;
-/// Names from one place that is remembered to the next.
+/// Number of names between two entries of `blocks`.
 const BLOCK: usize = 32;
 
 /// Names by index, from 0.
@@ -23,7 +23,7 @@ pub struct CardNames {
 }
 
 impl CardNames {
-    /// Adds the next name, which may be one of a kind that is not accepted any more.
+    /// Adds the next name. An old ledger may have names that no new file may have.
     pub fn push(&mut self, name: &str) -> Result<(), NameError> {
         let length = u8::try_from(name.len()).ok().filter(|length| *length <= LONGEST);
         let length = length.ok_or(NameError::TooLong(LONGEST.into()))?;
@@ -72,10 +72,10 @@ impl CardNames {
         })
     }
 
-    /// The first index whose name an earlier index has too: the earlier index, then this one.
+    /// Finds the first name that repeats an earlier one. Returns the earlier index, then the later one.
     pub fn repeated(&self) -> Option<(usize, usize)> {
-        // A hash above the index, so that sorting brings equal names together. The key is drawn anew: nobody can aim for
-        // equal hashes. Names with equal hashes are compared.
+        // Upper half: hash, lower half: index, so that sorting brings equal names together. The key is random, so that an
+        // issuer cannot choose names with equal hashes. Names with equal hashes are compared.
         let key = RandomState::new();
         let entry = |(name, index)| (key.hash_one(name) >> 32 << 32) | index;
         let mut entries = Vec::with_capacity(self.count);

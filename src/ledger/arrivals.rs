@@ -70,14 +70,14 @@ impl Arrivals {
         self.0.pop_front()
     }
 
-    /// Puts the job back whose records are written now.
+    /// Puts back the job that is being written.
     pub(super) fn goes_on(&mut self, arrival: Arrival) {
         self.0.push_front(arrival);
     }
 }
 
 impl Arrival {
-    /// Writes the next records in one transaction; with the last ones the job is there.
+    /// Writes the next records in one transaction. The job exists once the last ones are written.
     pub(super) fn step(&mut self, store: &mut LedgerStore) -> Result<Option<Arrived>, LedgerError> {
         if self.job.is_none() {
             store.refuse_seen(&self.new)?;
@@ -88,7 +88,7 @@ impl Arrival {
         self.job = Some(job);
         let names = self.new.cards.iter_from(self.written).take(PIECE);
         let sequences = u32::try_from(self.written).unwrap_or(u32::MAX).saturating_add(1)..;
-        self.seen_before.extend(store.insert_records(job, sequences.zip(names))?);
+        self.seen_before.extend(store.insert_records(job, &self.new.issuer_id, sequences.zip(names))?);
         self.written += PIECE;
         let whole = self.written >= self.new.cards.len();
         let arrived = whole.then(|| self.complete(job, store)).transpose()?;

@@ -44,7 +44,8 @@ impl JobRecords {
         Self::new(names, states)
     }
 
-    /// Records in these states, by sequence from 1, without attempts. There must be as many states as names.
+    /// Records in these states, by sequence from 1, without attempts. As many states as names, or no names if the caller
+    /// needs none.
     pub(super) fn new(names: CardNames, states: Vec<RecordLife>) -> Self {
         Self { names, states, attempts: BTreeMap::new() }
     }

@@ -112,6 +112,7 @@ impl LedgerWriter {
     fn taken_over(&mut self) -> Result<(), LedgerError> {
         let context = || Context { reason: Some(ReasonWord::Restart), ..Context::default() };
         self.store.begin()?;
+        self.store.take_back()?;
         for job in self.store.interrupted()? {
             let book = self.store.load(job)?.ok_or(LedgerError::NoJob(job))?;
             let lost = book
@@ -182,7 +183,7 @@ impl LedgerWriter {
     }
 
     /// The next message, or a timeout as soon as events must be signed or, without unsigned events, the files
-    /// checked. While a job arrives, it comes between two pieces.
+    /// checked. While a job arrives, this returns at once, so that the next piece follows.
     fn next(&self, messages: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
         if !self.arrivals.is_empty() {
             return messages.recv_timeout(Duration::ZERO);

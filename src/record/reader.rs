@@ -72,8 +72,8 @@ impl<R: Read> Cwf1Reader<R> {
         Self::begin(input, limits, Some(UniqueNames::default()))
     }
 
-    /// Reads the Header of a file that was accepted before with limits of that time. The caller compares the digest at
-    /// its end.
+    /// Reads the Header of a file that acceptance has checked, so that no limit applies. The caller must compare the digest
+    /// at the end.
     pub(super) fn accepted(input: R) -> Result<Self, FileError> {
         Self::begin(input, FileLimits { body: u32::MAX }, None)
     }

@@ -39,7 +39,7 @@ struct RecordPlaces {
     digests: Vec<RecordDigest>,
 }
 
-/// The first half of a record's SHA-256: nobody can make another record with it (2^128 tries).
+/// The first half of a record's SHA-256. It takes 2^128 tries to find another record with it.
 type RecordDigest = [u8; 16];
 
 /// Position and hash of one record.
@@ -157,7 +157,7 @@ fn read(input: impl Read, expected_digest: &[u8; 32]) -> Result<(Header, Trailer
     let count = usize::try_from(header.records).unwrap_or(usize::MAX);
     let too_many = |_| FileError::at(0, FileFault::Spool);
     let mut places = RecordPlaces { offsets: Vec::new(), digests: Vec::new() };
-    // Reserved at once: a list that grows has two copies for a time.
+    // Reserved at once, because a list that grows is copied, and both copies take memory.
     places.offsets.try_reserve_exact(count.saturating_add(1)).map_err(too_many)?;
     places.digests.try_reserve_exact(count).map_err(too_many)?;
     let mut end = 0;

@@ -1,4 +1,4 @@
-//! The card_refs of a file while it is read or written, to find one that stands twice, and where its record begins.
+//! Collects the card_refs of a file and finds one that occurs twice, with the place of its record.
 
 use crate::ids::CardNames;
 
@@ -36,7 +36,7 @@ impl UniqueNames {
         let _ = self.names.push(name);
     }
 
-    /// Returns the first record whose name an earlier one has too. Call it once, at the end of the file.
+    /// Returns the first record whose name an earlier one has too.
     pub fn repeated(&self) -> Option<RepeatedName> {
         let (first, second) = self.names.repeated()?;
         let before = self.lengths.get(..second).unwrap_or_default();

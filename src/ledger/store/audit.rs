@@ -23,9 +23,9 @@ use crate::ledger::types::JobId;
 /// Most findings that an audit returns; more of them say nothing new.
 const FINDINGS_MAX: usize = 1000;
 
-/// How long a writer may take to store a checkpoint that the HSM has signed: if the answer of the HSM was lost, it is
-/// asked again after a pause.
-pub(super) const KEPT_WITHIN: Duration = PAUSE_MAX.saturating_add(Duration::from_secs(2));
+/// How long a writer may take to store a checkpoint that the HSM has signed: if the answer of the HSM was lost, it waits
+/// for that answer for some seconds, and asks again after a pause.
+pub(super) const KEPT_WITHIN: Duration = PAUSE_MAX.saturating_add(Duration::from_secs(10));
 
 /// Every table with rows of jobs.
 const OF_JOBS: [&str; 5] = ["balance", "record", "blank", "attempt", "stock"];
@@ -258,7 +258,7 @@ pub(super) fn all_checkpoints(connection: &Connection) -> Result<Vec<Checkpoint>
     checkpoints(connection, id(connection)?, "ORDER BY n")
 }
 
-/// Audits a whole ledger, with so much patience with its writer. Calls `seen` with the number of each event.
+/// Audits a whole ledger. Waits up to `patience` for a running writer to store a checkpoint. Calls `seen` with the number of each event.
 pub(super) fn audit(
     connection: &Connection,
     known: Option<&AuditInfo>,
@@ -430,8 +430,7 @@ fn signatures(signed: &[Checkpoint], found: &mut Findings) {
     }
 }
 
-/// Reports a checkpoint that the HSM signed and the ledger does not have, after so much patience with a running writer,
-/// which stores it a moment later.
+/// Reports a checkpoint that the HSM signed and the ledger still lacks after `patience`.
 fn missing(
     connection: &Connection,
     head: Option<ChainPlace>,
@@ -461,7 +460,7 @@ fn of_no_job(
     jobs: &BTreeMap<JobId, JobReplay>,
     found: &mut Findings,
 ) -> Result<(), LedgerError> {
-    let arriving = arrival::incomplete(connection)?;
+    let arriving = arrival::arriving(connection)?;
     for table in OF_JOBS {
         let mut query = connection.prepare(&format!("SELECT min(job) FROM {table} WHERE job > ?1"))?;
         let mut next = |after: i64| query.query_row([after], |r| r.get::<_, Option<i64>>(0));
@@ -484,7 +483,7 @@ fn replays(
     only: Option<JobId>,
     found: &mut Findings,
 ) -> Result<BTreeMap<JobId, JobReplay>, LedgerError> {
-    let arriving = arrival::incomplete(connection)?;
+    let arriving = arrival::arriving(connection)?;
     let sql = "SELECT id, rejects_shredded FROM job WHERE ?1 IS NULL OR id = ?1";
     let mut query = connection.prepare(sql)?;
     let mut jobs = BTreeMap::new();
@@ -514,7 +513,10 @@ fn tables(
     let at = FindingPlace::Table;
     match load::load_with(connection, job, CardNames::default()) {
         Ok(Some(book)) => replay.differences(&book).into_iter().for_each(|what| found.at(at, what)),
-        Ok(None) => found.at(at, format!("{job} is missing")),
+        Ok(None) => {
+            found.at(at, format!("{job} has no balance"));
+            return Ok(());
+        }
         Err(error) => found.at(at, format!("{job} cannot be read: {error}")),
     }
     let sql = format!("SELECT {} FROM balance WHERE job = ?1", row::BALANCE);

@@ -31,7 +31,7 @@ fn load(connection: &Connection, job: JobId) -> Result<Option<JobBook>, LedgerEr
     load_with(connection, job, cards(connection, job)?)
 }
 
-/// The working state of a job with these card_refs, which are not read again; a caller that does not need them gives none.
+/// The working state of a job with these card_refs. A caller that needs no card_refs passes an empty list.
 pub(super) fn load_with(
     connection: &Connection,
     job: JobId,
@@ -39,7 +39,8 @@ pub(super) fn load_with(
 ) -> Result<Option<JobBook>, LedgerError> {
     let header = connection
         .prepare_cached(
-            "SELECT rejects_shredded, simulated, state, deleted, deleting FROM job WHERE id = ?1",
+            "SELECT rejects_shredded, simulated, state, deleted, deleting FROM job WHERE id = ?1 AND EXISTS \
+             (SELECT 1 FROM balance WHERE job = id)",
         )?
         .query_row([job.0], |r| Ok((flag(r, 0)?, flag(r, 1)?, r.get(2)?, flag(r, 3)?, flag(r, 4)?)))
         .optional()?;

@@ -89,7 +89,6 @@ impl LedgerStore {
         let noted = if made { None } else { lock.noted() };
         super::schema::check(&connection, version)?;
         migrate(&mut connection, version)?;
-        super::arrival::take_back(&mut connection)?;
         let (id, head) = (super::audit::id(&connection)?, head(&connection)?);
         if let Some((_, noted)) = noted.filter(|(name, noted)| *name == id.to_string() && *noted > head.0) {
             return Err(behind(head.0, noted));

@@ -19,7 +19,7 @@ use crate::ids::{CardNames, KekId, SpoolKeyName};
 use crate::ledger::book::LAWS;
 use crate::ledger::error::LedgerError;
 use crate::ledger::event::{AcceptedTerms, EventFact, JobProfiles, LedgerEvent};
-use crate::ledger::types::JobId;
+use crate::ledger::types::{JobId, NewJob};
 
 /// The text before the seal.
 const SEAL: &str = ", sealed ";
@@ -35,7 +35,8 @@ pub(super) enum TermsProof {
     Differs,
 }
 
-/// The terms of a job, from its row.
+/// The terms of a job, as its row has them.
+#[derive(PartialEq, Eq)]
 pub(super) struct TermsRow {
     issuer: String,
     file: String,
@@ -60,6 +61,25 @@ impl TermsRow {
              simulated, spool, accepted FROM job WHERE id = ?1",
         )?;
         Ok(query.query_row([job.0], Self::row).optional()?)
+    }
+
+    /// The terms of a new job, whose row must have them.
+    pub(super) fn of(new: &NewJob, records: usize, accepted: u64) -> Self {
+        Self {
+            issuer: new.issuer_id.to_string(),
+            file: new.file_id.to_string(),
+            product: new.product.to_string(),
+            records: u64::try_from(records).unwrap_or(u64::MAX),
+            line: new.line.clone(),
+            kek: new.kek,
+            digest: new.digest,
+            spool_key: new.spool_key,
+            rejects_shredded: new.rejects_shredded,
+            test_keys: new.test_keys,
+            simulated: new.simulated,
+            spool: new.spool.clone(),
+            accepted,
+        }
     }
 
     fn row(row: &Row<'_>) -> rusqlite::Result<Self> {

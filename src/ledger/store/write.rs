@@ -191,8 +191,13 @@ impl LedgerStore {
         new: &NewJob,
         book: &JobBook,
     ) -> Result<LedgerEvent, LedgerError> {
-        let terms = TermsRow::read(&self.connection, job)?.ok_or(LedgerError::NoJob(job))?;
-        let ts = terms.accepted_at();
+        let row = TermsRow::read(&self.connection, job)?.ok_or(LedgerError::NoJob(job))?;
+        let ts = row.accepted_at();
+        // The row was open to other programs since its first piece. The event must have what the HSM has admitted.
+        let terms = TermsRow::of(new, book.records.len(), ts);
+        if row != terms {
+            return Err(super::arrival::changed(job));
+        }
         let terms = terms.accepted(book.records.names(), new.profiles, new.rejects_marked);
         let fact = EventFact::Accepted(Some(Box::new(terms)));
         // With the time in the job's row, because an audit compares the two.

@@ -1,5 +1,6 @@
 //! New jobs that arrive in pieces.
 
+use super::audit::Memory;
 use super::{file, say};
 use crate::ids::{CardNames, CardRef};
 use crate::ledger::types::{Change, NewJob};
@@ -108,4 +109,69 @@ fn two_files_arrive_one_after_the_other() {
     let seen = LedgerError::Seen { job: JobId(1), open: true };
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     assert!(results.iter().any(|result| result.as_ref().is_err_and(|error| *error == seen)), "{results:?}");
+}
+
+/// A ledger with job 1 and an incomplete job 2.
+fn incomplete(path: &Path, memory: &Memory) {
+    let ledger = memory.open(path).unwrap();
+    ledger.new_job(file("F", 3)).unwrap();
+    ledger.fill_disk(100);
+    ledger.new_job(long("G", 20_000)).unwrap_err();
+    drop(ledger);
+    assert!(rows(path, 2) > 0);
+}
+
+#[test]
+fn a_start_that_refuses_a_ledger_deletes_nothing() {
+    let (directory, memory) = (super::directory(), Memory::default());
+    let path = directory.path().join("l.db");
+    incomplete(&path, &memory);
+    let before = rows(&path, 2);
+    // Another copy of the ledger went on and was signed.
+    memory.signed_further();
+    assert!(memory.open(&path).is_err());
+    assert_eq!(rows(&path, 2), before);
+}
+
+#[test]
+fn an_incomplete_job_that_no_writer_left_is_found() {
+    let (directory, memory) = (super::directory(), Memory::default());
+    let path = directory.path().join("l.db");
+    incomplete(&path, &memory);
+    let audit = |sql: &str| {
+        let copy = directory.path().join("copy.db");
+        let _ = std::fs::remove_file(&copy);
+        Connection::open(&path).unwrap().execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+        Connection::open(&copy).unwrap().execute_batch(sql).unwrap();
+        let audit = Reader::open(&copy).unwrap().audit(None, |_| ()).unwrap();
+        audit.findings.len()
+    };
+    assert_eq!(audit("SELECT 1"), 0);
+    for sql in [
+        "UPDATE record SET state = 'GOOD' WHERE job = 2 AND seq = 7",
+        "UPDATE record SET released = 1 WHERE job = 2 AND seq = 7",
+        "UPDATE record SET seq = 90000 WHERE job = 2 AND seq = 7",
+        "UPDATE job SET state = 'CLOSED' WHERE id = 2",
+        "UPDATE job SET records = 5 WHERE id = 2",
+        "UPDATE job SET deleted = 1 WHERE id = 2",
+        "INSERT INTO blank (job, number, state) VALUES (2, 1, 'FED')",
+    ] {
+        assert_ne!(audit(sql), 0, "{sql}");
+    }
+}
+
+#[test]
+fn a_job_that_was_changed_while_it_arrived_is_refused() {
+    let directory = super::directory();
+    let path = directory.path().join("l.db");
+    let ledger = Ledger::open(&path).unwrap();
+    let result = std::thread::scope(|scope| {
+        let arriving = scope.spawn(|| ledger.new_job(long("G", 100_000)));
+        while rows(&path, 1) == 0 {}
+        let tamperer = Connection::open(&path).unwrap();
+        tamperer.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+        tamperer.execute("UPDATE job SET test_keys = 1 - test_keys WHERE id = 1", []).unwrap();
+        arriving.join().unwrap()
+    });
+    assert!(matches!(&result, Err(LedgerError::Damaged(what)) if what.contains("J1")), "{result:?}");
 }

@@ -34,8 +34,16 @@ impl Memory {
         AuditInfo { key: Self::key().public(), generation, head }
     }
 
-    fn open(&self, path: &Path) -> Result<Ledger, LedgerError> {
+    pub(super) fn open(&self, path: &Path) -> Result<Ledger, LedgerError> {
         Ledger::open_audited(path, Box::new(self.clone()))
+    }
+
+    /// As after the signature of a later event, which is in another copy of the ledger.
+    pub(super) fn signed_further(&self) {
+        let mut memory = self.0.lock().unwrap();
+        if let (_, Some(place)) = &mut *memory {
+            place.n += 1;
+        }
     }
 }
 
@@ -504,7 +512,7 @@ fn edits_that_move_no_state_are_found() {
         (
             "INSERT INTO job SELECT 7, 'X', file_id, product, zeroblob(32), kek, line, 0, 0, spool, 0, 1, 'OPEN', 1, NULL, 0, 0 \
              FROM job WHERE id = 1",
-            "J7: no event records that it was accepted",
+            "J7 has no balance",
         ),
         ("UPDATE checkpoint SET ts = ts + 1000", "its time is not that of its event"),
         (

@@ -9,7 +9,7 @@ use super::*;
 use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::hsm::{AuditInfo, Auditor, FileAdmission, HsmError};
 
-/// An HSM that can be made not to answer, or to sign for a while without an answer that arrives.
+/// An HSM that can be made not to answer, or whose answers can be lost.
 #[derive(Clone, Default)]
 struct Deaf {
     memory: Memory,
@@ -143,8 +143,8 @@ fn a_job_is_closed_and_a_ledger_ended_only_with_a_signed_end() {
     assert!(matches!(ledger.close(), Err(LedgerError::NotSigned { .. })));
 }
 
-/// The HSM has signed, its answer was lost, and the ledger asks again only after a pause: no audit in between calls that a
-/// lost checkpoint.
+/// The HSM has signed, its answer was lost, and the ledger asks again only after a pause: an audit in between must
+/// not report a lost checkpoint.
 #[test]
 fn an_audit_waits_for_a_checkpoint_whose_answer_was_lost() {
     let deaf = Deaf::default();

@@ -34,7 +34,12 @@ fn shown(world: &World) -> Value {
 fn wait_for(world: &World, what: &str, mut is: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is() {
-        assert!(Instant::now() < end, "{what}: {}", shown(world));
+        assert!(
+            Instant::now() < end,
+            "{what}: {}\n{}",
+            shown(world),
+            std::fs::read_to_string(world.path("said")).unwrap()
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
 }

@@ -1,5 +1,5 @@
--- The records of a new job are written in pieces, so that cards go on meanwhile. The job exists from its balance on;
--- what came of it before may be taken back.
+-- The records of a new job are written in pieces, so that cards are made meanwhile. A job exists as soon as it has a row
+-- in balance; before that, its rows may be deleted.
 
 DROP TRIGGER job_no_delete;
 CREATE TRIGGER job_no_delete BEFORE DELETE ON job WHEN EXISTS (SELECT 1 FROM balance WHERE job = OLD.id)
