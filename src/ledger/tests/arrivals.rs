@@ -3,6 +3,8 @@
 use super::audit::Memory;
 use super::{file, say};
 use crate::ids::{CardNames, CardRef};
+use crate::ledger::arrivals::Arrivals;
+use crate::ledger::store::LedgerStore;
 use crate::ledger::types::{Change, NewJob};
 use crate::ledger::{JobId, Ledger, LedgerError, Reader};
 use rusqlite::Connection;
@@ -164,14 +166,13 @@ fn an_incomplete_job_that_no_writer_left_is_found() {
 fn a_job_that_was_changed_while_it_arrived_is_refused() {
     let directory = super::directory();
     let path = directory.path().join("l.db");
-    let ledger = Ledger::open(&path).unwrap();
-    let result = std::thread::scope(|scope| {
-        let arriving = scope.spawn(|| ledger.new_job(long("G", 100_000)));
-        while rows(&path, 1) == 0 {}
-        let tamperer = Connection::open(&path).unwrap();
-        tamperer.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
-        tamperer.execute("UPDATE job SET test_keys = 1 - test_keys WHERE id = 1", []).unwrap();
-        arriving.join().unwrap()
-    });
-    assert!(matches!(&result, Err(LedgerError::Damaged(what)) if what.contains("J1")), "{result:?}");
+    let mut store = LedgerStore::open(&path).unwrap();
+    let mut arrivals = Arrivals::default();
+    arrivals.add(long("G", 3_000), oneshot::channel().0);
+    let mut arrival = arrivals.next().unwrap();
+    assert!(arrival.step(&mut store).unwrap().is_none());
+    let tamperer = Connection::open(&path).unwrap();
+    tamperer.execute("UPDATE job SET test_keys = 1 - test_keys WHERE id = 1", []).unwrap();
+    let result = std::iter::repeat_with(|| arrival.step(&mut store)).find(|step| !matches!(step, Ok(None)));
+    assert!(matches!(&result, Some(Err(LedgerError::Damaged(what))) if what.contains("J1")));
 }
