@@ -83,9 +83,11 @@ fn storm(world: &World, keys: &str, strike: impl Fn(u32), heal: impl Fn(u32)) {
     }
     // Cards whose HSM hung were rejected, some of them after the job was held.
     let ends = || {
-        for said in ["card resolve J1 all --destroyed", "card remake J1 all", "job resume J1"] {
-            let words = format!("{said} --socket d.sock");
-            world.cardwright(&words.split(' ').collect::<Vec<_>>());
+        if number(&shown(world)["balance"], "remake") > 0 {
+            for said in ["card resolve J1 all --destroyed", "card remake J1 all", "job resume J1"] {
+                let words = format!("{said} --socket d.sock");
+                world.cardwright(&words.split(' ').collect::<Vec<_>>());
+            }
         }
         shown(world)["phase"] == "COMPLETE"
     };
