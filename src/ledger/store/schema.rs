@@ -4,6 +4,7 @@
 //! The tables that `ANALYZE` makes change no answer and are ignored.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use rusqlite::Connection;
 
@@ -13,11 +14,20 @@ use crate::ledger::error::LedgerError;
 /// Kind and name of each object, with its table and its SQL.
 type SchemaObjects = BTreeMap<(String, String), (String, Option<String>)>;
 
-/// The objects that the first `version` migrations make.
-fn made(version: usize) -> rusqlite::Result<SchemaObjects> {
+/// The objects that the first `version` migrations make. They are made once, because every opening of a ledger needs them.
+fn made(version: usize) -> rusqlite::Result<&'static SchemaObjects> {
+    static MADE: [OnceLock<SchemaObjects>; MIGRATIONS.len() + 1] =
+        [const { OnceLock::new() }; MIGRATIONS.len() + 1];
+    // A ledger of a later version is refused before.
+    let [.., newest] = &MADE;
+    let known = MADE.get(version).unwrap_or(newest);
+    if let Some(objects) = known.get() {
+        return Ok(objects);
+    }
     let connection = Connection::open_in_memory()?;
     MIGRATIONS.iter().take(version).try_for_each(|sql| connection.execute_batch(sql))?;
-    objects(&connection)
+    let objects = objects(&connection)?;
+    Ok(known.get_or_init(|| objects))
 }
 
 fn objects(connection: &Connection) -> rusqlite::Result<SchemaObjects> {
@@ -53,7 +63,7 @@ pub(super) fn differences(connection: &Connection) -> Result<Vec<String>, Ledger
 fn differences_of(connection: &Connection, version: usize) -> Result<Vec<String>, LedgerError> {
     let (ours, mut found) = (made(version)?, objects(connection)?);
     let mut differences = Vec::new();
-    for ((kind, name), object) in &ours {
+    for ((kind, name), object) in ours {
         match found.remove(&(kind.clone(), name.clone())) {
             None => differences.push(format!("the {kind} {name} is missing")),
             Some(is) if is != *object => {

@@ -38,7 +38,7 @@ impl Auditor for Deaf {
     fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
         let signed = self.hears()?.checkpoint(place)?;
         if self.loses_answers.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(1_200));
+            std::thread::sleep(Duration::from_millis(600));
             return Err(HsmError::Host("it takes too long".into()));
         }
         Ok(signed)
