@@ -95,7 +95,7 @@ impl Bureau {
                 );
                 return Err(Refusal::fault(Exit::Denied, what));
             }
-            let balance = reader.balance(job.job)?;
+            let balance = &job.balance;
             if balance.unknown + balance.in_flight + balance.blanks_in_line > 0 {
                 return Err(Refusal::denied(job.job, Denial::CardsInLine));
             }
