@@ -16,7 +16,7 @@ use super::spool_folder::spool_path;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::{Auditor, FileAdmission, Realm, SpoolKey};
-use crate::ids::{JobId, ProductName};
+use crate::ids::JobId;
 use crate::inspect::{InspectionReport, SectionCounts};
 use crate::ledger::JobProfiles;
 use crate::ledger::{LedgerError, NewJob};
@@ -142,8 +142,7 @@ pub fn would_accept(
     let own: Vec<_> =
         line.modules.iter().flat_map(|module| &module.mics).chain(&line.ignore).cloned().collect();
     let counts = SectionCounts::new(&own);
-    let mut checks =
-        CountedCheck { check: FileCheck::new(line, connect, shown), counts, product: None, fault: None };
+    let mut checks = CountedCheck { check: FileCheck::new(line, connect, shown), counts, fault: None };
     let checked = check(open_input(path)?, FileLimits::default(), &mut checks)?;
     let CountedCheck { check, counts, fault, .. } = checks;
     fault.map_or(Ok(()), Err)?;
@@ -155,21 +154,18 @@ pub fn would_accept(
 struct CountedCheck<'a> {
     check: FileCheck<'a>,
     counts: SectionCounts,
-    /// The Header's.
-    product: Option<ProductName>,
     /// Why a record could not be counted. The checks find this fault too, and their error is reported.
     fault: Option<Failure>,
 }
 
 impl AcceptanceChecks for CountedCheck<'_> {
     fn header(&mut self, header: &Header) -> Result<(), Failure> {
-        self.product = Some(header.product.clone());
         self.check.header(header)
     }
 
     fn record(&mut self, frame: &Frame<'_>) -> bool {
-        if let (None, Some(product)) = (&self.fault, &self.product) {
-            self.fault = self.counts.count(frame, product.as_str()).err();
+        if let (None, Some(header)) = (&self.fault, self.check.file_header()) {
+            self.fault = self.counts.count(frame, header.product.as_str()).err();
         }
         self.check.record(frame)
     }

@@ -82,6 +82,11 @@ impl<'a> FileCheck<'a> {
         Self { line, connect, display, file: None }
     }
 
+    /// The Header of the file, after it was read.
+    pub fn file_header(&self) -> Option<&Header> {
+        self.file.as_ref().map(|file| file.rules.header())
+    }
+
     /// The product of the file, after its Header was read.
     pub fn product(&self) -> Option<Arc<ProductProfile>> {
         self.file.as_ref().map(|file| Arc::clone(file.rules.product()))
