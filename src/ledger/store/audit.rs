@@ -100,7 +100,7 @@ impl LedgerStore {
 pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<AuditFinding>, LedgerError> {
     let moment = connection.unchecked_transaction()?;
     let (id, mut found) = (id(&moment)?, Findings(Vec::new()));
-    let Some(mut replay) = replays(&moment, Some(job), &mut found)?.remove(&job) else {
+    let Some(mut replay) = replays(&moment, (Some(job), None), &mut found)?.remove(&job) else {
         return Err(LedgerError::NoJob(job));
     };
     versions(&moment, &mut found)?;
@@ -273,7 +273,9 @@ pub(super) fn audit(
     let signed =
         found.read(checkpoints(&moment, id, "ORDER BY n"), || "checkpoints".into()).unwrap_or_default();
     versions(&moment, &mut found)?;
-    let walked = walk(&moment, id, &signed, &mut found, seen)?;
+    let arriving = arrival::arriving(&moment)?;
+    let jobs = replays(&moment, (None, arriving), &mut found)?;
+    let walked = walk(&moment, id, (&signed, jobs), &mut found, seen)?;
     signatures(&signed, &mut found);
     let head = moment.query_row("SELECT n, hash FROM head", [], |r| Ok((row::number(r, 0)?, r.get(1)?)));
     let (n, hash) = walked.end;
@@ -284,7 +286,7 @@ pub(super) fn audit(
         let read = tables(&moment, *job, replay, &mut found);
         found.read(read, || job.to_string());
     }
-    of_no_job(&moment, &walked.jobs, &mut found)?;
+    of_no_job(&moment, &walked.jobs, arriving, &mut found)?;
     let differs = known.map(|known| against(&moment, id, signed.last(), known)).transpose()?.flatten();
     // `missing` waits for a writer, and reads what it writes meanwhile.
     drop(moment);
@@ -322,13 +324,13 @@ struct Walked {
 fn walk(
     moment: &Connection,
     id: LedgerId,
-    signed: &[Checkpoint],
+    (signed, mut jobs): (&[Checkpoint], BTreeMap<JobId, JobReplay>),
     found: &mut Findings,
     mut seen: impl FnMut(u64),
 ) -> Result<Walked, LedgerError> {
     let mut waiting = signed.iter().peekable();
     let times = checkpoint_times(moment)?;
-    let (mut jobs, mut line) = (replays(moment, None, found)?, LineReplay::default());
+    let mut line = LineReplay::default();
     let mut queries = ChainQueries::new(moment)?;
     let (mut chain, mut scratch) = (queries.after(0, GENESIS)?, Vec::with_capacity(512));
     let (mut unsealed, mut notes) = (0, 0);
@@ -458,9 +460,9 @@ fn missing(
 fn of_no_job(
     connection: &Connection,
     jobs: &BTreeMap<JobId, JobReplay>,
+    arriving: Option<JobId>,
     found: &mut Findings,
 ) -> Result<(), LedgerError> {
-    let arriving = arrival::arriving(connection)?;
     for table in OF_JOBS {
         let mut query = connection.prepare(&format!("SELECT min(job) FROM {table} WHERE job > ?1"))?;
         let mut next = |after: i64| query.query_row([after], |r| r.get::<_, Option<i64>>(0));
@@ -477,13 +479,12 @@ fn of_no_job(
     Ok(())
 }
 
-/// Every job, or one, as it was accepted: before any event.
+/// Every job but the one that arrives, or only one job, as it was accepted: before any event.
 fn replays(
     connection: &Connection,
-    only: Option<JobId>,
+    (only, arriving): (Option<JobId>, Option<JobId>),
     found: &mut Findings,
 ) -> Result<BTreeMap<JobId, JobReplay>, LedgerError> {
-    let arriving = arrival::arriving(connection)?;
     let sql = "SELECT id, rejects_shredded FROM job WHERE ?1 IS NULL OR id = ?1";
     let mut query = connection.prepare(sql)?;
     let mut jobs = BTreeMap::new();
