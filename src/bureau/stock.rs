@@ -9,7 +9,7 @@ use super::refusal::{Refusal, Senseless};
 use crate::actor::Actor;
 use crate::exit::Exit;
 use crate::ids::JobId;
-use crate::ledger::{Change, Context, Ledger, LedgerError, Reader, Ticket};
+use crate::ledger::{Change, Context, Ledger, LedgerError, Reader, SHIFT_SPACES, Ticket, shift_name_fault};
 use crate::request::StockMove;
 
 /// Most test cards at a time: each is an event of its own.
@@ -51,9 +51,6 @@ fn test_cards(reader: &Reader, job: JobId, count: u32) -> Result<Vec<Change>, Re
     Ok((first..).zip(0..count).map(|(blank, _)| Change::Tested { blank }).collect())
 }
 
-/// Longest name of a shift, in bytes.
-const SHIFT_NAME_MAX: usize = 40;
-
 /// Has the ledger record that a shift begins. A name that the ledger's law would refuse is refused here with the rule
 /// that it breaks.
 pub fn begin_shift(ledger: &Ledger, name: &str, actor: &Actor) -> Result<Outcome, Refusal> {
@@ -71,17 +68,9 @@ pub fn begin_shift(ledger: &Ledger, name: &str, actor: &Actor) -> Result<Outcome
 
 /// Checks the name of a new shift. Two spaces together are lawful in old ledgers, but look like one on paper.
 fn check_shift_name(name: &str) -> Result<(), String> {
-    let sound = |c: char| c.is_alphanumeric() || ".-_ ".contains(c);
-    if name.is_empty() || name.len() > SHIFT_NAME_MAX {
-        return Err(format!("its name has 1 to {SHIFT_NAME_MAX} letters (those outside ASCII count more)"));
-    }
-    if let Some(wrong) = name.chars().find(|c| !sound(*c)) {
-        return Err(format!("it holds {wrong:?}; use letters, digits, dots, hyphens, underscores, spaces"));
-    }
-    if name.trim() != name || name.contains("  ") {
-        return Err("leave out the space at an end, or next to another".into());
-    }
-    Ok(())
+    let fault = shift_name_fault(name);
+    let doubled = || name.contains("  ").then(|| SHIFT_SPACES.to_owned());
+    fault.or_else(doubled).map_or(Ok(()), Err)
 }
 
 #[cfg(test)]

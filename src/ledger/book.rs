@@ -18,7 +18,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::event::{BlankLabel, CardValue, ChipId, ChipIdentity, StateName};
 use super::law::Law;
-use super::records::{JobRecord, JobRecords, RecordLife};
+use super::records::{JobRecords, RecordLife};
 use super::types::{AttemptState, Balance, Change, JobState, RecordState, Stock};
 
 /// Version of these laws, which a job's first event names.
@@ -529,7 +529,10 @@ impl JobBook {
 
     /// The refusal of a state that [`Change::Attempt`] cannot set.
     fn no_way(&self, seq: u32, to: AttemptState) -> Law {
-        let Some(JobRecord { attempts, .. }) = self.records.get(seq) else { return Law::NoRecord };
+        if let Err(law) = self.life(seq) {
+            return law;
+        }
+        let attempts = self.records.attempts_of(seq);
         match attempts.last() {
             Some(last) => Law::Attempt {
                 attempt: u32::try_from(attempts.len()).unwrap_or(u32::MAX),

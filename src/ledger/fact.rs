@@ -13,7 +13,7 @@ pub(super) fn fact_of(change: &Change, effect: &ChangeEffect, book: &JobBook) ->
     };
     let record = || {
         let seq = effect.seq?;
-        Some(RecordSubject { seq, card_ref: book.records.get(seq)?.card_ref.to_owned() })
+        Some(RecordSubject { seq, card_ref: book.records.card_ref(seq)?.to_owned() })
     };
     let card = || {
         let (attempt, _) = effect.attempt?;

@@ -56,6 +56,7 @@ pub use event::{
 };
 pub use handle::{Ledger, Ticket, WANTED};
 pub use law::Law;
+pub use replay::{SHIFT_SPACES, shift_name_fault};
 pub use store::{ChainHead, JobMark, Reader, UNSEEN_MAX, is_in_use, verify_chain};
 pub use time::{rfc3339, rfc3339_seconds};
 pub use types::*;

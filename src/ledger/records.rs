@@ -27,15 +27,6 @@ pub(super) struct RecordLife {
     pub(super) released: bool,
 }
 
-/// One record.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct JobRecord<'a> {
-    /// Its card_ref.
-    pub(super) card_ref: &'a str,
-    /// In order; the first is number 1.
-    pub(super) attempts: &'a [Attempt],
-}
-
 impl JobRecords {
     /// Records that wait.
     pub(super) fn queued(names: CardNames) -> Self {
@@ -60,10 +51,9 @@ impl JobRecords {
         &self.names
     }
 
-    /// The record of a sequence.
-    pub(super) fn get(&self, seq: u32) -> Option<JobRecord<'_>> {
-        let card_ref = self.names.get(index(seq)?)?;
-        Some(JobRecord { card_ref, attempts: self.attempts_of(seq) })
+    /// The card_ref of a record.
+    pub(super) fn card_ref(&self, seq: u32) -> Option<&str> {
+        self.names.get(index(seq)?)
     }
 
     /// The state of a record.
@@ -81,7 +71,7 @@ impl JobRecords {
         (1u32..).zip(self.states.iter().copied())
     }
 
-    /// The attempts of a record.
+    /// The attempts of a record, in order; the first is number 1.
     pub(super) fn attempts_of(&self, seq: u32) -> &[Attempt] {
         self.attempts.get(&seq).map_or(&[], Vec::as_slice)
     }

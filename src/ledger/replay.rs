@@ -16,13 +16,26 @@ use super::records::JobRecords;
 use super::types::{Change, JobId};
 use crate::ids::{CardNames, KeyData};
 
-/// Longest name of a shift.
+/// Longest name of a shift, in bytes.
 const SHIFT_NAME_MAX: usize = 40;
+/// What is wrong with spaces in the name of a shift.
+pub const SHIFT_SPACES: &str = "leave out the space at an end, or next to another";
 
 /// Whether a shift may have this name.
 pub(super) fn is_shift_name(name: &str) -> bool {
+    shift_name_fault(name).is_none()
+}
+
+/// Describes the rule that the name of a shift breaks; `None` if a shift may have it.
+pub fn shift_name_fault(name: &str) -> Option<String> {
     let sound = |c: char| c.is_alphanumeric() || ".-_ ".contains(c);
-    (1..=SHIFT_NAME_MAX).contains(&name.len()) && name.chars().all(sound) && name.trim() == name
+    if name.is_empty() || name.len() > SHIFT_NAME_MAX {
+        return Some(format!("its name has 1 to {SHIFT_NAME_MAX} letters (those outside ASCII count more)"));
+    }
+    if let Some(wrong) = name.chars().find(|c| !sound(*c)) {
+        return Some(format!("it holds {wrong:?}; use letters, digits, dots, hyphens, underscores, spaces"));
+    }
+    (name.trim() != name).then(|| SHIFT_SPACES.to_owned())
 }
 
 /// The events that are about no job, in order: every shift must have a name of its own.
@@ -194,15 +207,15 @@ impl JobReplay {
         if event.attempt() != effect.attempt.map(|(number, _)| number) {
             return Err(differs("attempt"));
         }
-        let record = effect.seq.and_then(|seq| self.book.records.get(seq));
-        if event.card_ref() != record.map(|record| record.card_ref) {
+        if event.card_ref() != effect.seq.and_then(|seq| self.book.records.card_ref(seq)) {
             return Err(differs("card_ref"));
         }
         if event.position() != effect.position {
             return Err(differs("stack position"));
         }
         if let Some((_, attempt)) = effect.attempt {
-            let last = record.and_then(|record| record.attempts.last()).filter(|a| a.blank == attempt.blank);
+            let attempts = effect.seq.map_or(&[][..], |seq| self.book.records.attempts_of(seq));
+            let last = attempts.last().filter(|a| a.blank == attempt.blank);
             let label = last.map_or(attempt.label, |last| last.label);
             let told = event.fact.blank();
             let number = told.and_then(|told| told.number).is_none_or(|number| number == attempt.blank);
