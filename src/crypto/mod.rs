@@ -1,5 +1,5 @@
-//! The cryptographic primitives of the field over the RustCrypto block ciphers: TDES and AES in ECB and CBC,
-//! retail MAC, AES-CMAC, KCVs and the key schedule of CWF1.
+//! The cryptographic primitives of the field. Over the RustCrypto block ciphers: TDES and AES in ECB and CBC,
+//! retail MAC, AES-CMAC, KCVs and the key schedule of CWF1. Over OpenSSL: RSA key pairs.
 //!
 //! Not here: protocols (`scp`), key stores and custody (`hsm`), EMV key derivation (`prep`). No I/O, no
 //! clock. ISO 9797-1 (MAC algorithm 3, padding method 2), NIST SP 800-38A/B, `src/manual/cwf1.md` (TK), GPCS
@@ -8,6 +8,7 @@
 mod cwf1;
 mod des;
 mod key_type;
+pub mod rsa;
 mod symmetric;
 
 pub use cwf1::{
