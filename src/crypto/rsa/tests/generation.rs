@@ -88,7 +88,8 @@ fn random_numbers_that_repeat_themselves_give_no_pair() {
 #[test]
 fn a_source_that_fails_ends_the_search() {
     let generator = KeyPairGenerator::new(1024, PublicExponent::Three).unwrap();
-    for calls in 0..12 {
+    // Two starts, and for each prime nine bases.
+    for calls in 0..20 {
         let mut random = SeededRandom::new(b"fails");
         let mut left = calls;
         let mut fill = |bytes: &mut [u8]| {
