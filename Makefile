@@ -13,13 +13,14 @@ SHELL := /bin/sh
 CARGO ?= cargo
 # The Debian packages, and the uses of each:
 #   gcc libc6-dev           SQLite, which is compiled from C
-#   pkg-config              serial ports
+#   pkg-config              serial ports, OpenSSL
+#   libssl-dev              RSA arithmetic
 #   openssl sqlite3         tests and benches
 #   libpcsclite-dev         card readers (PC/SC)
 #   pcscd vsmartcard-vpcd   tests with virtual readers
 #   iproute2 util-linux     tests with virtual readers, each in its own namespace
 #   mount e2fsprogs         tests with disks that are full or fail
-PACKAGES := gcc libc6-dev pkg-config openssl sqlite3 libpcsclite-dev pcscd vsmartcard-vpcd iproute2 util-linux mount e2fsprogs
+PACKAGES := gcc libc6-dev pkg-config libssl-dev openssl sqlite3 libpcsclite-dev pcscd vsmartcard-vpcd iproute2 util-linux mount e2fsprogs
 
 .PHONY: all setup build demo test bench soak lint
 
