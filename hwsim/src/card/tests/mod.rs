@@ -4,6 +4,7 @@ mod channel;
 mod host;
 mod hostile;
 mod loading;
+mod restore;
 mod signing;
 mod terminal;
 mod transaction;
