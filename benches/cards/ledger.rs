@@ -31,6 +31,7 @@ pub fn job(path: &Path, cards: u32) -> (Ledger, JobId) {
         spool: "none".into(),
         spool_key: None,
         cards: (1..=cards).map(|n| CardRef::new(format!("C{n:06}")).unwrap()).collect(),
+        submitted_by: None,
     };
     let job = ledger.new_job(new).unwrap().job;
     (ledger, job)

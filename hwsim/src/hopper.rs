@@ -5,8 +5,11 @@
 //! bijection: no two of 2^32 blanks are alike, they look unordered, and two runs with different seeds rarely
 //! share one.
 
+use anyhow::{Context, Result};
+
 use crate::blank::SimulatedBlank;
 use crate::card::BlankSpec;
+use crate::dump::DumpedChip;
 use crate::faults::{FaultKind, FaultPlan};
 use crate::profile::{BlankSupply, SimLineProfile, StripeCoercivity};
 use crate::rng::{SplitMix64, mix32, mix64};
@@ -63,15 +66,22 @@ impl BlankHopper {
         for (to, from) in key_data.iter_mut().zip(kmc_id.iter().chain(&csn)) {
             *to = *from;
         }
-        let spec = BlankSpec {
-            key_data,
-            version: supply.version,
-            kmc,
-            scp02_i: supply.scp02_i,
-            atr: supply.atr.clone(),
-            seed: card_seed,
-        };
+        let spec = BlankSpec { kmc, ..supply.spec(key_data, card_seed) };
         Some(SimulatedBlank::new(n, spec, self.coercivity, faults))
+    }
+
+    /// Makes a new blank with the chip of a dump the next one to be drawn.
+    pub fn put_dumped(&mut self, dumped: &DumpedChip) -> Result<()> {
+        let supply = self.supplies.iter().find(|supply| dumped.is_from(supply));
+        let supply = supply.context("the line has no blanks of the dumped card's KMC_ID")?;
+        let n = self.fed + 1;
+        let seed = SplitMix64::of(self.seed, n, BLANK_PURPOSE).next_u64();
+        let faults = self.faults.of(n);
+        let mut blank = SimulatedBlank::new(n, dumped.spec(supply, seed), self.coercivity, faults);
+        dumped.fill(&mut blank.chip)?;
+        self.fed = n;
+        self.back = Some(blank);
+        Ok(())
     }
 }
 

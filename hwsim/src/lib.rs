@@ -26,7 +26,8 @@
 //! ```
 //!
 //! is one card (blank 1) that stays in such a reader until SIGTERM or SIGINT. It waits until vpcd listens,
-//! and connects again when vpcd comes back; data on the card stays, secure channels do not.
+//! and connects again when vpcd comes back; data on the card stays, secure channels do not. With `--from-dump
+//! FILE` in place of `--product`, it has the chip of a card that left a line ([`dump`]).
 //!
 //! # Parts
 //!
@@ -34,7 +35,7 @@
 //! server ─┬ device ── world ── blank ── card      connections, protocols, the line, the plastic, its chip
 //! attach ─┘   │         ├── place                 which card lies where
 //!             │         ├── hopper ── faults      the blanks that come, and their faults
-//!             └ pace    └── witness               the time that work takes; the record of the plastic
+//!             └ pace    └── witness ── dump       the time of work; the record of the plastic, read back
 //! ```
 //!
 //! To add a machine: its end of the protocol in [`device`], one arm in `device::machine`, one kind in
@@ -44,6 +45,7 @@ pub mod attach;
 pub mod blank;
 pub mod card;
 pub mod device;
+pub mod dump;
 pub mod faults;
 pub mod hopper;
 pub mod pace;

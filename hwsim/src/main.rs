@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use hwsim::attach::AttachedDevices;
+use hwsim::dump::DumpedChip;
 use hwsim::faults::FaultPlan;
 use hwsim::pace::LinkPace;
 use hwsim::profile::{CARD_STATION, SimLineProfile};
@@ -37,8 +38,12 @@ enum HwsimCommand {
 #[derive(Args)]
 struct VirtualCardArgs {
     /// Product that the chip was made for
-    #[arg(long)]
-    product: String,
+    #[arg(long, required_unless_present = "from_dump")]
+    product: Option<String>,
+    /// JSON object of a card that left a line: its chip answers again, with the keys and the ATR of the first
+    /// supply of its KMC_ID
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["product", "dump"])]
+    from_dump: Option<PathBuf>,
     /// HOST:PORT on which vpcd waits for a card
     #[arg(long)]
     vpcd: String,
@@ -152,7 +157,8 @@ fn serve(args: &ServeLineArgs) -> Result<()> {
 /// Serves one card that stays in its reader, until a signal comes.
 fn card(args: VirtualCardArgs) -> Result<()> {
     ensure!(args.speed >= 0.0 && args.speed.is_finite(), "--speed must be 0 or more");
-    let mut line = SimLineProfile::load(&args.line)?.of_card(&args.product, &args.vpcd)?;
+    let dumped = args.from_dump.as_deref().map(DumpedChip::read).transpose()?;
+    let mut line = line_of_card(&args, dumped.as_ref())?;
     for supply in &mut line.sim.blanks {
         if let Some(AtrBytes(atr)) = &args.atr {
             supply.atr.clone_from(atr);
@@ -167,6 +173,9 @@ fn card(args: VirtualCardArgs) -> Result<()> {
         args.speed,
         LineWitness::open(args.dump.as_deref())?,
     )?);
+    if let Some(dumped) = &dumped {
+        world.put_dumped(dumped)?;
+    }
     let signals = block_signals()?;
     let station = world.station(CARD_STATION).context("the line of a card has its station")?;
     ensure!(world.feed(station, &mut LinkPace::new(args.speed)).is_ok(), "the card jams in the feed");
@@ -179,6 +188,18 @@ fn card(args: VirtualCardArgs) -> Result<()> {
     world.switch_off();
     ensure!(!world.witness_has_failed(), "the dump is not complete; see the messages above");
     Ok(())
+}
+
+/// The line of the one card, with the supply that it is from.
+fn line_of_card(args: &VirtualCardArgs, dumped: Option<&DumpedChip>) -> Result<SimLineProfile> {
+    let line = SimLineProfile::load(&args.line)?;
+    match dumped {
+        Some(dumped) => line.of_card(|supply| dumped.is_from(supply), "the dumped card's KMC_ID", &args.vpcd),
+        None => {
+            let product = args.product.as_deref().unwrap_or_default();
+            line.of_card(|supply| supply.product == product, &format!("product {product}"), &args.vpcd)
+        }
+    }
 }
 
 fn seed(given: Option<u64>) -> Result<u64> {

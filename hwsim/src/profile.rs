@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Deserializer};
 
+use crate::card::BlankSpec;
 use crate::{text_file, timing};
 
 /// Line profiles that are built in, with their names.
@@ -184,6 +185,20 @@ pub struct BlankSupply {
     pub weight: u32,
 }
 
+impl BlankSupply {
+    /// A blank of this supply.
+    pub fn spec(&self, key_data: [u8; 10], seed: u64) -> BlankSpec {
+        BlankSpec {
+            key_data,
+            version: self.version,
+            kmc: self.kmc,
+            scp02_i: self.scp02_i,
+            atr: self.atr.clone(),
+            seed,
+        }
+    }
+}
+
 fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     let text = String::deserialize(deserializer)?;
     hex::decode(&text).map_err(|_| serde::de::Error::custom("not hex: write two digits for each byte"))
@@ -223,13 +238,12 @@ impl SimLineProfile {
         Ok(line)
     }
 
-    /// Reduces the line to one card of this product on a virtual reader: a chip station, and the first supply
-    /// of the product.
-    pub fn of_card(mut self, product: &str, vpcd: &str) -> Result<Self> {
-        self.sim.blanks.retain(|b| b.product == product && b.weight > 0);
+    /// Reduces the line to one card on a virtual reader: a chip station, and the first supply that is wanted.
+    /// `of` names what is wanted of the supply.
+    pub fn of_card(mut self, wanted: impl Fn(&BlankSupply) -> bool, of: &str, vpcd: &str) -> Result<Self> {
+        self.sim.blanks.retain(|supply| supply.weight > 0 && wanted(supply));
         self.sim.blanks.truncate(1);
-        let known = &self.name;
-        ensure!(!self.sim.blanks.is_empty(), "line {known} has no blanks of product {product}");
+        ensure!(!self.sim.blanks.is_empty(), "line {} has no blanks of {of}", self.name);
         let chip = MachineModule {
             name: "card".into(),
             kind: MachineKind::Chip,

@@ -240,3 +240,43 @@ fn one_card_as_a_program() {
     assert!(fci.starts_with(&[0x6F]) && fci.ends_with(&[0x90, 0x00]));
     assert_eq!(reader.exchange(&long).len(), 2);
 }
+
+/// A payment application with a record, as a dump shows it.
+const DUMP: &str = r#"{ "simulated": true, "blank": "01020304", "keydata": "FFFFFF47617301020304", "chip":
+    { "applications": [ { "aid": "A0000000031010", "state": "PERSONALIZED", "dgis": {
+        "0101": "70055A034761FF", "9104": "82021C00940408010100",
+        "8000": "0123456789ABCDEFFEDCBA9876543210", "9000": "08D7B4" } } ] } }"#;
+
+#[test]
+fn a_card_from_a_dump_as_a_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dump = dir.path().join("01020304.json");
+    let card = |text: &str, more: &[&str]| {
+        std::fs::write(&dump, text).unwrap();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_hwsim"));
+        program.args(["card", "--speed", "0", "--vpcd", &listener.local_addr().unwrap().to_string()]);
+        program.arg("--from-dump").arg(&dump).args(more);
+        program
+    };
+    for (text, more, said) in [
+        (DUMP, &["--product", "multiapp"][..], "--product"),
+        (DUMP, &["--dump", "x"], "--dump"),
+        (&DUMP.replace("FFFFFF476173", "FFFFFF476174"), &[], "KMC_ID"),
+        (&DUMP.replace("A0000000031010", "A0000000041010"), &[], "A0000000041010"),
+        (&DUMP.replace("true", "1"), &[], "01020304.json"),
+    ] {
+        let ended = card(text, more).output().unwrap();
+        let error = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(!ended.status.success() && error.contains(said), "{error}");
+    }
+    let program = card(DUMP, &["--atr", "3BE000008131204535"]).stdout(Stdio::null()).spawn();
+    let _program = Program(program.unwrap());
+    let mut reader = Vpcd::card(&listener);
+    reader.send(&[1]);
+    let mut exchange = |apdu: &str| hex::encode_upper(reader.exchange(&hex::decode(apdu).unwrap()));
+    assert_eq!(exchange("80CA00CF00"), "CF0AFFFFFF476173010203049000");
+    assert_eq!(exchange("00A4040007A000000003101000"), "6F0B8407A0000000031010A5009000");
+    assert_eq!(exchange("80A8000002830000"), "770A82021C009404080101009000");
+    assert_eq!(exchange("00B2010C00"), "70055A034761FF9000");
+}

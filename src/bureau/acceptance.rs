@@ -13,6 +13,7 @@ use super::opening::Bureau;
 use super::refusal::Refusal;
 use super::run_job::ReadyJob;
 use super::spool_folder::spool_path;
+use crate::actor::Actor;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::{Auditor, FileAdmission, Realm, SpoolKey};
@@ -50,8 +51,13 @@ impl FreshJob {
 impl Bureau {
     /// Accepts a file, read from its beginning, as a job. Returns the job, and the records whose card_refs
     /// were in an earlier file of the issuer. The copy is sealed from its first byte: no cardholder data lies
-    /// on the disk in the clear. All that needs no card is checked before.
-    pub fn accept(&self, mut file: File, shown: ProgressDisplay) -> Result<(FreshJob, Vec<u32>), Refusal> {
+    /// on the disk in the clear. All that needs no card is checked before. A job with a submitter waits for a release.
+    pub fn accept(
+        &self,
+        mut file: File,
+        submitted_by: Option<Actor>,
+        shown: ProgressDisplay,
+    ) -> Result<(FreshJob, Vec<u32>), Refusal> {
         // The descriptor shares its position in the file with the client's, and the client may have read from it.
         file.rewind().map_err(|e| Refusal::fault(Exit::Io, format!("file: it cannot be read: {e}")))?;
         let spool_path = spool_path(self.ledger.path())?;
@@ -83,6 +89,7 @@ impl Bureau {
             spool: spool_path.display().to_string(),
             spool_key: Some(key.name()),
             cards: accepted.cards,
+            submitted_by,
         };
         // First the HSM admits the file for this ledger alone. After a crash the admission is repeated.
         let admission = FileAdmission {

@@ -20,9 +20,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::file_rules::{FileRules, RuleScratch, RuledRecord};
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
-use crate::hsm::{
-    CHECK_LIMIT, CheckAnswers, CheckRequest, Checker, Hsm, HsmError, HsmInfo, RecordToCheck, TrailerRequest,
-};
+use crate::hsm::{CheckAnswers, CheckRequest, Checker, Hsm, HsmError, HsmInfo, TrailerRequest};
 use crate::modules::LineProfile;
 use crate::panics::ends_well;
 use crate::profile::ProductProfile;
@@ -34,8 +32,6 @@ use crate::threads;
 const FEW: u32 = 10_000;
 /// Most threads. Each has a connection to the HSM host, which has a few hundred for a whole plant.
 const THREADS: usize = 64;
-/// Bytes of applications after which they are sent to the HSM: a quarter of the longest message.
-const SENT: usize = 256 << 10;
 
 /// Opens connections to the HSM.
 pub type ConnectKeys<'a> = &'a (dyn Fn() -> Result<HsmClient, Failure> + Sync);
@@ -121,7 +117,7 @@ impl<'a> FileCheck<'a> {
         for _ in 0..count {
             let keys = self.connect.map(|connect| connect()).transpose()?;
             let (rules, shared) = (Arc::clone(&file.rules), Arc::clone(&file.shared));
-            let worker = CheckingThread { rules, shared, keys, scratch: RuleScratch::default() };
+            let worker = CheckingThread::new(rules, shared, keys);
             let received = received.clone();
             let work = move || {
                 threads::give_way();
@@ -252,8 +248,7 @@ pub(super) struct Rechecker {
 
 impl Rechecker {
     pub(super) fn new(rules: Arc<FileRules>, keys: HsmClient) -> Self {
-        let (shared, scratch) = (Arc::default(), RuleScratch::default());
-        Self { thread: CheckingThread { rules, shared, keys: Some(keys), scratch }, batch: None }
+        Self { thread: CheckingThread::new(rules, Arc::default(), Some(keys)), batch: None }
     }
 
     /// Takes the next record. Returns the first fault so far.
@@ -274,9 +269,16 @@ struct CheckingThread {
     shared: Arc<SharedFindings>,
     keys: Option<HsmClient>,
     scratch: RuleScratch,
+    /// Applications for the HSM.
+    request: CheckRequest,
 }
 
 impl CheckingThread {
+    fn new(rules: Arc<FileRules>, shared: Arc<SharedFindings>, keys: Option<HsmClient>) -> Self {
+        let request = rules.request();
+        Self { rules, shared, keys, scratch: RuleScratch::default(), request }
+    }
+
     fn run(mut self, batches: &Receiver<FrameBatch>) {
         for batch in batches {
             if self.shared.is_after_fault(batch.first()) {
@@ -299,43 +301,32 @@ impl CheckingThread {
     /// Checks the records of a batch. Returns the first fault and its record.
     fn batch(&mut self, batch: &FrameBatch) -> Result<(), (u32, FileError)> {
         let mut ruled = Vec::with_capacity(batch.count());
-        let (mut bytes, mut applications) = (0, 0);
         for frame in batch.frames() {
-            match self.rules.record(&frame, &mut self.scratch) {
-                Ok(record) => {
-                    applications += record.to_check.applications.len();
-                    bytes += record.to_check.applications.iter().map(|a| a.application.len()).sum::<usize>();
-                    ruled.push(record);
-                }
+            match self.rules.record(&frame, &mut self.scratch, &mut self.request) {
+                Ok(record) => ruled.push(record),
                 Err(error) => {
                     // The records before it come first.
-                    self.keys(ruled)?;
+                    self.keys(&mut ruled)?;
                     return Err((frame.sequence, error));
                 }
             }
-            // A record has at most 255 applications of together 64 KiB.
-            if bytes >= SENT || applications >= CHECK_LIMIT / 2 {
-                self.keys(std::mem::take(&mut ruled))?;
-                (bytes, applications) = (0, 0);
+            if self.request.is_full() {
+                self.keys(&mut ruled)?;
             }
         }
-        self.keys(ruled)
+        self.keys(&mut ruled)
     }
 
-    /// Has the HSM check applications, then compares the account numbers of each record.
-    fn keys(&mut self, ruled: Vec<RuledRecord>) -> Result<(), (u32, FileError)> {
-        let mut rest = Vec::with_capacity(ruled.len());
-        let mut records = Vec::with_capacity(ruled.len());
-        for RuledRecord { to_check, places, numbers } in ruled {
-            rest.push((to_check.sequence, places, numbers));
-            records.push(to_check);
-        }
-        let first = rest.first().map_or(0, |(sequence, ..)| *sequence);
-        let answers = self.ask(records).map_err(|error| {
+    /// Has the HSM check the applications of these records, then compares the account numbers of each.
+    fn keys(&mut self, ruled: &mut Vec<RuledRecord>) -> Result<(), (u32, FileError)> {
+        let first = ruled.first().map_or(0, |record| record.sequence);
+        let answers = self.ask();
+        self.request.clear();
+        let answers = answers.map_err(|error| {
             (first, FileError { record: None, offset: 0, fault: FileFault::Refused(error.into()) })
         })?;
         let mut answers = answers.into_iter();
-        for (sequence, places, numbers) in rest {
+        for RuledRecord { sequence, places, numbers } in ruled.drain(..) {
             for offset in places {
                 if let Some(Err(error)) = answers.next() {
                     let fault = FileFault::Refused(error.into());
@@ -347,20 +338,12 @@ impl CheckingThread {
         Ok(())
     }
 
-    fn ask(&mut self, records: Vec<RecordToCheck>) -> Result<CheckAnswers, HsmError> {
-        let product = self.rules.product();
-        let (Some(keys), Some(chip)) = (&mut self.keys, &product.chip) else { return Ok(Vec::new()) };
-        let request = CheckRequest {
-            issuer_id: self.rules.header().issuer_id.clone(),
-            file_id: self.rules.header().file_id.clone(),
-            card_block: chip.channel.block(),
-            allow_ecb: product.allow_ecb,
-            records,
-        };
-        if request.count() == 0 {
+    fn ask(&mut self) -> Result<CheckAnswers, HsmError> {
+        let Some(keys) = &mut self.keys else { return Ok(Vec::new()) };
+        if self.request.count() == 0 {
             return Ok(Vec::new());
         }
-        let answers = keys.check(&request)?;
+        let answers = keys.check(&self.request)?;
         let right = answers.iter().filter(|answer| answer.is_ok()).count();
         self.shared.applications.fetch_add(u64::try_from(right).unwrap_or(0), Ordering::SeqCst);
         Ok(answers)

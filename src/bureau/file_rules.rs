@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::card_kmcs;
 use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
-use crate::hsm::{ApplicationToCheck, HsmInfo, RecordToCheck};
-use crate::ids::KekId;
+use crate::hsm::{CheckRequest, HsmInfo};
+use crate::ids::{Dgi, KekId};
 use crate::modules::sections::fulfilment;
 use crate::modules::{LineProfile, SectionCheck, crosscheck};
 use crate::profile::ProductProfile;
@@ -36,9 +36,8 @@ pub struct FileRules {
 #[derive(Default)]
 pub struct RuleScratch {
     section: SectionScratch,
-    /// The shapes of applications that follow the rules.
-    shapes: HashSet<Vec<u8>>,
-    shape: Vec<u8>,
+    /// The numbers of the shapes of applications that follow the rules.
+    shapes: HashSet<u64>,
     /// The KEKs of the record, and those of records for whose cards there is a KMC, each in order.
     keks: Vec<KekId>,
     served: HashSet<Vec<KekId>>,
@@ -46,9 +45,9 @@ pub struct RuleScratch {
 
 /// A record that follows the rules, as far as they need no key.
 pub struct RuledRecord {
-    /// Its applications, for the HSM.
-    pub to_check: RecordToCheck,
-    /// Where each of them begins in the file.
+    /// Number of the record.
+    pub sequence: u32,
+    /// Where each of its applications begins in the file.
     pub places: Vec<u64>,
     /// Parts of the record that show different account numbers. A wrong MAC is the graver fault, so the HSM comes first.
     pub numbers: Result<(), FileError>,
@@ -73,13 +72,26 @@ impl FileRules {
         &self.header
     }
 
+    /// An empty request to the HSM for applications of the file.
+    pub fn request(&self) -> CheckRequest {
+        // Records of a product without a chip have no application.
+        let card_block = self.product.chip.as_ref().map_or(0, |chip| chip.channel.block());
+        let (issuer_id, file_id) = (self.header.issuer_id.clone(), self.header.file_id.clone());
+        CheckRequest::new(issuer_id, file_id, card_block, self.product.allow_ecb)
+    }
+
     /// The product of the file.
     pub fn product(&self) -> &Arc<ProductProfile> {
         &self.product
     }
 
-    /// Checks a record whose framing is right.
-    pub fn record(&self, frame: &Frame<'_>, scratch: &mut RuleScratch) -> Result<RuledRecord, FileError> {
+    /// Checks a record whose framing is right, and adds its applications to a request to the HSM.
+    pub fn record(
+        &self,
+        frame: &Frame<'_>,
+        scratch: &mut RuleScratch,
+        request: &mut CheckRequest,
+    ) -> Result<RuledRecord, FileError> {
         let refuse = |offset, failure| refused_at(frame, offset, failure);
         for section in frame.sections() {
             self.section(&section).map_err(|failure| refuse(section.offset, failure))?;
@@ -97,19 +109,27 @@ impl FileRules {
         let place = |application: &ApplicationView<'_>| {
             chip.saturating_add(u64::try_from(application.at).unwrap_or_default())
         };
-        let mut to_check = Vec::with_capacity(applications.len());
         for application in &applications {
             let checked = self.application(application, scratch);
-            to_check.push(checked.map_err(|failure| refuse(place(application), failure))?);
+            checked.map_err(|failure| refuse(place(application), failure))?;
         }
         self.kmc(&applications, scratch).map_err(|failure| refuse(chip, failure))?;
         let numbers = crosscheck::check(frame, &applications)
             .map_err(|fault| refuse(frame.offset, Failure::new(Exit::RecordData, fault.detail)));
         let places = applications.iter().map(place).collect();
-        let others = if to_check.is_empty() { [0; 32] } else { frame.others_digest() };
-        let (sequence, card_ref) = (frame.sequence, frame.to_card_ref()?);
-        let to_check = RecordToCheck { sequence, card_ref, others, applications: to_check };
-        Ok(RuledRecord { to_check, places, numbers })
+        let sequence = frame.sequence;
+        if !applications.is_empty() {
+            let to_check = applications.iter().map(|a| (a.raw, self.pass_through(a.aid)));
+            request.add((sequence, frame.to_card_ref()?, frame.others_digest()), to_check);
+        }
+        Ok(RuledRecord { sequence, places, numbers })
+    }
+
+    /// The DGIs of an application that the product passes through.
+    fn pass_through(&self, aid: &[u8]) -> Vec<Dgi> {
+        let mut known = self.product.applications.iter();
+        let known = known.find(|of_product| of_product.aid.as_bytes() == aid);
+        known.map(|of_product| of_product.pass_through.clone()).unwrap_or_default()
     }
 
     fn section(&self, section: &SectionRef<'_>) -> Result<(), Failure> {
@@ -136,20 +156,16 @@ impl FileRules {
         &self,
         application: &ApplicationView<'_>,
         scratch: &mut RuleScratch,
-    ) -> Result<ApplicationToCheck, Failure> {
-        application.shape(&mut scratch.shape);
-        if !scratch.shapes.contains(&scratch.shape) {
+    ) -> Result<(), Failure> {
+        if !scratch.shapes.contains(&application.shape) {
             let bug = |_| Failure::new(Exit::Bug, "us: an application was read once and not again");
             self.shape(&application.to_application().map_err(bug)?)?;
             if scratch.shapes.len() >= SHAPES {
                 scratch.shapes.clear();
             }
-            scratch.shapes.insert(scratch.shape.clone());
+            scratch.shapes.insert(application.shape);
         }
-        let mut known = self.product.applications.iter();
-        let known = known.find(|of_product| of_product.aid.as_bytes() == application.aid);
-        let pass_through = known.map(|of_product| of_product.pass_through.clone()).unwrap_or_default();
-        Ok(ApplicationToCheck { application: application.raw.into(), pass_through })
+        Ok(())
     }
 
     /// Checks everything of an application that does not depend on its values.

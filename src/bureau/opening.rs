@@ -134,7 +134,8 @@ impl Bureau {
     pub fn carry_out(&self, action: &Action, actor: &Actor, files: Vec<File>) -> Result<Outcome, Refusal> {
         match action {
             Action::SubmitFile { .. } => {
-                let (job, seen) = self.accept(the_file(files)?, ProgressDisplay::Nothing)?;
+                let (job, seen) =
+                    self.accept(the_file(files)?, Some(actor.clone()), ProgressDisplay::Nothing)?;
                 let seen_before = u64::try_from(seen.len()).unwrap_or(u64::MAX);
                 Ok(Outcome::Accepted { job: job.id, seen_before, first_seen: seen.first().copied() })
             }

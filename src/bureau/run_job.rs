@@ -69,7 +69,7 @@ impl Bureau {
     fn recheck(&self, id: JobId, spool: &mut Spool) -> Result<Arc<ProductProfile>, Refusal> {
         let mut hsm = self.connect()?;
         let rules = Arc::new(FileRules::new(&self.line, Some(&hsm.info()?), spool.header())?);
-        let mut scratch = RuleScratch::default();
+        let (mut scratch, mut unused) = (RuleScratch::default(), rules.request());
         let reader = self.ledger.reader()?;
         // Jobs of the first ledgers do not say by which profiles they were accepted.
         let then = reader.terms(id)?.map(|terms| (terms.profiles.line_digest, terms.profiles.product_digest));
@@ -88,7 +88,11 @@ impl Bureau {
                 // Without a change the account numbers were compared, or the run compares them for jobs from before.
                 let ruled = match &mut anew {
                     Some(anew) => anew.record(frame),
-                    None => rules.record(frame, &mut scratch).map(drop),
+                    None => {
+                        // The HSM verifies each application when its card is made.
+                        unused.clear();
+                        rules.record(frame, &mut scratch, &mut unused).map(drop)
+                    }
                 };
                 Ok((frame.to_card_ref()?, ruled))
             })?;

@@ -106,7 +106,8 @@ pub fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let shown = ProgressDisplay::suitable(args.json);
     let begun = || {
         let (bureau, events) = open(&args.line, &args.ledger, &signals)?;
-        let (job, seen_before) = bureau.accept(open_submitted(&args.file, bureau.ledger.path())?, shown)?;
+        let (job, seen_before) =
+            bureau.accept(open_submitted(&args.file, bureau.ledger.path())?, None, shown)?;
         Ok((bureau, events, job, seen_before))
     };
     let (bureau, events, job, seen_before) = begun().map_err(|refusal| spelled(&refusal))?;

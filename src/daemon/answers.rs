@@ -123,14 +123,6 @@ impl LineDaemon {
         }
         let mut done = self.bureau.carry_out(action, &Actor::from(&*person.name), files)?;
         self.show_phase(&mut done);
-        // A submitted file waits for a person. If it may hold cards of an earlier file, acceptance has held
-        // it already.
-        if let Outcome::Accepted { job, seen_before: 0, .. } = &done {
-            self.bureau
-                .ledger
-                .record(*job, Change::Held, held(ReasonWord::Submitted, &*person.name))
-                .wait()?;
-        }
         Ok(done)
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{HsmError, WipedBytes};
 use crate::audit::{ChainPlace, LedgerId, PublicKey};
 use crate::crypto::KeyType;
+use crate::hardening::wipe;
 use crate::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId, KmcRef};
 pub use crate::record::{PIECE, PIECE_TAG};
 use crate::scp::{HostChallenge, KeyDerivation, SecLevel, SecureChannelSpec};
@@ -153,8 +154,9 @@ pub struct VerifiedApplication {
     pub allow: Vec<KmcRef>,
 }
 
-/// Applications of one file that are checked in one call, so that not each of them costs a round trip. Shows nothing of
-/// itself: the applications hold clear DGIs.
+/// Applications of one file that are checked in one call, so that not each of them costs a round trip. Their bytes
+/// stand in one place, so that not each of them is copied and wiped alone. Shows nothing of itself: the applications
+/// hold clear DGIs.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct CheckRequest {
     /// Issuer, from the Header.
@@ -165,8 +167,9 @@ pub struct CheckRequest {
     pub card_block: u8,
     /// Whether the product allows CMODE 11 and 13 (ECB).
     pub allow_ecb: bool,
-    /// The records, in any order.
-    pub records: Vec<RecordToCheck>,
+    records: Vec<RecordToCheck>,
+    /// The applications of all records, one after the other.
+    bytes: WipedBytes,
 }
 
 /// One record of a [`CheckRequest`].
@@ -178,17 +181,26 @@ pub struct RecordToCheck {
     pub card_ref: CardRef,
     /// As in [`VerifyRequest`].
     pub others: [u8; 32],
-    /// Its applications.
-    pub applications: Vec<ApplicationToCheck>,
+    applications: Vec<ApplicationToCheck>,
 }
 
-/// One application of a [`CheckRequest`].
+/// One application of a [`RecordToCheck`].
 #[derive(Clone, Serialize, Deserialize)]
-pub struct ApplicationToCheck {
+struct ApplicationToCheck {
+    /// Number of its bytes.
+    length: u32,
     /// As in [`VerifyRequest`].
-    pub application: WipedBytes,
+    pass_through: Vec<Dgi>,
+}
+
+/// An application of a [`CheckRequest`], as the HSM reads it.
+pub struct CheckedApplication<'a> {
+    /// Its record.
+    pub record: &'a RecordToCheck,
+    /// As in [`VerifyRequest`]; empty if the request is shorter than it states.
+    pub application: &'a [u8],
     /// As in [`VerifyRequest`].
-    pub pass_through: Vec<Dgi>,
+    pub pass_through: &'a [Dgi],
 }
 
 /// For each application of a [`CheckRequest`], in its order: right, or why not.
@@ -197,10 +209,61 @@ pub type CheckAnswers = Vec<Result<(), HsmError>>;
 /// Most applications of one [`CheckRequest`]: so many answers fit a frame, each with an error.
 pub const CHECK_LIMIT: usize = 4096;
 
+/// Bytes of applications after which a [`CheckRequest`] is full: a quarter of the longest message.
+const CHECK_FULL: usize = 256 << 10;
+
 impl CheckRequest {
+    /// A request without a record.
+    pub fn new(issuer_id: IssuerId, file_id: FileId, card_block: u8, allow_ecb: bool) -> Self {
+        let (records, bytes) = (Vec::new(), WipedBytes::default());
+        Self { issuer_id, file_id, card_block, allow_ecb, records, bytes }
+    }
+
+    /// Adds a record with its applications, each as in [`VerifyRequest`] with the DGIs that it passes through.
+    pub fn add<'a>(
+        &mut self,
+        (sequence, card_ref, others): (u32, CardRef, [u8; 32]),
+        applications: impl Iterator<Item = (&'a [u8], Vec<Dgi>)>,
+    ) {
+        let applications = applications.map(|(application, pass_through)| {
+            self.bytes.extend_from_slice(application);
+            // A chip section has at most 65,535 bytes.
+            let length = u32::try_from(application.len()).unwrap_or(u32::MAX);
+            ApplicationToCheck { length, pass_through }
+        });
+        let applications = applications.collect();
+        self.records.push(RecordToCheck { sequence, card_ref, others, applications });
+    }
+
+    /// Whether another record may not fit.
+    pub fn is_full(&self) -> bool {
+        // A record has at most 255 applications of together 64 KiB.
+        self.bytes.len() >= CHECK_FULL || self.count() > CHECK_LIMIT - 255
+    }
+
+    /// Forgets the records, and keeps the room for others.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        wipe(&mut self.bytes);
+        self.bytes.clear();
+    }
+
     /// Returns the number of applications.
     pub fn count(&self) -> usize {
         self.records.iter().map(|record| record.applications.len()).sum()
+    }
+
+    /// Iterates over the applications.
+    pub fn applications(&self) -> impl Iterator<Item = CheckedApplication<'_>> {
+        let mut rest = self.bytes.as_slice();
+        self.records.iter().flat_map(move |record| record.applications.iter().map(move |a| (record, a))).map(
+            move |(record, ApplicationToCheck { length, pass_through })| {
+                let length = usize::try_from(*length).unwrap_or(usize::MAX);
+                let (application, after) = rest.split_at_checked(length).unwrap_or_default();
+                rest = after;
+                CheckedApplication { record, application, pass_through }
+            },
+        )
     }
 }
 

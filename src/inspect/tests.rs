@@ -13,9 +13,8 @@ use crate::crypto::{
 };
 use crate::exit::Exit;
 use crate::hsm::{
-    ApplicationHandle, ApplicationToCheck, CardSession, CardSessionRequest, CheckAnswers, CheckRequest,
-    Checker, DataFault, Hsm, HsmError, HsmInfo, RecordToCheck, TrailerRequest, VerifiedApplication,
-    VerifyRequest,
+    ApplicationHandle, CardSession, CardSessionRequest, CheckAnswers, CheckRequest, CheckedApplication,
+    Checker, DataFault, Hsm, HsmError, HsmInfo, TrailerRequest, VerifiedApplication, VerifyRequest,
 };
 use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic};
 use crate::record::chip::{ChipApplication, ChipSection};
@@ -87,19 +86,14 @@ impl Hsm for TestKeys {
 impl Checker for TestKeys {
     fn check(&mut self, request: &CheckRequest) -> Result<CheckAnswers, HsmError> {
         self.most = self.most.max(request.count());
-        let records = request.records.iter().flat_map(|r| r.applications.iter().map(move |a| (r, a)));
-        Ok(records.map(|(record, application)| self.one(request, record, application)).collect())
+        Ok(request.applications().map(|application| self.one(request, &application)).collect())
     }
 }
 
 impl TestKeys {
-    fn one(
-        &self,
-        r: &CheckRequest,
-        record: &RecordToCheck,
-        application: &ApplicationToCheck,
-    ) -> Result<(), HsmError> {
-        let application = ChipApplication::parse(&application.application).unwrap();
+    fn one(&self, r: &CheckRequest, checked: &CheckedApplication<'_>) -> Result<(), HsmError> {
+        let CheckedApplication { record, application, .. } = checked;
+        let application = ChipApplication::parse(application).unwrap();
         if self.unknown {
             return Err(HsmError::UnknownKek(application.kek));
         }

@@ -6,14 +6,13 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
-use crate::hsm::{ApplicationToCheck, CheckRequest, Checker, Hsm, HsmError, RecordToCheck, TrailerRequest};
+use crate::hsm::{CheckRequest, Checker, Hsm, HsmError, TrailerRequest};
 use crate::ids::{Aid, CardRef, Dgi, ProductName};
 use crate::profile::ProductProfile;
 use crate::record::chip::ApplicationView;
 use crate::record::{FileEnd, Frame, Header};
 
-/// Bytes of applications, and their number, after which they are sent to the HSM: a quarter of the longest message.
-const SENT: usize = 256 << 10;
+/// Applications after which they are sent to the HSM.
 const BATCH: usize = 256;
 /// Most faults that are listed; all are counted.
 const LISTED: usize = 100;
@@ -60,22 +59,20 @@ pub(super) struct Verifier<'h> {
 }
 
 /// Applications that are not sent to the HSM yet; all of one product.
-#[derive(Default)]
 struct PendingChecks {
-    card_block: u8,
-    allow_ecb: bool,
-    bytes: usize,
-    records: Vec<RecordToCheck>,
+    request: CheckRequest,
     aids: Vec<Vec<u8>>,
 }
 
 impl<'h> Verifier<'h> {
     pub fn new(keys: &'h mut dyn FileKeys, header: &Header) -> Self {
+        // The first application sets the product's rules.
+        let request = CheckRequest::new(header.issuer_id.clone(), header.file_id.clone(), 0, false);
         Self {
             keys,
             header: header.clone(),
             products: HashMap::new(),
-            pending: PendingChecks::default(),
+            pending: PendingChecks { request, aids: Vec::new() },
             outcome: MacFindings::default(),
         }
     }
@@ -92,24 +89,18 @@ impl<'h> Verifier<'h> {
         let mut to_check = Vec::with_capacity(applications.len());
         for application in applications {
             let rules = self.rules(frame.sequence, product, application.aid)?;
-            let same =
-                (self.pending.card_block, self.pending.allow_ecb) == (rules.card_block, rules.allow_ecb);
-            if !same {
+            let request = &mut self.pending.request;
+            if (request.card_block, request.allow_ecb) != (rules.card_block, rules.allow_ecb) {
                 self.send()?;
-                (self.pending.card_block, self.pending.allow_ecb) = (rules.card_block, rules.allow_ecb);
+                let request = &mut self.pending.request;
+                (request.card_block, request.allow_ecb) = (rules.card_block, rules.allow_ecb);
             }
-            self.pending.bytes += application.raw.len();
-            self.pending.aids.push(application.aid.to_vec());
-            let pass_through = rules.pass_through;
-            to_check.push(ApplicationToCheck { application: application.raw.into(), pass_through });
+            to_check.push((application.raw, rules.pass_through));
         }
-        self.pending.records.push(RecordToCheck {
-            sequence: frame.sequence,
-            card_ref: frame.to_card_ref()?,
-            others: frame.others_digest(),
-            applications: to_check,
-        });
-        if self.pending.bytes >= SENT || self.pending.aids.len() >= BATCH {
+        self.pending.aids.extend(applications.iter().map(|application| application.aid.to_vec()));
+        let record = (frame.sequence, frame.to_card_ref()?, frame.others_digest());
+        self.pending.request.add(record, to_check.into_iter());
+        if self.pending.request.is_full() || self.pending.aids.len() >= BATCH {
             self.send()?;
         }
         Ok(())
@@ -117,16 +108,13 @@ impl<'h> Verifier<'h> {
 
     /// Has the HSM check what is pending, and counts its answers.
     fn send(&mut self) -> Result<(), Failure> {
-        let PendingChecks { card_block, allow_ecb, records, aids, .. } = std::mem::take(&mut self.pending);
+        let PendingChecks { request, aids } = &mut self.pending;
         if aids.is_empty() {
             return Ok(());
         }
-        let (issuer_id, file_id) = (self.header.issuer_id.clone(), self.header.file_id.clone());
-        let request = CheckRequest { issuer_id, file_id, card_block, allow_ecb, records };
-        let answers = self.keys.check(&request).map_err(|error| failure(error, None))?;
-        let owners =
-            request.records.iter().flat_map(|record| record.applications.iter().map(move |_| record));
-        for ((answer, record), aid) in answers.into_iter().zip(owners).zip(aids) {
+        let answers = self.keys.check(request).map_err(|error| failure(error, None))?;
+        let owners = request.applications().map(|application| application.record);
+        for ((answer, record), aid) in answers.into_iter().zip(owners).zip(aids.iter()) {
             match answer {
                 Ok(()) => self.outcome.verified += 1,
                 Err(HsmError::Data { fault, .. }) => {
@@ -143,6 +131,8 @@ impl<'h> Verifier<'h> {
                 Err(error) => return Err(failure(error, Some(record.sequence))),
             }
         }
+        request.clear();
+        aids.clear();
         Ok(())
     }
 

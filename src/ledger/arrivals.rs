@@ -14,6 +14,7 @@ use super::records::JobRecords;
 use super::store::LedgerStore;
 use super::types::{Accepted, Change, Context, JobId, NewJob};
 use super::writer::ChangeReply;
+use crate::actor::Actor;
 use crate::reason::ReasonWord;
 
 /// Records that are written in one transaction: a few milliseconds.
@@ -102,18 +103,22 @@ impl Arrival {
         store.complete_job(job, &book.balance)?;
         let mut events = vec![store.accepted(job, &self.new, &book)?];
         let seen_before = std::mem::take(&mut self.seen_before);
-        // These cards may be made twice: in the same transaction the job is HELD for a supervisor.
-        if !seen_before.is_empty() {
-            let context = Context {
-                reason: Some(ReasonWord::CardRefSeen),
-                detail: Some(seen_detail(&seen_before)),
-                ..Context::default()
-            };
+        // In the same transaction, so that no end of the program leaves the job OPEN.
+        if let Some(context) = hold(&seen_before, self.new.submitted_by.take()) {
             let effect = book.apply(&Change::Held).map_err(LedgerError::NotAJob)?;
             events.push(store.write(job, &book, &Change::Held, &effect, context)?);
         }
         Ok((Accepted { job, seen_before }, book, events))
     }
+}
+
+/// Why the new job is HELD: for a supervisor, if its cards may be made twice, else until a person releases it.
+fn hold(seen_before: &[u32], submitted_by: Option<Actor>) -> Option<Context> {
+    if !seen_before.is_empty() {
+        let (reason, detail) = (Some(ReasonWord::CardRefSeen), Some(seen_detail(seen_before)));
+        return Some(Context { reason, detail, ..Context::default() });
+    }
+    submitted_by.map(|actor| Context { reason: Some(ReasonWord::Submitted), ..Context::by(actor) })
 }
 
 /// Detail of a hold for card_refs that were seen before: their number and the first sequences.

@@ -39,6 +39,8 @@ pub struct NewJob {
     pub spool_key: Option<SpoolKeyName>,
     /// The card_ref of each record, in the order of the sequences, from 1.
     pub cards: CardNames,
+    /// Who submitted the file to be made later: the job is HELD until a person releases it. `None`: it is OPEN.
+    pub submitted_by: Option<Actor>,
 }
 
 /// The ledger's answer to a new job.
@@ -47,7 +49,7 @@ pub struct Accepted {
     /// Number of the job.
     pub job: JobId,
     /// Sequences whose card_ref also occurs in another file of the issuer. If there are any, the job is HELD and
-    /// waits for a supervisor; otherwise it is OPEN.
+    /// waits for a supervisor.
     pub seen_before: Vec<u32>,
 }
 

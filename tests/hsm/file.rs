@@ -1,6 +1,6 @@
 //! The issuer's side: builds applications and Trailers of CWF1 as `src/manual/cwf1.md` describes them.
 
-use cardwright::hsm::{ApplicationToCheck, CheckRequest, RecordToCheck, TrailerRequest, VerifyRequest};
+use cardwright::hsm::{CheckRequest, TrailerRequest, VerifyRequest};
 use cardwright::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId};
 use sha2::{Digest, Sha256};
 
@@ -274,22 +274,14 @@ pub fn request(application: Vec<u8>, scope: &Scope) -> VerifyRequest {
 /// The controller's question whether these applications are right, in one message.
 pub fn check_request(requests: &[VerifyRequest]) -> CheckRequest {
     let first = &requests[0];
-    let records = requests.iter().map(|request| RecordToCheck {
-        sequence: request.sequence,
-        card_ref: request.card_ref.clone(),
-        others: request.others,
-        applications: vec![ApplicationToCheck {
-            application: request.application.clone(),
-            pass_through: request.pass_through.clone(),
-        }],
-    });
-    CheckRequest {
-        issuer_id: first.issuer_id.clone(),
-        file_id: first.file_id.clone(),
-        card_block: first.card_block,
-        allow_ecb: first.allow_ecb,
-        records: records.collect(),
+    let (issuer_id, file_id) = (first.issuer_id.clone(), first.file_id.clone());
+    let mut all = CheckRequest::new(issuer_id, file_id, first.card_block, first.allow_ecb);
+    for request in requests {
+        let record = (request.sequence, request.card_ref.clone(), request.others);
+        let application = (request.application.as_slice(), request.pass_through.clone());
+        all.add(record, std::iter::once(application));
     }
+    all
 }
 
 /// Builds an application and makes the controller's question about it.

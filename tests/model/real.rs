@@ -43,6 +43,7 @@ impl Real {
             spool: "none".to_owned(),
             spool_key: None,
             cards: (1..=RECORDS).map(|n| CardRef::new(format!("C{n}")).unwrap()).collect(),
+            submitted_by: None,
         };
         let job = ledger.new_job(new).unwrap().job;
         Self { directory, starts: 0, ledger, job }

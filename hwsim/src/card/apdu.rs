@@ -35,6 +35,8 @@ impl CardStatusWord {
     pub(super) const P1P2: Self = Self(0x6A86);
     /// DGI, data object or key version not found.
     pub(super) const NOT_FOUND: Self = Self(0x6A88);
+    /// No precise diagnosis: the private key does not work.
+    pub(super) const NO_DIAGNOSIS: Self = Self(0x6F00);
     /// Instruction not supported.
     pub(super) const INS: Self = Self(0x6D00);
     /// Class not supported.

@@ -3,6 +3,7 @@
 
 use super::apdu::CardStatusWord;
 use super::rules::{self, StoredDgis};
+use super::transaction::CardTransaction;
 
 /// Properties of an application that its maker put into ROM.
 pub(super) struct ApplicationRom {
@@ -11,7 +12,7 @@ pub(super) struct ApplicationRom {
     pub(super) accepts: &'static [u16],
     /// DGIs without which it does not become PERSONALIZED.
     required: &'static [u16],
-    /// Whether it answers GET PROCESSING OPTIONS, VERIFY and GENERATE AC.
+    /// Whether it answers GET PROCESSING OPTIONS, INTERNAL AUTHENTICATE, VERIFY and GENERATE AC.
     pub(super) pays: bool,
 }
 
@@ -57,8 +58,8 @@ pub(super) struct CardApplication {
     pub(super) atc: u16,
     /// PIN tries left (9F17).
     pub(super) tries: u8,
-    /// Whether GET PROCESSING OPTIONS succeeded since SELECT. Volatile.
-    pub(super) transaction: bool,
+    /// What happened since SELECT. Volatile.
+    pub(super) transaction: CardTransaction,
 }
 
 impl CardApplication {
@@ -70,7 +71,7 @@ impl CardApplication {
             dgis: StoredDgis::new(),
             atc: 0,
             tries: 0,
-            transaction: false,
+            transaction: CardTransaction::default(),
         };
         [&PSE, &PAYMENT, &PURSE, &LOYALTY].map(fresh).into()
     }

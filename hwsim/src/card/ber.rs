@@ -29,7 +29,7 @@ impl<'a> CardBytes<'a> {
     }
 
     /// A tag of one to three bytes.
-    fn tag(&mut self) -> Option<u32> {
+    pub(super) fn tag(&mut self) -> Option<u32> {
         let first = self.u8().filter(|&t| t != 0x00 && t != 0xFF)?;
         let mut tag = u32::from(first);
         if first & 0x1F == 0x1F {

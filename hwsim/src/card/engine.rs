@@ -7,7 +7,8 @@ use super::application::{CardApplication, SECURITY_DOMAIN};
 use super::channel::{CardChannel, CardSessionKeys, OpeningChannel, SupplierKeys};
 use super::store::DgiLoader;
 use super::t0::{self, T0Delivery};
-use super::{BlankSpec, ChipCost, ForcedFault, ber, terminal};
+use super::transaction::CardTransaction;
+use super::{BlankSpec, ChipCost, ForcedFault, ber, restore, terminal};
 
 /// EEPROM for the DGIs of a fresh blank, in bytes.
 const MEMORY: usize = 32 * 1024;
@@ -197,6 +198,15 @@ impl SimulatedCard {
         serde_json::json!({ "applications": self.applications.iter().map(application).collect::<Vec<_>>() })
     }
 
+    /// Puts the applications back as a `chip` object of [`Self::chip_dump`] shows them, and takes the power off
+    /// the card. Counters are not in that object: ATC and PIN tries are as personalization left them, and the
+    /// SCP02 sequence counter stays. An error changes nothing.
+    pub fn restore(&mut self, chip: &serde_json::Value) -> anyhow::Result<()> {
+        self.applications = restore::applications(chip)?;
+        self.power_off();
+        Ok(())
+    }
+
     /// Returns the whole answer: data and status word.
     fn respond(&mut self, apdu: &[u8]) -> Vec<u8> {
         let (mut answer, sw) = match self.answer(apdu) {
@@ -225,7 +235,14 @@ impl SimulatedCard {
             },
             (0x00, 0xB2) => self.application()?.read_record(&command),
             (0x80, 0xA8) => self.use_card(|application| application.processing_options(&command)),
-            (0x80, 0xAE) => self.use_card(|application| application.generate_ac(&command)),
+            (0x00, 0x88) => {
+                let number = self.random();
+                self.use_card(|application| application.internal_authenticate(&command, number))
+            }
+            (0x80, 0xAE) => {
+                let number = self.random();
+                self.use_card(|application| application.generate_ac(&command, number))
+            }
             (0x00, 0x20) => self.use_card(|application| application.verify(&command)),
             _ => Err(CardStatusWord::INS),
         }
@@ -275,7 +292,7 @@ impl SimulatedCard {
         self.selected = index;
         self.secure = ChannelState::None;
         for application in &mut self.applications {
-            application.transaction = false;
+            application.transaction = CardTransaction::default();
         }
     }
 
@@ -414,17 +431,23 @@ impl SimulatedCard {
         Ok(Vec::new())
     }
 
-    /// Returns six bytes of SplitMix64: enough for a challenge that a simulation can repeat.
+    /// Returns a random card challenge.
     fn random_challenge(&mut self) -> [u8; 6] {
         #[cfg(test)]
         if let Some(challenge) = self.fixed_challenge {
             return challenge;
         }
+        let [challenge @ .., _, _] = self.random();
+        challenge
+    }
+
+    /// Returns eight bytes of SplitMix64: enough for challenges and dynamic numbers that a simulation can
+    /// repeat.
+    fn random(&mut self) -> [u8; 8] {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.random;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let [challenge @ .., _, _] = (z ^ (z >> 31)).to_be_bytes();
-        challenge
+        (z ^ (z >> 31)).to_be_bytes()
     }
 }

@@ -16,14 +16,18 @@
 //! ```
 //!
 //! `apdu` parses commands, `tdes` is the cryptography, `channel` the card side of SCP02, `application` lists
-//! the DGIs that an application accepts and needs, `store` carries out STORE DATA, `terminal` the commands of
-//! a terminal, `t0` delivers answers over T=0, and `engine` is the card around them.
+//! the DGIs that an application accepts and needs, `store` carries out STORE DATA, `terminal` and `transaction`
+//! the commands of a terminal (with `dol`, `rsa`), `restore` reads a dump back, `t0` delivers answers over T=0,
+//! and `engine` is the card around them.
 
 mod apdu;
 mod application;
 mod ber;
 mod channel;
+mod dol;
 mod engine;
+mod restore;
+mod rsa;
 mod rules;
 mod store;
 mod t0;
@@ -31,6 +35,7 @@ mod tdes;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 pub use engine::SimulatedCard;
 pub(crate) use t0::offers_t1;

@@ -1,21 +1,15 @@
-//! Commands that a terminal may send to a PERSONALIZED application (EMV Book 1, 11; Book 3, 6.5), enough to
-//! read a card back.
+//! Commands that a terminal may send to a PERSONALIZED application at any time (EMV Book 1, 11; Book 3, 6.5):
+//! they read the card back, and check the PIN. `transaction` has those of a transaction.
 //!
-//! Departures: SELECT by full name only; the PDOL is not interpreted; GENERATE AC answers only the first
-//! cryptogram of a transaction, an ARQC that is a plain retail MAC under UDK-AC (no session key, no CVN of a
-//! payment scheme). No command reads a secret DGI.
+//! Departures: SELECT by full name only; READ RECORD does not wait for GET PROCESSING OPTIONS, as many cards
+//! do not. No command reads a secret DGI.
 
 use super::apdu::{CardCommand, CardStatusWord};
 use super::application::{CardApplication, SECURITY_DOMAIN};
-use super::tdes::{self, DoubleLengthKey};
 use super::{ber, rules};
 
-/// Command data of GET PROCESSING OPTIONS without PDOL: template 83, empty or with the terminal's values.
-const COMMAND_TEMPLATE: u32 = 0x83;
 /// VERIFY P2: plain PIN in an ISO 9564 format 2 block.
 const PLAIN_PIN: u16 = 0x0080;
-/// GENERATE AC P1: asks for an ARQC.
-const ARQC: u8 = 0x80;
 
 /// FCI of the security domain: 6F { 84 AID, A5 { 9F65 01 FF } } (GPCS Table 11-77).
 pub(super) fn security_domain_fci() -> Result<Vec<u8>, CardStatusWord> {
@@ -27,7 +21,8 @@ fn fci(aid: &[u8], proprietary: &[u8]) -> Result<Vec<u8>, CardStatusWord> {
     object(&[0x6F], &[&name[..], proprietary].concat())
 }
 
-fn object(tag: &[u8], value: &[u8]) -> Result<Vec<u8>, CardStatusWord> {
+/// Builds a data object.
+pub(super) fn object(tag: &[u8], value: &[u8]) -> Result<Vec<u8>, CardStatusWord> {
     ber::build(tag, value).ok_or(CardStatusWord::MEMORY)
 }
 
@@ -60,22 +55,6 @@ impl CardApplication {
             return Err(CardStatusWord::NO_FILE);
         }
         self.dgis.get(&u16::from_be_bytes([sfi, command.p1])).cloned().ok_or(CardStatusWord::NO_RECORD)
-    }
-
-    /// GET PROCESSING OPTIONS `80 A8 00 00 Lc 83 ..`: returns 77 { 82, 94 } from DGI 9104 and increments the
-    /// ATC.
-    pub(super) fn processing_options(&mut self, command: &CardCommand) -> Result<Vec<u8>, CardStatusWord> {
-        self.need_paying()?;
-        if command.p1p2() != 0 {
-            return Err(CardStatusWord::P1P2);
-        }
-        if !ber::is_template(COMMAND_TEMPLATE, &command.data) {
-            return Err(CardStatusWord::DATA);
-        }
-        let answer = object(&[0x77], self.dgis.get(&0x9104).ok_or(CardStatusWord::CONDITIONS)?)?;
-        self.atc = self.atc.checked_add(1).ok_or(CardStatusWord::CONDITIONS)?;
-        self.transaction = true;
-        Ok(answer)
     }
 
     /// GET DATA `80 CA tag`: 9F36 ATC, 9F13 last online ATC (always 0000), 9F17 PIN tries left.
@@ -111,33 +90,12 @@ impl CardApplication {
         Err(CardStatusWord::tries_left(self.tries))
     }
 
-    /// First GENERATE AC `80 AE 80 00 Lc data`: returns 77 { 9F27 80, 9F36 ATC, 9F26 retail MAC under UDK-AC
-    /// of data | ATC }.
-    pub(super) fn generate_ac(&mut self, command: &CardCommand) -> Result<Vec<u8>, CardStatusWord> {
-        self.need_paying()?;
-        if command.p1 != ARQC || command.p2 != 0 {
-            return Err(CardStatusWord::P1P2);
-        }
-        if !std::mem::take(&mut self.transaction) {
-            return Err(CardStatusWord::CONDITIONS);
-        }
-        let udk: &DoubleLengthKey =
-            self.dgis.get(&0x8000).and_then(|keys| keys.first_chunk()).ok_or(CardStatusWord::CONDITIONS)?;
-        let atc = self.atc.to_be_bytes();
-        let cryptogram = tdes::retail_mac(udk, [0; 8], &[&command.data[..], &atc].concat());
-        let parts = [
-            object(&[0x9F, 0x27], &[ARQC])?,
-            object(&[0x9F, 0x36], &atc)?,
-            object(&[0x9F, 0x26], &cryptogram)?,
-        ];
-        object(&[0x77], &parts.concat())
-    }
-
     fn need_personalized(&self) -> Result<(), CardStatusWord> {
         if self.personalized { Ok(()) } else { Err(CardStatusWord::CONDITIONS) }
     }
 
-    fn need_paying(&self) -> Result<(), CardStatusWord> {
+    /// Refuses the command before personalization, and in an application that does not pay.
+    pub(super) fn need_paying(&self) -> Result<(), CardStatusWord> {
         if self.rom.pays { self.need_personalized() } else { Err(CardStatusWord::INS) }
     }
 }

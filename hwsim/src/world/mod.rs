@@ -34,6 +34,7 @@ use std::time::Instant;
 use drivers::wire::status;
 
 use crate::blank::{BlankFate, SimulatedBlank};
+use crate::dump::DumpedChip;
 use crate::faults::{DamagedMachine, FaultKind, FaultPlan, InjectedFault};
 use crate::hopper::BlankHopper;
 use crate::pace::LinkPace;
@@ -145,6 +146,11 @@ impl SimulatedLine {
     /// Whether the witness failed to write something.
     pub fn witness_has_failed(&self) -> bool {
         self.witness.has_failed()
+    }
+
+    /// Makes a blank with the chip of a dump the next one to be fed.
+    pub fn put_dumped(&self, dumped: &DumpedChip) -> anyhow::Result<()> {
+        lock(&self.hopper).put_dumped(dumped)
     }
 
     /// Feeds a blank from the hopper into the station.

@@ -30,6 +30,7 @@ use super::{
 use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::exit::{Exit, Failure};
 use crate::ids::{KmcRef, SpoolKeyName};
+use crate::record::chip::SectionScratch;
 use crate::scp::{ChannelOpenError, HostChallenge, SecureChannel, SecureChannelSpec, VerifiedChannel};
 use tables::VerifiedTable;
 
@@ -231,8 +232,9 @@ impl Checker for SoftHsm {
         if request.count() > CHECK_LIMIT {
             return Err(HsmRefusal::CheckTooLong(CHECK_LIMIT).into());
         }
+        let mut scratch = SectionScratch::default();
         let subjects = verify::subjects(request);
-        Ok(subjects.map(|subject| verify::check(&self.shared.store, &subject)).collect())
+        Ok(subjects.map(|subject| verify::check(&self.shared.store, &subject, &mut scratch)).collect())
     }
 }
 

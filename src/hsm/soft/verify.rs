@@ -3,6 +3,8 @@
 //! No value is decrypted before the MAC was found right, and one answer covers every fault of MAC and MACkey, so
 //! there is no padding oracle (`src/manual/cwf1.md`).
 
+use std::fmt::Display;
+
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
@@ -13,9 +15,9 @@ use crate::crypto::{
     unwrap_mac_key,
 };
 use crate::hsm::store::{KekRules, KeyStore, SecretEntry};
-use crate::hsm::{CheckRequest, DataFault, HsmError, TrailerRequest, VerifyRequest};
+use crate::hsm::{CheckRequest, CheckedApplication, DataFault, HsmError, TrailerRequest, VerifyRequest};
 use crate::ids::{Aid, CardRef, Dgi, FileId, IssuerId, KekId, KmcRef};
-use crate::record::chip::{ChipApplication, Cmode, EncType};
+use crate::record::chip::{ApplicationView, Cmode, EncType, SectionScratch};
 use crate::scp::SecLevel;
 
 /// Blocks of DEK ciphers: TDES has 8, AES 16.
@@ -51,14 +53,14 @@ impl PreparedApplication {
         protected
             .map(|(dgi, length)| match u16::try_from(length) {
                 Ok(length) => Ok((dgi, length)),
-                Err(_) => Err(fault(&self.aid, DataFault::Padding(dgi))),
+                Err(_) => Err(fault(self.aid.as_bytes(), DataFault::Padding(dgi))),
             })
             .collect()
     }
 }
 
-fn fault(aid: &Aid, fault: DataFault) -> HsmError {
-    HsmError::Data { aid: aid.to_string(), fault }
+fn fault(aid: &[u8], fault: DataFault) -> HsmError {
+    HsmError::Data { aid: hex::encode_upper(aid), fault }
 }
 
 /// The KEK that a file names, if type and issuer are those of the store.
@@ -151,18 +153,16 @@ impl<'a> From<&'a VerifyRequest> for CheckSubject<'a> {
 
 /// The applications of a request, in its order.
 pub(super) fn subjects(request: &CheckRequest) -> impl Iterator<Item = CheckSubject<'_>> {
-    request.records.iter().flat_map(move |record| {
-        record.applications.iter().map(move |application| CheckSubject {
-            issuer_id: &request.issuer_id,
-            file_id: &request.file_id,
-            sequence: record.sequence,
-            card_ref: &record.card_ref,
-            others: &record.others,
-            application: &application.application,
-            card_block: request.card_block,
-            pass_through: &application.pass_through,
-            allow_ecb: request.allow_ecb,
-        })
+    request.applications().map(|CheckedApplication { record, application, pass_through }| CheckSubject {
+        issuer_id: &request.issuer_id,
+        file_id: &request.file_id,
+        sequence: record.sequence,
+        card_ref: &record.card_ref,
+        others: &record.others,
+        application,
+        card_block: request.card_block,
+        pass_through,
+        allow_ecb: request.allow_ecb,
     })
 }
 
@@ -175,8 +175,12 @@ enum OpenedValue<'a> {
 }
 
 /// Checks one application and keeps nothing of it.
-pub(super) fn check(store: &KeyStore, subject: &CheckSubject<'_>) -> Result<(), HsmError> {
-    let application = parsed(subject)?;
+pub(super) fn check(
+    store: &KeyStore,
+    subject: &CheckSubject<'_>,
+    scratch: &mut SectionScratch,
+) -> Result<(), HsmError> {
+    let application = parsed(subject, scratch)?;
     opened(store, &application, subject, |_, value| drop(value)).map(drop)
 }
 
@@ -185,8 +189,8 @@ pub(super) fn application(
     store: &KeyStore,
     subject: &CheckSubject<'_>,
 ) -> Result<PreparedApplication, HsmError> {
-    let application = parsed(subject)?;
-    let mut values = Vec::with_capacity(application.dgis.len());
+    let application = parsed(subject, &mut SectionScratch::default())?;
+    let mut values = Vec::new();
     let rules = opened(store, &application, subject, |dgi, value| {
         let digest = |value: &[u8]| (value.len(), Sha256::digest(value).into());
         let expected = match value {
@@ -203,8 +207,8 @@ pub(super) fn application(
         values.push((dgi, expected));
     })?;
     Ok(PreparedApplication {
-        level: application.pdi.level,
-        aid: application.aid,
+        level: application.level,
+        aid: Aid::new(application.aid).map_err(unreadable)?,
         kek: rules.id,
         allow: rules.allow.clone(),
         card_block: subject.card_block,
@@ -212,39 +216,43 @@ pub(super) fn application(
     })
 }
 
-fn parsed(subject: &CheckSubject<'_>) -> Result<ChipApplication, HsmError> {
+fn parsed<'a>(
+    subject: &CheckSubject<'a>,
+    scratch: &mut SectionScratch,
+) -> Result<ApplicationView<'a>, HsmError> {
     if !CARD_BLOCKS.contains(&subject.card_block) {
         return Err(HsmError::Unsupported(format!("a card block of {} bytes", subject.card_block)));
     }
-    ChipApplication::parse(subject.application).map_err(|e| HsmError::Data {
-        aid: "not readable".into(),
-        fault: DataFault::Malformed(e.to_string()),
-    })
+    ApplicationView::parse(subject.application, 0, scratch).map_err(unreadable)
+}
+
+fn unreadable(error: impl Display) -> HsmError {
+    HsmError::Data { aid: "not readable".into(), fault: DataFault::Malformed(error.to_string()) }
 }
 
 /// Checks one application: its MAC, then its rules, then its values, each of which `each` gets. This order must not
 /// change: see the module. Returns the rules of its KEK.
 fn opened<'s>(
     store: &'s KeyStore,
-    application: &ChipApplication,
+    application: &ApplicationView<'_>,
     subject: &CheckSubject<'_>,
     each: impl FnMut(Dgi, OpenedValue<'_>),
 ) -> Result<&'s KekRules, HsmError> {
-    let (entry, rules) = kek(store, application.kek, application.tk_type, subject.issuer_id)?;
+    let tk_type = application.suite.tk_type();
+    let (entry, rules) = kek(store, application.kek, tk_type, subject.issuer_id)?;
     let scope = ApplicationScope {
         issuer_id: subject.issuer_id.as_str(),
         file_id: subject.file_id.as_str(),
         sequence: subject.sequence,
         card_ref: subject.card_ref.as_str(),
-        aid: application.aid.as_bytes(),
+        aid: application.aid,
     };
-    let wrong = |what| fault(&application.aid, what);
-    application_mac(application, subject.others, &scope, entry.key(), rules.suite).map_err(wrong)?;
+    let wrong = |what| fault(application.aid, what);
+    application_mac(application, subject.others, &scope, entry.key()).map_err(wrong)?;
 
     consistent(application, subject).map_err(wrong)?;
-    let level = application.pdi.level;
-    if application.has_secrets() && !level.covers(rules.min_seclev) {
-        return Err(wrong(DataFault::LevelBelowMinimum(level.into())));
+    if application.has_secrets() && !application.level.covers(rules.min_seclev) {
+        return Err(wrong(DataFault::LevelBelowMinimum(application.level.into())));
     }
 
     let tk = scope.derive(entry.key(), rules.suite, Purpose::Data).map_err(|e| wrong(malformed(e)))?;
@@ -258,17 +266,15 @@ fn malformed(error: CryptoError) -> DataFault {
 
 /// An application's MAC.
 fn application_mac(
-    application: &ChipApplication,
+    application: &ApplicationView<'_>,
     others: &[u8; 32],
     scope: &ApplicationScope<'_>,
     kek: &CipherKey,
-    suite: Suite,
 ) -> Result<(), DataFault> {
-    let maced = application.raw.get(application.maced.clone()).unwrap_or_default();
-    let input = application_mac_input(scope, others, maced).map_err(malformed)?;
+    let input = application_mac_input(scope, others, application.maced()).map_err(malformed)?;
     let purposes = (Purpose::MacKey, Purpose::Blind);
-    let (wrapped, mac) = (&application.wrapped_mac_key, &application.mac);
-    if mac_is_right(scope, kek, suite, purposes, wrapped, &input, mac).map_err(malformed)? {
+    let (wrapped, mac) = (application.wrapped_mac_key, application.mac);
+    if mac_is_right(scope, kek, application.suite, purposes, wrapped, &input, mac).map_err(malformed)? {
         Ok(())
     } else {
         Err(DataFault::Mac)
@@ -277,23 +283,22 @@ fn application_mac(
 
 /// Calls `each` with the value of each DGI; protected ones are opened under the TK.
 fn values(
-    application: &ChipApplication,
+    application: &ApplicationView<'_>,
     subject: &CheckSubject<'_>,
     tk: &CipherKey,
     mut each: impl FnMut(Dgi, OpenedValue<'_>),
 ) -> Result<(), DataFault> {
-    for data in &application.dgis {
-        let enc = application.pdi.enc.iter().find(|(dgi, _)| *dgi == data.dgi).map(|(_, enc)| *enc);
-        let opened = match enc {
-            Some(enc) if application.protected.contains(&data.dgi) => {
-                let mut value = secrets::open(tk, application.cmode, data.dgi, &data.value)?;
-                secrets::for_card(enc, data.dgi, &mut value, subject.card_block.into())?;
+    for (dgi, value) in application.dgis() {
+        let opened = match application.enc(dgi) {
+            Some(enc) if application.is_protected(dgi) => {
+                let mut value = secrets::open(tk, application.cmode, dgi, value)?;
+                secrets::for_card(enc, dgi, &mut value, subject.card_block.into())?;
                 OpenedValue::Protected(value)
             }
-            _ if subject.pass_through.contains(&data.dgi) => OpenedValue::PassThrough(&data.value),
-            _ => OpenedValue::Clear(&data.value),
+            _ if subject.pass_through.contains(&dgi) => OpenedValue::PassThrough(value),
+            _ => OpenedValue::Clear(value),
         };
-        each(data.dgi, opened);
+        each(dgi, opened);
     }
     Ok(())
 }
@@ -301,26 +306,23 @@ fn values(
 /// The rules of protection (`src/manual/cwf1.md`, chip section): a DGI under the TK is in ENC; one in ENC without the
 /// TK is marked as pass-through by the product, and cannot be padded or converted here; ECB only where the product
 /// allows it.
-fn consistent(application: &ChipApplication, subject: &CheckSubject<'_>) -> Result<(), DataFault> {
-    let protected = &application.protected;
-    for data in &application.dgis {
-        let dgi = data.dgi;
-        let enc = application.pdi.enc.iter().find(|(d, _)| *d == dgi).map(|(_, enc)| *enc);
+fn consistent(application: &ApplicationView<'_>, subject: &CheckSubject<'_>) -> Result<(), DataFault> {
+    for (dgi, value) in application.dgis() {
         let passes = subject.pass_through.contains(&dgi);
-        match (protected.contains(&dgi), enc) {
+        match (application.is_protected(dgi), application.enc(dgi)) {
             (true, Some(_)) => {}
             (false, None) if !passes => {}
             (false, None | Some(EncType::AsIs)) if passes => {
-                if !data.value.len().is_multiple_of(subject.card_block.into()) {
+                if !value.len().is_multiple_of(subject.card_block.into()) {
                     return Err(DataFault::Padding(dgi));
                 }
             }
             _ => return Err(DataFault::Protection(dgi)),
         }
     }
-    match protected.first() {
+    match application.protected().next() {
         Some(dgi) if matches!(application.cmode, Cmode::Ecb | Cmode::EcbPadded) && !subject.allow_ecb => {
-            Err(DataFault::Protection(*dgi))
+            Err(DataFault::Protection(dgi))
         }
         _ => Ok(()),
     }

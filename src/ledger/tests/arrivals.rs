@@ -6,7 +6,8 @@ use crate::ids::{CardNames, CardRef};
 use crate::ledger::arrivals::Arrivals;
 use crate::ledger::store::LedgerStore;
 use crate::ledger::types::{Change, NewJob};
-use crate::ledger::{JobId, Ledger, LedgerError, Reader};
+use crate::ledger::{JobId, JobState, Ledger, LedgerError, Reader};
+use crate::reason::ReasonWord;
 use rusqlite::Connection;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,25 @@ fn long(name: &str, records: u32) -> NewJob {
 fn rows(path: &Path, job: u32) -> u32 {
     let connection = Connection::open(path).unwrap();
     connection.query_row("SELECT count(*) FROM record WHERE job = ?1", [job], |r| r.get(0)).unwrap()
+}
+
+/// A program that ends between acceptance and hold would leave a job OPEN that nobody has released.
+#[test]
+fn a_submitted_file_is_held_from_its_first_moment_on() {
+    let directory = super::directory();
+    let ledger = Ledger::open(&directory.path().join("l.db")).unwrap();
+    let submitted = |name| NewJob { submitted_by: Some("anna".into()), ..file(name, 2) };
+    let job = ledger.new_job(submitted("F")).unwrap().job;
+    let reader = ledger.reader().unwrap();
+    let view = reader.job(job).unwrap();
+    assert_eq!((view.state, reader.held_for(job).unwrap()), (JobState::Held, Some(ReasonWord::Submitted)));
+    let held = reader.events(Some(job), 0, 9).unwrap().pop().unwrap();
+    assert_eq!((held.n, held.context.actor.as_deref()), (2, Some("anna")));
+
+    // Cards that may be made twice are a supervisor's, whoever submits them.
+    let cards = ["G-1", "F-2"].map(|name| CardRef::new(name).unwrap()).into_iter().collect();
+    let again = ledger.new_job(NewJob { cards, ..submitted("G") }).unwrap().job;
+    assert_eq!(ledger.reader().unwrap().held_for(again).unwrap(), Some(ReasonWord::CardRefSeen));
 }
 
 #[test]

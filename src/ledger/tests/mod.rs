@@ -37,6 +37,7 @@ pub(crate) fn file(name: &str, cards: u32) -> NewJob {
         spool: format!("/spool/{name}"),
         spool_key: None,
         cards: (1..=cards).map(|n| CardRef::new(format!("{name}-{n}")).unwrap()).collect(),
+        submitted_by: None,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The chip section field by field, borrowed from the record (`src/manual/cwf1.md` section 5; field names of
 //! EMV CPS).
 
+use std::ops::Range;
+
 use super::error::{ChipError, ChipFault, DgiList};
 use super::rules::{self, SectionScratch};
 use super::{ChipApplication, Cmode, DgiValue, EncType, Pdi};
@@ -38,12 +40,18 @@ pub struct ApplicationView<'a> {
     pub(super) version_control: FieldBytes<'a>,
     pub(super) enc: FieldBytes<'a>,
     pub(super) group: FieldBytes<'a>,
-    level: SecLevel,
+    /// SECLEV: P1 of EXTERNAL AUTHENTICATE.
+    pub level: SecLevel,
     update_cplc: u8,
     pub(super) log: FieldBytes<'a>,
     pub(super) data: FieldBytes<'a>,
-    wrapped_mac_key: &'a [u8],
-    mac: &'a [u8],
+    /// The MACkey, wrapped under TKm.
+    pub wrapped_mac_key: &'a [u8],
+    /// MACINP: the MAC of the application.
+    pub mac: &'a [u8],
+    /// Number of its shape in the working space with which it was read. Applications of one shape differ in nothing
+    /// that a plan or a rule of the product depends on: in values and MAC alone.
+    pub shape: u64,
 }
 
 /// Reads and checks a section, and calls `each` with every application in order. Returns the CRN, which is
@@ -112,7 +120,7 @@ impl<'a> ApplicationView<'a> {
         let (wrapped, tail) = (mac.take(key.suite.wrapped_length())?, mac.take(key.suite.mac_length())?);
         ends(&mac, "MACdata")?;
 
-        let view = Self {
+        let mut view = Self {
             raw,
             at: base,
             aid: key.aid,
@@ -130,29 +138,68 @@ impl<'a> ApplicationView<'a> {
             data,
             wrapped_mac_key: wrapped.bytes,
             mac: tail.bytes,
+            shape: 0,
         };
-        rules::check(&view, scratch)?;
+        view.shape = rules::check(&view, scratch)?;
         Ok(view)
     }
 
-    /// Writes everything of the application but its values and its MAC: the processing instructions, and each DGI of
-    /// the data with the length of its value. Applications of one shape differ in nothing that a plan or a rule of
-    /// the product depends on.
-    pub fn shape(&self, shape: &mut Vec<u8>) {
+    /// Writes the shape of the application: everything but its values and its MAC, so the processing instructions, and
+    /// each DGI of the data with the length of its value. Returns false if the data cannot be read.
+    pub(super) fn write_shape(&self, shape: &mut Vec<u8>) -> bool {
         shape.clear();
         let before = self.data.at.saturating_sub(self.at);
         shape.extend_from_slice(self.raw.get(..before).unwrap_or_default());
-        for (dgi, value) in tlv::dgi::read(self.data.bytes).flatten() {
+        for read in tlv::dgi::read(self.data.bytes) {
+            let Ok((dgi, value)) = read else { return false };
             shape.extend_from_slice(&dgi.0.to_be_bytes());
             // The data of a section have at most 65,535 bytes.
             shape.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
         }
+        true
+    }
+
+    /// The bytes that the MAC covers: from the length byte of `L1 AID` to the last byte of the wrapped MACkey.
+    pub fn maced(&self) -> &'a [u8] {
+        self.raw.get(self.maced_range()).unwrap_or_default()
+    }
+
+    /// `raw[0]` is the length byte around `L1 AID`.
+    fn maced_range(&self) -> Range<usize> {
+        1..self.raw.len() - self.mac.len()
+    }
+
+    /// Iterates over the DGIs in file order, with their values; protected ones are ciphertext.
+    pub fn dgis(&self) -> impl Iterator<Item = (Dgi, &'a [u8])> {
+        // `rules::check` has refused data that cannot be read, so `flatten` drops nothing.
+        tlv::dgi::read(self.data.bytes).flatten()
+    }
+
+    /// Iterates over the DGIs that are encrypted under TKd.
+    pub fn protected(&self) -> impl Iterator<Item = Dgi> + Clone + use<'a> {
+        pairs(self.protected.bytes)
+    }
+
+    /// Whether this DGI is encrypted under TKd.
+    pub fn is_protected(&self, dgi: Dgi) -> bool {
+        self.protected().any(|protected| protected == dgi)
+    }
+
+    /// How this DGI is sent under the session DEK; `None` if it is sent as it is.
+    pub fn enc(&self, dgi: Dgi) -> Option<EncType> {
+        let listed = triples(self.enc.bytes).find(|(listed, _)| *listed == dgi);
+        listed.and_then(|(_, kind)| EncType::from_byte(kind))
+    }
+
+    /// Whether the application has secret values.
+    pub fn has_secrets(&self) -> bool {
+        !self.protected.bytes.is_empty() || !self.enc.bytes.is_empty()
     }
 
     /// Iterates over the DGIs that are not under the TK, with their values.
     pub fn clear(&self) -> impl Iterator<Item = (Dgi, &'a [u8])> {
-        let protected = self.protected.bytes;
-        tlv::dgi::read(self.data.bytes).flatten().filter(move |(dgi, _)| !pairs(protected).any(|p| p == *dgi))
+        let protected = self.protected();
+        self.dgis().filter(move |(dgi, _)| !protected.clone().any(|p| p == *dgi))
     }
 
     /// Copies the application out of the record.
@@ -169,10 +216,7 @@ impl<'a> ApplicationView<'a> {
                 .map(|group| Ok(pairs(group?.bytes).collect()))
                 .collect::<Result<_, ChipError>>()
         };
-        // `rules::check` has refused data that cannot be read, so `flatten` drops nothing.
-        let values = tlv::dgi::read(self.data.bytes)
-            .flatten()
-            .map(|(dgi, value)| DgiValue { dgi, value: value.into() });
+        let values = self.dgis().map(|(dgi, value)| DgiValue { dgi, value: value.into() });
         Ok(ChipApplication {
             aid: name(0, "AID", Aid::new(self.aid))?,
             kek: self.kek,
@@ -192,7 +236,7 @@ impl<'a> ApplicationView<'a> {
             wrapped_mac_key: self.wrapped_mac_key.to_vec(),
             mac: self.mac.to_vec(),
             raw: self.raw.into(),
-            maced: 1..self.raw.len() - self.mac.len(),
+            maced: self.maced_range(),
         })
     }
 }
@@ -271,7 +315,7 @@ impl<'a> ProcessingStep<'a> {
 }
 
 /// Iterates over `{ DGI }*`; an odd byte at the end is left out.
-pub(super) fn pairs(bytes: &[u8]) -> impl Iterator<Item = Dgi> + Clone {
+pub(super) fn pairs(bytes: &[u8]) -> impl Iterator<Item = Dgi> + Clone + use<'_> {
     bytes.as_chunks::<2>().0.iter().map(|pair| Dgi(u16::from_be_bytes(*pair)))
 }
 

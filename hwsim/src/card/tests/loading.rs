@@ -29,7 +29,7 @@ fn every_level_loads_the_payment_application() {
         let expected: serde_json::Map<_, _> =
             payment_dgis().into_iter().map(|(number, value, _)| (number.to_owned(), value.into())).collect();
         assert_eq!(dgis, serde_json::Value::from(expected));
-        assert_eq!(card.writes(), 10);
+        assert_eq!(card.writes(), 11);
     }
 }
 

@@ -4,7 +4,10 @@ mod channel;
 mod host;
 mod hostile;
 mod loading;
+mod restore;
+mod signing;
 mod terminal;
+mod transaction;
 mod vectors;
 
 use super::{BlankSpec, SimulatedCard};
@@ -22,6 +25,9 @@ const LOYALTY: &str = "F043574C4F59414C";
 
 /// DGIs of the worked example of CPS personalization in `vectors.rs`; the KCVs are those of the keys there.
 const RECORD: &str = "700E5A0847617390010101195F340101";
+/// CDOL1 of 29 bytes, CDOL2 of 31 bytes.
+const CDOLS: &str = "70308C159F02069F03069F1A0295055F2A029A039C019F3704\
+                     8D178A029F02069F03069F1A0295055F2A029A039C019F3704";
 const UDKS: &str =
     "0123456789ABCDEFFEDCBA987654321011223344556677888877665544332211A1A2A3A4A5A6A7A8B1B2B3B4B5B6B7B8";
 const UDK_KCVS: &str = "08D7B44915107B217F";
@@ -95,9 +101,19 @@ fn personalize_payment(card: &mut SimulatedCard, level: u8) {
     }
 }
 
+/// A card with a PERSONALIZED payment application, which is selected.
+fn payment() -> SimulatedCard {
+    let mut card = card();
+    personalize_payment(&mut card, 3);
+    card.power_on();
+    select(&mut card, PAYMENT);
+    card
+}
+
 fn payment_dgis() -> Vec<(&'static str, &'static str, bool)> {
     vec![
         ("0101", RECORD, false),
+        ("0204", CDOLS, false),
         ("0B01", "FACE", false),
         ("3000", "9F36020007", false),
         ("9102", "A50450025445", false),

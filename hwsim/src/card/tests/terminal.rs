@@ -2,14 +2,6 @@
 
 use super::*;
 
-fn payment() -> SimulatedCard {
-    let mut card = card();
-    personalize_payment(&mut card, 3);
-    card.power_on();
-    select(&mut card, PAYMENT);
-    card
-}
-
 #[test]
 fn before_personalization_only_a_minimal_fci() {
     let mut card = card();
@@ -19,9 +11,14 @@ fn before_personalization_only_a_minimal_fci() {
     assert_eq!(host.store(&mut card, "9102", "A50450025445", false, false), 0x9000);
     assert_eq!(host.store(&mut card, "0101", RECORD, false, false), 0x9000);
     assert_eq!(send(&mut card, "00A4040007A0000000031010"), (fci.into(), 0x9000));
-    for command in
-        ["00B2010C00", "80A80000028300", "80CA9F3600", "0020008008241234FFFFFFFFFF", "80AE80000100"]
-    {
+    for command in [
+        "00B2010C00",
+        "80A80000028300",
+        "80CA9F3600",
+        "0020008008241234FFFFFFFFFF",
+        "00880000040102030400",
+        "80AE80000100",
+    ] {
         assert_eq!(send(&mut card, command), (String::new(), 0x6985), "{command}");
     }
 }
@@ -37,7 +34,8 @@ fn select_and_records() {
     assert_eq!(send(&mut card, "00B2015C00"), ("FACE".into(), 0x9000));
     for (command, answer) in [
         ("00B2020C00", 0x6A83),
-        ("00B2011400", 0x6A82),
+        ("00B2011400", 0x6A83),
+        ("00B2011C00", 0x6A82),
         ("00B2000C00", 0x6A86),
         ("00B2010800", 0x6A86),
         ("00B2010400", 0x6A86),
@@ -63,46 +61,6 @@ fn a_corrupt_record_differs_in_its_last_bit_from_personalization_on() {
     *wrong.last_mut().unwrap() ^= 1;
     assert_eq!(send(&mut card, "00B2010C00"), (hex::encode_upper(wrong), 0x9000));
     assert_eq!(send(&mut card, "00B2015C00"), ("FACE".into(), 0x9000));
-}
-
-/// The ARQC is the retail MAC of 00..1C | ATC under UDK-AC, computed with `openssl enc -des-ede` (3.0).
-#[test]
-fn transaction() {
-    let mut card = payment();
-    let first_ac = format!("80AE80001D{}00", (0..29).map(|b| format!("{b:02X}")).collect::<String>());
-    assert_eq!(send(&mut card, "80CA9F3600"), ("9F36020007".into(), 0x9000), "as personalized in 3000");
-    assert_eq!(send(&mut card, "80CA9F1300"), ("9F13020000".into(), 0x9000));
-    assert_eq!(sw(&mut card, &first_ac), 0x6985, "no GET PROCESSING OPTIONS yet");
-    for (command, answer) in [("80A8000100", 0x6A86), ("80A80000", 0x6A80), ("80A8000003830100", 0x9000)] {
-        assert_eq!(sw(&mut card, command), answer, "{command}");
-    }
-    assert_eq!(send(&mut card, "80A8000002830000"), ("770A82023C00940408010100".into(), 0x9000));
-    assert_eq!(send(&mut card, "80CA9F3600").0, "9F36020009");
-    for p1 in ["00", "40", "81"] {
-        assert_eq!(sw(&mut card, &first_ac.replacen("AE80", &format!("AE{p1}"), 1)), 0x6A86);
-    }
-    let (ac, _) = send(&mut card, &first_ac);
-    assert_eq!(&ac[..30], "77149F2701809F360200099F2608".to_owned() + &ac[28..30]);
-    assert_eq!(ac.len() / 2, 22);
-    assert_eq!(sw(&mut card, &first_ac), 0x6985, "one cryptogram per transaction");
-    assert_eq!(sw(&mut card, "80A8000002830000"), 0x9000);
-    select(&mut card, PAYMENT);
-    assert_eq!(sw(&mut card, &first_ac), 0x6985, "SELECT starts anew");
-}
-
-#[test]
-fn openssl_arqc_with_atc_0001() {
-    let mut card = card();
-    let mut host = TestHost::open(&mut card, PAYMENT, 0);
-    for (number, value, secret) in payment_dgis().into_iter().filter(|(n, ..)| *n != "3000") {
-        assert_eq!(host.store(&mut card, number, value, secret, number == "9000"), 0x9000);
-    }
-    assert_eq!(sw(&mut card, "80A8000002830000"), 0x9000);
-    let data: String = (0..29).map(|b| format!("{b:02X}")).collect();
-    assert_eq!(
-        send(&mut card, &format!("80AE80001D{data}00")),
-        ("77149F2701809F360200019F2608145CB56A37105E74".into(), 0x9000)
-    );
 }
 
 #[test]
@@ -136,7 +94,8 @@ fn purse_and_loyalty_and_pse_read_back() {
         assert_eq!(host.store(&mut card, number, value, secret, number == "9020"), 0x9000);
     }
     assert_eq!(send(&mut card, "00B2010C00"), (purse.into(), 0x9000));
-    for command in ["80A8000002830000", "80AE80000100", "0020008008241234FFFFFFFFFF"] {
+    for command in ["80A8000002830000", "00880000040102030400", "80AE80000100", "0020008008241234FFFFFFFFFF"]
+    {
         assert_eq!(sw(&mut card, command), 0x6D00, "no payment application");
     }
     let mut host = TestHost::open(&mut card, PSE, 1);

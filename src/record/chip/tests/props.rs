@@ -90,6 +90,24 @@ proptest! {
         prop_assert!(ChipSection::parse(&section).is_err());
     }
 
+    /// A reader that remembers an application of the same shape finds every fault that a new one finds.
+    #[test]
+    fn remembered_shapes_hide_no_fault(app in apps(), changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3)) {
+        let good = app.bytes();
+        let mut bad = good.clone();
+        for (place, byte) in changes {
+            let place = place.index(bad.len());
+            bad[place] = byte;
+        }
+        let read = |scratch: &mut SectionScratch| {
+            ApplicationView::parse(&bad, 7, scratch).and_then(|view| view.to_application()).map(|read| read.encode().unwrap())
+        };
+        let mut warm = SectionScratch::default();
+        let shape = ApplicationView::parse(&good, 0, &mut warm).unwrap().shape;
+        prop_assert_eq!(ApplicationView::parse(&good, 0, &mut warm).unwrap().shape, shape);
+        prop_assert_eq!(read(&mut warm), read(&mut SectionScratch::default()));
+    }
+
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = ChipApplication::parse(&bytes);
