@@ -29,6 +29,13 @@
 //! and connects again when vpcd comes back; data on the card stays, secure channels do not. With `--from-dump
 //! FILE` in place of `--product`, it has the chip of a card that left a line ([`dump`]).
 //!
+//! ```text
+//! hwsim terminal --dump /tmp/dump --authority ca.json
+//! 500 of 500 authenticate (CDA)
+//! ```
+//!
+//! authenticates the good cards of a dump offline, as a payment terminal does ([`terminal`]).
+//!
 //! # Parts
 //!
 //! ```text
@@ -36,6 +43,7 @@
 //! attach ─┘   │         ├── place                 which card lies where
 //!             │         ├── hopper ── faults      the blanks that come, and their faults
 //!             └ pace    └── witness ── dump       the time of work; the record of the plastic, read back
+//! terminal ── card                                authentication of a personalized card, from EMV alone
 //! ```
 //!
 //! To add a machine: its end of the protocol in [`device`], one arm in `device::machine`, one kind in
@@ -55,6 +63,7 @@ pub mod rng;
 pub mod server;
 pub mod stripe;
 mod sync;
+pub mod terminal;
 #[cfg(test)]
 mod testing;
 pub mod text_file;

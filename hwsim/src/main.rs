@@ -14,6 +14,8 @@ use hwsim::faults::FaultPlan;
 use hwsim::pace::LinkPace;
 use hwsim::profile::{CARD_STATION, SimLineProfile};
 use hwsim::server::LineServer;
+use hwsim::terminal::TerminalData;
+use hwsim::terminal::batch::DumpAuthentication;
 use hwsim::text_file;
 use hwsim::witness::LineWitness;
 use hwsim::world::SimulatedLine;
@@ -33,6 +35,46 @@ enum HwsimCommand {
     Serve(ServeLineArgs),
     /// Be one card behind a vpcd virtual reader
     Card(VirtualCardArgs),
+    /// Authenticate the good cards of a dump offline, as a payment terminal does
+    Terminal(DumpTerminalArgs),
+}
+
+#[derive(Args)]
+struct DumpTerminalArgs {
+    /// Directory with the JSON objects of blanks
+    #[arg(long, value_name = "DIR")]
+    dump: PathBuf,
+    /// JSON file with the certification authority's key, or a list of keys: "rid", "index", "modulus" and
+    /// "exponent" in hex
+    #[arg(long, value_name = "FILE")]
+    authority: PathBuf,
+    /// Application to authenticate; of the purse, F043575055525345, only the certificates are checked
+    #[arg(long, value_name = "HEX", default_value = "A0000000031010", value_parser = aid)]
+    aid: AidBytes,
+    /// Date of the transactions, on which no certificate may have expired [default: today]
+    #[arg(long, value_name = "YYMMDD", value_parser = date)]
+    date: Option<DateDigits>,
+}
+
+/// An application identifier.
+#[derive(Clone)]
+struct AidBytes(Vec<u8>);
+
+fn aid(text: &str) -> Result<AidBytes> {
+    let bytes = hex::decode(text)?;
+    ensure!((5..=16).contains(&bytes.len()), "an AID has 5 to 16 bytes");
+    Ok(AidBytes(bytes))
+}
+
+/// A date: year, month, day, two decimal digits in each byte.
+#[derive(Clone, Copy)]
+struct DateDigits([u8; 3]);
+
+fn date(text: &str) -> Result<DateDigits> {
+    let bytes = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    let digits = bytes.context("a date has 6 digits, YYMMDD")?;
+    TerminalData::on(digits)?;
+    Ok(DateDigits(digits))
 }
 
 #[derive(Args)]
@@ -112,6 +154,7 @@ fn main() -> ExitCode {
     let ended = match HwsimCli::parse().command {
         HwsimCommand::Serve(args) => serve(&args),
         HwsimCommand::Card(args) => card(args),
+        HwsimCommand::Terminal(args) => terminal(args),
     };
     // An operator reads this: the fault and its place, without the calls that led there.
     ended.map_or_else(
@@ -188,6 +231,13 @@ fn card(args: VirtualCardArgs) -> Result<()> {
     world.switch_off();
     ensure!(!world.witness_has_failed(), "the dump is not complete; see the messages above");
     Ok(())
+}
+
+/// Authenticates the cards of a dump.
+fn terminal(args: DumpTerminalArgs) -> Result<()> {
+    let DumpTerminalArgs { dump, authority, aid: AidBytes(aid), date } = args;
+    let job = DumpAuthentication { dump, authority, aid, date: date.map(|DateDigits(date)| date) };
+    job.run(&mut std::io::stdout().lock())
 }
 
 /// The line of the one card, with the supply that it is from.
