@@ -6,16 +6,21 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// DGIs: number, whether it is secret, value.
+type PublishedPayment = Vec<(String, bool, String)>;
+
+/// DGIs: number, value.
+type PublishedPurse = Vec<(String, String)>;
+
 #[derive(Deserialize)]
 struct PublishedCards {
-    /// DGI, whether it is secret, value.
-    cards: Vec<Vec<(String, bool, String)>>,
+    cards: Vec<PublishedPayment>,
 }
 
 #[derive(Deserialize)]
 struct PublishedPurses {
     authority: Value,
-    purses: Vec<Vec<(String, String)>>,
+    purses: Vec<PublishedPurse>,
 }
 
 fn purses() -> PublishedPurses {
@@ -34,11 +39,11 @@ pub(super) fn keys() -> CertificationKeys {
 /// The `chip` objects of the two cards: application 0 pays, 1 is the purse.
 pub(super) fn chips() -> Vec<Value> {
     let all: PublishedCards = serde_json::from_str(include_str!("../../card/tests/rsa_cards.json")).unwrap();
-    let application = |aid: &[u8], dgis: Vec<(String, String)>| {
+    let application = |aid: &[u8], dgis: PublishedPurse| {
         let dgis: serde_json::Map<_, _> = dgis.into_iter().map(|(dgi, value)| (dgi, value.into())).collect();
         json!({ "aid": hex::encode_upper(aid), "state": "PERSONALIZED", "dgis": dgis })
     };
-    let chip = |(payment, mut purse): (Vec<(String, bool, String)>, Vec<(String, String)>)| {
+    let chip = |(payment, mut purse): (PublishedPayment, PublishedPurse)| {
         let payment = payment.into_iter().map(|(dgi, _, value)| (dgi, value)).collect();
         // Keys that the chip needs and a terminal cannot see.
         purse.extend([("8020".into(), "00".repeat(32)), ("9020".into(), "00".repeat(6))]);
