@@ -199,6 +199,16 @@ fn a_key_that_needs_no_remainder_is_padded_and_has_none() {
     assert_eq!(chain(0xBB, &[]).unwrap_err().step, TerminalStep::InternalAuthenticate);
     fails(chain(0x00, &[]), TerminalStep::IssuerCertificate, StepFault::Padding);
     fails(chain(0xBB, &[1]), TerminalStep::IssuerCertificate, StepFault::Hash);
+    // A remainder that the hash knows, of a key that is whole without it.
+    let mut records = certified(&keys, "2000", &MadeCertificate::issuer(), &MadeCertificate::card());
+    let content = [hex("02476173FF123500000101016A03"), keys.issuer.modulus()].concat();
+    let content = keys.authority.filled(&content);
+    let certificate = keys.authority.seal(&content, &[&[1], &keys.issuer.exponent()[..]].concat(), |_| {});
+    records[0] = tlv("90", &certificate);
+    records[1].extend(tlv("92", &[1]));
+    let mut card = ScriptedCard::new("2000", &marked(), &records);
+    let result = authenticate(&mut card, &PAYMENT, &keys_of(&keys.authority), &data());
+    fails(result, TerminalStep::IssuerCertificate, StepFault::Remainder);
 }
 
 /// A card with DDA that answers with these signed data, hashed with the terminal's.

@@ -161,8 +161,7 @@ fn every_changed_byte_of_the_static_records_fails() {
     }
 }
 
-/// What is read but signed by nobody: records that the AFL does not mark. A card protects them by marking
-/// them, or by CDA as far as CDOL1 reads them.
+/// No signature covers a record that the AFL does not mark; a preparation that wants it covered marks it.
 #[test]
 fn records_that_the_afl_does_not_mark_are_not_covered() {
     for chip in chips() {
