@@ -14,13 +14,14 @@ use super::refusal::Refusal;
 use super::run_job::ReadyJob;
 use super::spool_folder::spool_path;
 use crate::actor::Actor;
+use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::{Auditor, FileAdmission, Realm, SpoolKey};
 use crate::ids::JobId;
 use crate::inspect::{InspectionReport, SectionCounts};
 use crate::ledger::JobProfiles;
-use crate::ledger::{LedgerError, NewJob};
+use crate::ledger::{Accepted, LedgerError, NewJob};
 use crate::modules::LineProfile;
 use crate::profile::ProductProfile;
 use crate::record::{
@@ -91,19 +92,7 @@ impl Bureau {
             cards: accepted.cards,
             submitted_by,
         };
-        // First the HSM admits the file for this ledger alone. After a crash the admission is repeated.
-        let admission = FileAdmission {
-            issuer_id: new.issuer_id.clone(),
-            file_id: new.file_id.clone(),
-            digest: new.digest,
-            ledger,
-        };
-        let admitted = HsmClient::connect(&self.socket).and_then(|mut hsm| hsm.admit(&admission));
-        let accepted_job = match admitted {
-            Ok(()) => self.ledger.new_job(new).map_err(|error| self.seen(error)),
-            Err(error) => Err(error.into()),
-        };
-        let accepted_job = match accepted_job {
+        let accepted_job = match self.enter(new, ledger) {
             Ok(accepted) => accepted,
             Err(refusal) => {
                 // A ledger that failed may hold the job, so its next opening decides about the copy.
@@ -117,6 +106,14 @@ impl Bureau {
         };
         let AcceptedFile { spool, digest, .. } = accepted;
         Ok((FreshJob { id: accepted_job.job, product, spool, digest, key }, accepted_job.seen_before))
+    }
+
+    /// Has the HSM admit the file for this ledger alone, then makes the job. After a crash the admission is repeated.
+    fn enter(&self, new: NewJob, ledger: LedgerId) -> Result<Accepted, Refusal> {
+        let (issuer_id, file_id) = (new.issuer_id.clone(), new.file_id.clone());
+        let admission = FileAdmission { issuer_id, file_id, digest: new.digest, ledger };
+        HsmClient::connect(&self.socket)?.admit(&admission)?;
+        self.ledger.new_job(new).map_err(|error| self.seen(error))
     }
 
     fn seen(&self, error: LedgerError) -> Refusal {

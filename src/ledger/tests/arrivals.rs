@@ -27,7 +27,7 @@ fn rows(path: &Path, job: u32) -> u32 {
 #[test]
 fn a_submitted_file_is_held_from_its_first_moment_on() {
     let directory = super::directory();
-    let ledger = Ledger::open(&directory.path().join("l.db")).unwrap();
+    let ledger = Ledger::open(directory.path().join("l.db")).unwrap();
     let submitted = |name| NewJob { submitted_by: Some("anna".into()), ..file(name, 2) };
     let job = ledger.new_job(submitted("F")).unwrap().job;
     let reader = ledger.reader().unwrap();
