@@ -13,6 +13,7 @@ pub mod chip;
 pub mod cli;
 pub mod crypto;
 pub mod daemon;
+pub mod emv;
 pub mod exit;
 pub mod files;
 pub mod hardening;

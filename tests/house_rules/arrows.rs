@@ -28,7 +28,7 @@ const FLOORS: &[&[&str]] = &[
     &["hardening"],
     &["wiped"],
     &["tlv", "crypto", "output_path", "request", "threads", "picture", "stdout", "files", "toml_text"],
-    &["scp"],
+    &["scp", "emv"],
     &["record"],
     &["hsm"],
     &["profile"],
