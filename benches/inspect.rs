@@ -26,7 +26,7 @@ use std::process::Command;
 
 use cardwright::ids::{CardRef, FileId, IssuerId, Kcv, KekId, ProductName};
 use cardwright::record::chip::ChipSection;
-use cardwright::record::{Cwf1Writer, FileError, Header, Record, TrailerKey};
+use cardwright::record::{Cwf1Writer, FileError, Header, Record, TrailerKey, TrailerMac};
 use measured::MeasuredRun;
 use support::{CARDWRIGHT, World, median, records};
 
@@ -94,13 +94,9 @@ fn write(path: &Path, count: u32, mut prepared: Vec<Record>) {
         chip.data[CRN_AT..CRN_AT + crn.len()].copy_from_slice(crn);
         writer.record(record).unwrap();
     }
-    let key = TrailerKey {
-        kek: KekId([0x47, 0x61, 0x73, 0xFF, 1]),
-        tk_type: 0x42,
-        kcv: Kcv([0; 3]),
-        wrapped_mac_key: vec![0; 32],
-    };
-    writer.finish(key, |_| Ok::<_, FileError>(vec![0; 16])).unwrap().out.flush().unwrap();
+    let key = TrailerKey { kek: KekId([0x47, 0x61, 0x73, 0xFF, 1]), tk_type: 0x42, kcv: Kcv([0; 3]) };
+    let end = TrailerMac { wrapped_mac_key: vec![0; 32], mac: vec![0; 16] };
+    writer.finish(key, |_| Ok::<_, FileError>(end)).unwrap().out.flush().unwrap();
 }
 
 /// Card references of one length.

@@ -116,6 +116,20 @@ pub fn check_folder_of(file: &Path) -> Result<()> {
 
 /// Reads a text file of at most `most` bytes. The text is wiped when it is dropped.
 pub fn read_text(path: &Path, most: u64) -> Result<Zeroizing<String>> {
+    let (file, length) = bounded(path, most)?;
+    whole_text(file, length)
+}
+
+/// Reads a file of at most `most` bytes, which hold nothing secret.
+pub fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let (file, length) = bounded(path, most)?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a regular file of at most `most` bytes, and returns its length.
+fn bounded(path: &Path, most: u64) -> Result<(File, u64)> {
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     let meta = file.metadata()?;
     if !meta.is_file() {
@@ -124,7 +138,7 @@ pub fn read_text(path: &Path, most: u64) -> Result<Zeroizing<String>> {
     if meta.len() > most {
         return Err(Error::other(format!("it is longer than {most} bytes")));
     }
-    whole_text(file, meta.len())
+    Ok((file, meta.len()))
 }
 
 /// Reads the first `length` bytes of a file, which is its length, as text. The text is wiped when it is dropped.

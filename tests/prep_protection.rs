@@ -8,17 +8,15 @@
     reason = "a test fails by panicking"
 )]
 
+mod clear_cards;
 mod prep_support;
 
 use std::fs::File;
 
-use cardwright::hsm::store::KeyStore;
-use cardwright::prep::clear::{ClearCard, ClearCardBuilder};
 use cardwright::prep::input;
-use cardwright::prep::keys::IssuerKeys;
-use cardwright::profile::ProductProfile;
 use cardwright::record::chip::{ChipSection, Cmode, EncType};
 use cardwright::record::{Cwf1Reader, FileLimits, Header, Record};
+use clear_cards::{ClearCard, ClearCards};
 use prep_support::*;
 
 const KEKS: [(&str, &str); 3] = [("476173FF:1", "kek-1"), ("476173FF:2", "kek-2"), ("476173FF:3", "kek-3")];
@@ -46,11 +44,11 @@ fn prepare(kek: &str) -> Prepared {
     }
     let trailer = reader.finish().unwrap().trailer;
 
-    let keys = IssuerKeys::from_store(&KeyStore::open(&store).unwrap(), "476173FF").unwrap();
-    let builder = ClearCardBuilder::new(&ProductProfile::load("multiapp").unwrap(), keys).unwrap();
+    let mut cards = ClearCards::new(&store, &data("cards-4.csv"));
     let csv = File::open(data("cards-4.csv")).unwrap();
-    let cards = input::CardholderReader::new(csv, &builder.plan().defaults).unwrap();
-    let clear = cards.map(|card| builder.card(&card.unwrap()).unwrap()).collect();
+    let defaults = cards.builder.plan().defaults.clone();
+    let holders = input::CardholderReader::new(csv, &defaults).unwrap();
+    let clear = holders.map(|card| cards.card(&card.unwrap())).collect();
     Prepared { header, records, trailer, bytes, clear }
 }
 

@@ -4,7 +4,10 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use cardwright::cli::hosts::{HsmHostArgs, hold_issuers_keys};
+use cardwright::cli::issuer_cert::{self, IssuerCertCommand};
 use cardwright::cli::keys::{self, KeyCommand};
+use cardwright::cli::pool::{self, PoolCommand};
 use cardwright::exit::{Exit, Failure};
 use cardwright::hardening::harden;
 use cardwright::hsm::store::StoreSide;
@@ -30,6 +33,15 @@ enum PrepCommand {
     /// Make, list and check the issuer's key store.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// The issuer's RSA keys and their certificates.
+    #[command(subcommand)]
+    IssuerCert(IssuerCertCommand),
+    /// Make RSA key pairs of cards ahead.
+    #[command(subcommand)]
+    Pool(PoolCommand),
+    /// Serve the keys of a store over a Unix socket, until standard input closes.
+    #[command(hide = true)]
+    HsmHost(HsmHostArgs),
     /// Make a CSV file of made-up cardholders, for demonstrations and measurements.
     Sample(SampleArgs),
 }
@@ -43,6 +55,9 @@ fn main() -> ExitCode {
         result = harden().and_then(|()| match command {
             PrepCommand::Run(args) => prep::run(&args),
             PrepCommand::Key(command) => keys::run(&command, StoreSide::Issuer),
+            PrepCommand::IssuerCert(command) => issuer_cert::run(&command),
+            PrepCommand::Pool(command) => pool::run(&command),
+            PrepCommand::HsmHost(args) => hold_issuers_keys(&args),
             PrepCommand::Sample(args) => prep::sample(&args),
         });
     });

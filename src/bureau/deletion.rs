@@ -21,7 +21,6 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::key_host::Connect;
 use super::outcome::Deletion;
 use super::papers::folder::paper;
 use super::papers::seal::sealed;
@@ -31,6 +30,7 @@ use super::run_job::proven;
 use super::spool_folder::{spool_directory, spool_of};
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
+use crate::hsm::key_host::Connect;
 use crate::hsm::{HsmError, Vault};
 use crate::ids::{JobId, SpoolKeyName};
 use crate::ledger::{

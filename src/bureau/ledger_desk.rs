@@ -5,12 +5,12 @@
 
 use std::fs::File;
 
-use super::key_host::Connect;
 use super::outcome::Outcome;
 use super::refusal::{Refusal, Senseless};
 use super::{cards, deletion, ledger_proof, papers, stock, views};
 use crate::actor::Actor;
 use crate::hsm::Auditor;
+use crate::hsm::key_host::Connect;
 use crate::ledger::{Change, Context, Ledger};
 use crate::request::Action;
 

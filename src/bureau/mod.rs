@@ -11,7 +11,7 @@
 //! survey         asks cards that lie in the line how far they came
 //! outcome        the result of a request; refusal: why it was not carried out
 //! line           the composition root: the only place that names drivers
-//! key_host       an HSM host for a command; cpu_time: figures for a run's report
+//! cpu_time       figures for a run's report
 //! ```
 //!
 //! No clap, no printing, no socket of the daemon. Not here: identifying people and granting requests
@@ -25,9 +25,10 @@ pub mod cpu_time;
 pub mod deletion;
 pub mod file_check;
 mod file_rules;
-pub mod key_host;
 pub mod ledger_desk;
 pub mod ledger_proof;
+pub use crate::hsm::key_host;
+
 pub mod line;
 pub mod opening;
 pub mod outcome;

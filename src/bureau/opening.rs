@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tempfile::TempDir;
 
 use super::cpu_time;
-use super::key_host::{own_program, socket_directory};
 use super::ledger_desk::{LedgerDesk, the_file};
 use super::line::blind::BlindMachines;
 use super::line::links::{Links, Real, Simulated};
@@ -22,6 +21,7 @@ use super::spool_folder::{forget_unfinished, has_spool, sweep};
 use crate::actor::Actor;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::{HostProcess, HsmCallCounter, HsmClient};
+use crate::hsm::key_host::{own_program, socket_directory};
 use crate::hsm::{Hsm, Realm};
 use crate::ids::JobId;
 use crate::ledger::{ClockGap, Ledger, LedgerError};

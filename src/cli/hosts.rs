@@ -22,9 +22,14 @@ pub struct HsmHostArgs {
 #[derive(Debug, clap::Args)]
 pub struct StationHostArgs {}
 
-/// Runs an HSM host.
+/// Runs the HSM host of a bureau.
 pub fn hold_keys(args: &HsmHostArgs) -> Result<Exit, Failure> {
     hsm_host::run(&args.keys, &args.socket)
+}
+
+/// Runs the HSM host of an issuer.
+pub fn hold_issuers_keys(args: &HsmHostArgs) -> Result<Exit, Failure> {
+    hsm_host::run_issuers(&args.keys, &args.socket)
 }
 
 /// Runs a station host.

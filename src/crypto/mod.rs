@@ -1,13 +1,14 @@
 //! The cryptographic primitives of the field. Over the RustCrypto block ciphers: TDES and AES in ECB and CBC,
-//! retail MAC, AES-CMAC, KCVs and the key schedule of CWF1. Over OpenSSL: RSA key pairs.
+//! retail MAC, AES-CMAC, KCVs and the key schedule of CWF1; what a payment card's issuer computes (`payment`). Over
+//! OpenSSL: RSA key pairs.
 //!
-//! Not here: protocols (`scp`), key stores and custody (`hsm`), EMV key derivation (`prep`). No I/O, no
-//! clock. ISO 9797-1 (MAC algorithm 3, padding method 2), NIST SP 800-38A/B, `src/manual/cwf1.md` (TK), GPCS
+//! Not here: protocols (`scp`), key stores and custody (`hsm`). No I/O, no clock. ISO 9797-1 (MAC algorithm 3, padding method 2), NIST SP 800-38A/B, `src/manual/cwf1.md` (TK), GPCS
 //! B.6 (KCV).
 
 mod cwf1;
 mod des;
 mod key_type;
+pub mod payment;
 pub mod rsa;
 mod symmetric;
 

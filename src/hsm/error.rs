@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::IssuerKeyName;
+use super::store::KeyUsage;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::ids::{Dgi, KekId, KmcRef, SpoolKeyName};
@@ -24,6 +26,32 @@ pub enum HsmError {
     /// A KEK that the store does not hold.
     #[error("key: KEK {0} is not in the key store; import it, or ask the issuer which KEK the file uses")]
     UnknownKek(KekId),
+    /// A master key that an issuer's store does not hold.
+    #[error("key: the key store holds no {usage} {issuer}:{version}; import it")]
+    UnknownMaster {
+        /// Its purpose.
+        usage: KeyUsage,
+        /// Issuer identifier.
+        issuer: String,
+        /// Its version.
+        version: u8,
+    },
+    /// An RSA key of the issuer that its store does not hold.
+    #[error(
+        "key: the key store holds no RSA key {} of issuer {}: make one with issuer-cert new",
+        .0.version,
+        hex::encode_upper(.0.issuer)
+    )]
+    UnknownIssuerKey(IssuerKeyName),
+    /// An RSA key that cannot be made or used.
+    #[error("key: {0}")]
+    RsaKey(String),
+    /// A certificate that was not taken.
+    #[error("certificate: {0}; ask the certification authority for another")]
+    Certificate(String),
+    /// The RSA keys next to an issuer's store cannot be read or written.
+    #[error("key: the RSA keys next to the key store: {0}")]
+    RsaBook(String),
     /// Type or KCV of the KEK differ from the file's.
     #[error(
         "key: KEK {0} in the store has another type or KCV than the file states; compare both with the issuer"
@@ -166,6 +194,12 @@ pub enum HsmRefusal {
     /// More applications in one check than are answered.
     #[error("a check has at most {0} applications")]
     CheckTooLong(usize),
+    /// A secret of a card in a DGI that is not encrypted, or not as this secret has to be.
+    #[error("a key or PIN in DGI {0}, which is not encrypted as it has to be")]
+    SecretInClear(Dgi),
+    /// A value of a card that the caller had to check.
+    #[error("malformed {0}")]
+    Malformed(String),
     /// The command list does not make sense: a DGI cut short, a range outside the value, too long a command.
     #[error("malformed command list: {0}")]
     Commands(String),
@@ -177,7 +211,12 @@ impl HsmError {
         match self {
             Self::Data { .. } => Exit::RecordData,
             Self::TrailerMac => Exit::FileMac,
-            Self::UnknownKek(_) | Self::UnknownKmc(_) => Exit::KeyUnknown,
+            Self::UnknownKek(_)
+            | Self::UnknownKmc(_)
+            | Self::UnknownMaster { .. }
+            | Self::UnknownIssuerKey(_) => Exit::KeyUnknown,
+            Self::Certificate(_) => Exit::KeyMismatch,
+            Self::RsaKey(_) | Self::RsaBook(_) => Exit::KeyStore,
             Self::KekMismatch(_) | Self::KekIssuer(_) | Self::KmcNotAllowed { .. } => Exit::KeyMismatch,
             Self::Response(_) | Self::CardCryptogram(_) => Exit::Device,
             Self::Refused(_) | Self::Unknown(_) => Exit::Bug,

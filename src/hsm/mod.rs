@@ -10,7 +10,7 @@
 //! not allow, a second KEYDATA for one handle, a host challenge that it did not draw for this connection.
 //!
 //! ```text
-//! controller: HsmClient ── wire ── host: HostedHsm ──> HsmConnection = Hsm + Auditor + Vault + Checker <── SoftHsm
+//! controller: HsmClient ── wire ── host: HostedHsm ──> HsmConnection <── SoftHsm, SoftIssuer
 //! ```
 //!
 //! | file | what it holds |
@@ -29,6 +29,8 @@ pub mod client;
 mod companion;
 mod error;
 pub mod host;
+mod issuing;
+pub mod key_host;
 mod messages;
 mod operation_table;
 mod operations;
@@ -40,6 +42,7 @@ mod wire;
 pub use crate::wiped::WipedBytes;
 use client::HsmClient;
 pub use error::{DataFault, HsmError, HsmRefusal};
+pub use issuing::*;
 pub use messages::*;
-pub use operations::{Auditor, Checker, HostedHsm, Hsm, HsmConnection, HsmShortcuts, Vault};
+pub use operations::{Auditor, Checker, HostedHsm, Hsm, HsmConnection, HsmShortcuts, Issuer, Vault};
 pub use spool_keys::SpoolKey;

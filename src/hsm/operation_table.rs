@@ -11,6 +11,9 @@
 //! `@u8` as `&[u8]` and bytes that are wiped; `T` by value. The check compares an answer with its request: an answer
 //! that fails it belongs to another request.
 //!
+//! An operation that a device does not implement returns [`HsmError::Unsupported`](super::HsmError::Unsupported): no device
+//! has a bureau's side and an issuer's.
+//!
 //! Requests are sent from borrowed values, so that nothing is copied before it is encoded; a test in `wire` checks
 //! that both forms encode alike.
 //!
@@ -77,10 +80,13 @@ macro_rules! hsm_operations {
             pub trait $Side: Send {
                 $(
                     $(#[doc = $doc])*
+                    #[allow(unused_variables, reason = "the default body carries nothing out")]
                     fn $method(
                         &mut self,
                         $($argument: $(&$Ref)? $(&[$Slice])? $(&[$Byte])? $($Value)?),*
-                    ) -> Result<$Answer, HsmError>;
+                    ) -> Result<$Answer, HsmError> {
+                        Err(HsmError::Unsupported(format!("`{}` with this key store", $counted)))
+                    }
                 )*
             }
         )*

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::operation_table::{SentBytes, WireByte, by_reference, by_value, hsm_operations, sent_bytes};
 use super::{
-    ApplicationHandle, AuditInfo, CardSession, CardSessionRequest, CheckAnswers, CheckRequest,
-    DocumentDigest, FileAdmission, HsmClient, HsmError, HsmInfo, TrailerRequest, VerifiedApplication,
-    VerifyRequest, WipedBytes,
+    ApplicationHandle, AuditInfo, AuthorityKey, CardCodes, CardSession, CardSessionRequest,
+    CertificateToInstall, CheckAnswers, CheckRequest, CodesRequest, DocumentDigest, FileAdmission, HsmClient,
+    HsmError, HsmInfo, IssuerInfo, IssuerKeyInfo, IssuerKeyName, NewCardKeys, NewIssuerKey, OwnCertificate,
+    ProtectRequest, ProtectedCard, SealedCardKey, TrailerEnd, TrailerRequest, TrailerToProtect,
+    VerifiedApplication, VerifyRequest, WipedBytes,
 };
 use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::ids::SpoolKeyName;
@@ -103,12 +105,55 @@ hsm_operations! {
         #[counted = "check"]
         fn check(request: &CheckRequest) -> CheckAnswers where |answers| answers.len() == request.count();
     }
+
+    /// The side of an issuer's key-holding device, which makes the protected part of an output file. Master keys, card
+    /// keys and PIN blocks exist in the clear only inside.
+    trait Issuer {
+        /// Lists the keys: references and KCVs.
+        #[counted = "issuer-keys"]
+        fn issuer_keys() -> IssuerInfo;
+
+        /// Computes the verification values of cards.
+        #[counted = "card-codes"]
+        fn card_codes(request: &CodesRequest) -> Vec<CardCodes> where |codes| codes.len() == request.cards.len();
+
+        /// Makes the secret values of cards, and protects their applications under the keys of the file.
+        #[counted = "protect"]
+        fn protect_cards(request: &ProtectRequest) -> Vec<ProtectedCard>
+            where |cards| cards.len() == request.cards.len();
+
+        /// MACs the Trailer of the file.
+        #[counted = "protect-trailer"]
+        fn protect_trailer(request: &TrailerToProtect) -> TrailerEnd;
+
+        /// Makes an RSA key pair of the issuer with the next version; it is durable when this returns.
+        #[counted = "issuer-key"]
+        fn make_issuer_key(request: &NewIssuerKey) -> IssuerKeyInfo;
+
+        /// Writes the request for the certificate of the issuer's key, signed by this key (`emv::request`).
+        #[counted = "certificate-request"]
+        fn request_certificate(key: IssuerKeyName) -> Vec<u8>;
+
+        /// Checks a certificate of the issuer's key, and keeps it with the key.
+        #[counted = "install-certificate"]
+        fn install_certificate(request: &CertificateToInstall) -> IssuerKeyInfo;
+
+        /// Certifies the issuer's key by the test authority of a TEST store, and keeps the certificate with the key.
+        /// Returns the authority's public key, for terminals.
+        #[counted = "own-certificate"]
+        fn certify_own(request: &OwnCertificate) -> AuthorityKey;
+
+        /// Makes key pairs of cards, and returns them sealed; the HSM keeps nothing of them.
+        #[counted = "card-keys"]
+        fn make_card_keys(request: &NewCardKeys) -> Vec<SealedCardKey>
+            where |keys| keys.len() == usize::from(request.count);
+    }
 }
 
-/// A connection to a device with all its sides.
-pub trait HsmConnection: Hsm + Auditor + Vault + Checker {}
+/// A connection to a device. The device has a bureau's sides, or an issuer's.
+pub trait HsmConnection: Hsm + Auditor + Vault + Checker + Issuer {}
 
-impl<T: Hsm + Auditor + Vault + Checker> HsmConnection for T {}
+impl<T: Hsm + Auditor + Vault + Checker + Issuer> HsmConnection for T {}
 
 /// A device that the HSM host can serve.
 pub trait HostedHsm: Send + Sync {

@@ -19,7 +19,7 @@ use crate::hsm::{
 use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic};
 use crate::record::chip::{ChipApplication, ChipSection};
 use crate::record::testing::{ApplicationPieces, KEKID, SectionPieces, file, record};
-use crate::record::{Cwf1Writer, Header, Record, Section, TrailerKey, others_digest};
+use crate::record::{Cwf1Writer, Header, Record, Section, TrailerKey, TrailerMac, others_digest};
 use crate::scp::{HostChallenge, SecureChannelSpec};
 
 const SUITE: Suite = Suite::Aes256;
@@ -159,11 +159,13 @@ fn sealed(count: u32) -> Vec<u8> {
     }
     let scope = ApplicationScope::trailer(header.issuer_id.as_str(), header.file_id.as_str());
     let wrapped_mac_key = wrapped(&scope, Purpose::TrailerKey);
-    let key = TrailerKey { kek: KekId(KEKID), tk_type: 0x42, kcv: Kcv([1, 2, 3]), wrapped_mac_key };
-    let finished = writer.finish(key.clone(), |body| {
-        let input = trailer_mac_input(body);
-        let mac = mac(&scope, Purpose::TrailerKey, Purpose::TrailerBlind, &key.wrapped_mac_key, &input);
-        Ok::<_, FileError>(mac.unwrap())
+    let key = TrailerKey { kek: KekId(KEKID), tk_type: 0x42, kcv: Kcv([1, 2, 3]) };
+    let finished = writer.finish(key, |mut body| {
+        body.push(u8::try_from(wrapped_mac_key.len()).unwrap());
+        body.extend_from_slice(&wrapped_mac_key);
+        let input = trailer_mac_input(&body);
+        let mac = mac(&scope, Purpose::TrailerKey, Purpose::TrailerBlind, &wrapped_mac_key, &input);
+        Ok::<_, FileError>(TrailerMac { wrapped_mac_key, mac: mac.unwrap() })
     });
     finished.unwrap();
     out

@@ -2,35 +2,41 @@
 //! and 3).
 //!
 //! ```text
-//! CSV ─ input ─► Cardholder ─ fields ─► computed values ─ clear ─► ClearCard ─ protect ─► record::Cwf1Writer ─► file
-//!       columns              emv, verification, pin      plan, template, plastic, photo
+//! CSV ─ input ─► Cardholder ─ fields ─► values ─ order ─► OrderedCard ─ maker ─► record::Cwf1Writer ─► file
+//!       columns                         │ plan, template,              │
+//!                                       │ plastic, photo               └─ HSM: keys, PIN blocks, encryption, MACs
+//!                                       └─ HSM: CVV, PVV
 //! ```
 //!
 //! The `[prep]` tables of a product's profile define the contents of its cards ([`tables`] shows them); the
-//! code knows fields, not products. Master keys stay with the issuer; only encrypted card keys leave. RSA is
-//! not supported yet: certificates and card key pairs (FIG 4) are missing. Not here: custody of keys
-//! (`hsm::store`), the layout of the file (`record`).
+//! code knows fields, not products. Master keys stay in the issuer's HSM, and card keys exist in the clear nowhere else.
+//! Certificates and card key pairs (FIG 4) are missing. Not here: custody of keys (`hsm::store`), the layout of the file
+//! (`record`).
 
-pub mod clear;
 pub mod columns;
-mod digits;
-mod emv;
 pub mod fields;
 pub mod input;
+pub mod issuer_desk;
+pub mod key_pairs;
 pub mod keys;
+mod maker;
+pub mod offline;
+pub mod order;
 mod output;
 mod photo;
-mod pin;
 pub mod plan;
 mod plastic;
-mod protect;
+pub mod pool;
 mod rejects;
 mod run;
 mod samples;
 pub mod tables;
 pub mod template;
-mod verification;
+#[cfg(test)]
+mod testing;
+pub mod today;
 
+pub use output::write_output;
 pub use run::{PrepRunArgs, SampleArgs, run, sample};
 
 use zeroize::Zeroizing;

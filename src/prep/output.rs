@@ -4,7 +4,7 @@
 //! It has mode 0600 from the first byte. An earlier file of its name is replaced.
 
 use std::fs::{File, OpenOptions};
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,19 @@ pub fn write_whole<T>(
     Ok(result)
 }
 
+/// Writes a new file of these bytes. A file that exists is not replaced.
+pub fn write_output(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    if path.exists() {
+        let what =
+            format!("output {}: a file lies there: name another, or remove it yourself", path.display());
+        return Err(Failure::new(Exit::Io, what));
+    }
+    let fail = |e: std::io::Error| {
+        Failure::new(Exit::Io, format!("output {}: {}", path.display(), files::trouble(&e)))
+    };
+    write_whole(path, |mut out| out.write_all(bytes).and_then(|()| out.flush()).map_err(fail))
+}
+
 /// The temporary file; it is removed when this value is dropped, unless it was renamed.
 struct UnfinishedOutput(Option<PathBuf>);
 
@@ -63,7 +76,6 @@ impl Drop for UnfinishedOutput {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

@@ -13,6 +13,7 @@ use super::photo;
 use super::plan::{GraphicsPlan, PrepPlan, PrintedLine};
 use super::template::{DataTemplate, FieldValues};
 use crate::modules::sections::check_track;
+use crate::wiped::WipedBytes;
 
 /// Returns MIC and data of every section that the card has, in file order. `folder` is the folder of the
 /// photos. The fault names the column, or the part of the product for which the card has no data.
@@ -147,8 +148,8 @@ fn push_tlv(data: &mut ClearBytes, tag: u8, value: &[&[u8]]) -> Result<(), Strin
 }
 
 /// Renders a text of printable ASCII, which is valid ISO 8859-1 and UTF-8 as well.
-fn text(template: &DataTemplate, values: &impl FieldValues) -> Result<ClearBytes, String> {
-    let text = template.render(values).map_err(|f| format!("the card has no {}", f.name()))?;
+fn text(template: &DataTemplate, values: &impl FieldValues) -> Result<WipedBytes, String> {
+    let text = template.render_known(values).map_err(|f| format!("the card has no {}", f.name()))?;
     match text.iter().all(|b| (0x20..=0x7E).contains(b)) {
         true => Ok(text),
         false => Err("a text of stripe or plastic holds more than printable ASCII".into()),

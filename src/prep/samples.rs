@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use super::columns::COLUMNS;
-use super::digits::luhn_digit;
+use crate::crypto::payment::digits::luhn_digit;
 
 /// The largest number of cards: nine digits of a PAN are free.
 pub const MAX_COUNT: u32 = 999_999_999;

@@ -22,9 +22,17 @@
 //! seclev = "03"
 //! when = "purse_id"                 # only on cards that have this field
 //! order = [["8000", "9000"]]        # ORDER, VERCNTL, GROUP, LOGDATA; DGIs that a card lacks fall out
+//! [prep.application.offline]        # offline data authentication by certificates
+//! method = "cda"                    # sda, dda or cda
+//! aip = "1C00"                      # without the bits of the method, which field aip adds
+//! sign_aip = true                   # the AIP belongs to the static data; 9F4A{82} stands in a record
+//! card_key = { bits = 1152, exponent = 3 }     # for dda and cda, from the pool of key pairs
+//! code = "DAC0"                     # for sda: data authentication code
+//! number = "pan"                    # or purse_id: what the card's certificate states
 //! [[prep.application.dgi]]          # in file order
 //! dgi = "0101"
 //! value = "70{57{track2_chip}}"
+//! static = true                     # a record of the signed static data
 //! enc = "11"                        # secret: under the TK in the file, under the DEK to the card; 11, 12 or 22
 //! when = "pin_block"
 //! ```
@@ -33,7 +41,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::emv::Option14;
+use super::offline::{CardKeySize, OfflineMethod};
+use crate::crypto::payment::CardKeyMethod;
 use crate::ids::{Aid, Dgi};
 use crate::scp::SecLevel;
 
@@ -49,7 +58,7 @@ pub struct PrepFile {
 #[serde(deny_unknown_fields)]
 pub struct PrepTables {
     /// How card keys are derived from the issuer's keys.
-    pub card_keys: Option14,
+    pub card_keys: CardKeyMethod,
     /// Values for columns that the input leaves empty, by column name.
     #[serde(default)]
     pub defaults: BTreeMap<String, String>,
@@ -130,9 +139,32 @@ pub struct ApplicationTable {
     /// LOGDATA: the DGIs that are logged.
     #[serde(default)]
     pub log: Vec<Dgi>,
+    /// How a terminal authenticates the card offline.
+    pub offline: Option<OfflineTable>,
     /// The data in file order.
     #[serde(rename = "dgi")]
     pub dgis: Vec<DataGroupTable>,
+}
+
+/// `[prep.application.offline]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfflineTable {
+    /// sda, dda or cda.
+    pub method: OfflineMethod,
+    /// Application interchange profile (hex, 2 bytes) without the bits of the method.
+    pub aip: String,
+    /// Whether the AIP belongs to the static data (tag 9F4A is 82).
+    #[serde(default)]
+    pub sign_aip: bool,
+    /// Version of the issuer's RSA key; without it the newest with a certificate.
+    pub issuer_key: Option<u8>,
+    /// Key pairs of the cards: for dda and cda.
+    pub card_key: Option<CardKeySize>,
+    /// Data authentication code of signed static data (hex, 2 bytes).
+    pub code: Option<String>,
+    /// Column whose number the card's certificate states: pan (the default) or purse_id.
+    pub number: Option<String>,
 }
 
 /// `[[prep.application.dgi]]`.
@@ -145,6 +177,9 @@ pub struct DataGroupTable {
     pub value: String,
     /// ENC type as two hex digits. A DGI that has one is secret.
     pub enc: Option<String>,
+    /// Whether the record belongs to the static data that the issuer signs.
+    #[serde(default, rename = "static")]
+    pub is_static: bool,
     /// Field without which a card does not get the DGI.
     pub when: Option<String>,
 }

@@ -10,7 +10,12 @@ pub const LINES: &[(&str, &str)] = &[
 ];
 
 /// Products: `profiles/products/`.
-pub const PRODUCTS: &[(&str, &str)] = &[("multiapp", include_str!("../../profiles/products/multiapp.toml"))];
+pub const PRODUCTS: &[(&str, &str)] = &[
+    ("multiapp", include_str!("../../profiles/products/multiapp.toml")),
+    ("payment-sda", include_str!("../../profiles/products/payment-sda.toml")),
+    ("payment-dda", include_str!("../../profiles/products/payment-dda.toml")),
+    ("payment-cda", include_str!("../../profiles/products/payment-cda.toml")),
+];
 
 /// A graphics template; `modules/template/mod.rs` describes its format.
 pub struct TemplateSource {

@@ -107,7 +107,7 @@ pub(super) fn read_trailer(body: &[u8]) -> BodyResult<(Trailer, usize)> {
     Ok((trailer, maced))
 }
 
-/// Returns the body without the MAC and its length byte.
+/// Returns the body up to the length byte of the wrapped MAC key, without it.
 pub(super) fn write_trailer(trailer: &Trailer) -> Vec<u8> {
     let mut body = Vec::with_capacity(128);
     body.extend(trailer.records.to_be_bytes());
@@ -115,9 +115,6 @@ pub(super) fn write_trailer(trailer: &Trailer) -> Vec<u8> {
     body.extend(trailer.kek.0);
     body.push(trailer.tk_type);
     body.extend(trailer.kcv.0);
-    // `read_trailer` checks the length afterwards.
-    body.push(u8::try_from(trailer.wrapped_mac_key.len()).unwrap_or(u8::MAX));
-    body.extend_from_slice(&trailer.wrapped_mac_key);
     body
 }
 

@@ -42,4 +42,4 @@ pub use reader::{Cwf1Reader, FileEnd, FileLimits};
 pub use sealed::{PIECE, PIECE_TAG, Sealer};
 pub use spool::Spool;
 pub use types::*;
-pub use writer::{Cwf1Writer, Finished, TrailerKey};
+pub use writer::{Cwf1Writer, Finished, TrailerKey, TrailerMac};

@@ -68,7 +68,7 @@ const CONCRETE_ALLOWED: [&str; 2] = ["src/bureau/line/", "src/hsm/"];
 
 /// The client of an HSM host, whichever HSM it holds, and the places that connect with it.
 const CLIENT: [&str; 1] = ["hsm::client"];
-const CLIENT_ALLOWED: [&str; 2] = ["src/bureau/", "src/hsm/"];
+const CLIENT_ALLOWED: [&str; 3] = ["src/bureau/", "src/hsm/", "src/prep/"];
 
 /// The code that parses words and prints answers names no HSM and no driver. Three exceptions: `keys` makes
 /// and shows the key store until keys have ceremonies of their own, and the two programs name only their own
@@ -436,7 +436,8 @@ fn the_host_names_no_hsm() {
 }
 
 /// Strings that begin with the program's name but are the first lines of files, not commands.
-const FIRST_LINES: [&str; 3] = ["cardwright spool keys ", "cardwright audit book ", "cardwright key store "];
+const FIRST_LINES: [&str; 4] =
+    ["cardwright spool keys ", "cardwright audit book ", "cardwright key store ", "cardwright RSA keys "];
 
 /// Commands are spelled only where words are parsed; elsewhere a refusal or an outcome is a value.
 fn commands_spelled(sources: &[Source]) -> Vec<String> {

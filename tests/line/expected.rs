@@ -6,19 +6,16 @@
 
 use std::collections::BTreeMap;
 
-use cardwright::hsm::store::KeyStore;
 use cardwright::modules::sections::GraphicsSection;
 use cardwright::modules::template;
-use cardwright::prep::clear::{ClearCard, ClearCardBuilder};
 use cardwright::prep::input::CardholderReader;
-use cardwright::prep::keys::IssuerKeys;
-use cardwright::profile::ProductProfile;
 use des::TdesEde2;
 use des::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use iso7816_tlv::ber::{Tag, Tlv, Value as TlvValue};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::clear_cards::{ClearCard, ClearCards};
 use crate::support::World;
 
 const PSE: &str = "315041592E5359532E4444463031";
@@ -49,14 +46,11 @@ impl Expected {
     /// Reads a CSV of the world and computes every card with the issuer's TEST keys.
     pub fn of(world: &World, csv: &str) -> Self {
         let text = std::fs::read_to_string(world.path(csv)).unwrap();
-        let store = KeyStore::open(&world.path("issuer.store")).unwrap();
-        let keys = IssuerKeys::from_store(&store, "476173FF").unwrap();
-        let builder = ClearCardBuilder::new(&ProductProfile::load("multiapp").unwrap(), keys)
-            .unwrap()
-            .with_photos_next_to(&world.path(csv));
-        let holders = CardholderReader::new(text.as_bytes(), &builder.plan().defaults).unwrap();
+        let mut cards = ClearCards::new(&world.path("issuer.store"), &world.path(csv));
+        let defaults = cards.builder.plan().defaults.clone();
+        let holders = CardholderReader::new(text.as_bytes(), &defaults).unwrap();
         let cards = rows(&text).into_iter().zip(holders).map(|(row, holder)| {
-            let clear = builder.card(&holder.unwrap()).unwrap();
+            let clear = cards.card(&holder.unwrap());
             assert_eq!(row["card_ref"], clear.card_ref.as_str());
             let photo = Some(&row["photo"]).filter(|p| !p.is_empty());
             let photo = photo.map(|name| std::fs::read(world.path(name)).unwrap());

@@ -20,6 +20,8 @@ mod bad_words;
 mod blows;
 mod books;
 mod breakers;
+#[path = "../clear_cards/mod.rs"]
+mod clear_cards;
 mod closed_output;
 mod crosscheck;
 mod daemon;

@@ -122,9 +122,15 @@ fn the_issuers_page_has_every_column_field_and_table() {
     assert!(fields.len() > 30, "{fields:?}");
     says(&page, fields);
     let tables = source("src/prep/tables.rs");
-    for table in
-        ["PrepTables", "StripeTable", "LineTable", "GraphicsTable", "ApplicationTable", "DataGroupTable"]
-    {
+    for table in [
+        "PrepTables",
+        "StripeTable",
+        "LineTable",
+        "GraphicsTable",
+        "ApplicationTable",
+        "OfflineTable",
+        "DataGroupTable",
+    ] {
         says(&page, keys_of(&tables, table));
     }
 }

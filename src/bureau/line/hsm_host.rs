@@ -7,15 +7,24 @@ use std::path::Path;
 
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::READY;
-use crate::hsm::host;
 use crate::hsm::soft::SoftHsm;
+use crate::hsm::soft::issuer::SoftIssuer;
 use crate::hsm::store::KeyStore;
+use crate::hsm::{HostedHsm, host};
 use crate::threads;
 
-/// Opens the store, listens, prints `ready`, and serves until standard input closes, which means that the
-/// parent has ended.
+/// Serves the keys of a bureau's store until standard input closes, which means that the parent has ended.
 pub fn run(keys: &Path, socket: &Path) -> Result<Exit, Failure> {
-    let hsm = SoftHsm::new(KeyStore::open(keys)?)?;
+    serve(SoftHsm::new(KeyStore::open(keys)?)?, socket)
+}
+
+/// Serves the keys of an issuer's store, as [`run`] does.
+pub fn run_issuers(keys: &Path, socket: &Path) -> Result<Exit, Failure> {
+    serve(SoftIssuer::new(KeyStore::open(keys)?)?, socket)
+}
+
+/// Listens, prints `ready`, and serves.
+fn serve(hsm: impl HostedHsm + 'static, socket: &Path) -> Result<Exit, Failure> {
     let listener = host::listen(socket)?;
     let lost = |e: std::io::Error| Failure::new(Exit::Io, format!("us: the HSM host lost its parent: {e}"));
     threads::start("hsm-accept", move || host::serve(&hsm, &listener))?;

@@ -97,7 +97,7 @@ pub struct Real<'a> {
 impl<'a> Real<'a> {
     /// Links of a line whose profile names the device of each link.
     pub fn new(line: &'a LineProfile) -> Result<Self, Failure> {
-        Ok(Self { line, program: crate::bureau::key_host::own_program()? })
+        Ok(Self { line, program: crate::hsm::key_host::own_program()? })
     }
 
     fn given(&self, station: &str) -> Result<&line::StationLink, Failure> {

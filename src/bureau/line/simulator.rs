@@ -146,6 +146,6 @@ fn not_started(error: std::io::Error) -> Failure {
 
 /// Path of `hwsim`: next to this program, else found on the PATH.
 fn program() -> Result<PathBuf, Failure> {
-    let beside = crate::bureau::key_host::own_program()?.with_file_name("hwsim");
+    let beside = crate::hsm::key_host::own_program()?.with_file_name("hwsim");
     Ok(if beside.exists() { beside } else { PathBuf::from("hwsim") })
 }

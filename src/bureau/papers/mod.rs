@@ -16,7 +16,6 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::key_host::Connect;
 use super::refusal::{Refusal, Senseless};
 use super::run_job::proven;
 use super::spool_folder::spool_of;
@@ -24,6 +23,7 @@ use crate::audit::{LedgerId, PublicKey};
 use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
 use crate::hsm::client::HsmClient;
+use crate::hsm::key_host::Connect;
 use crate::ids::JobId;
 use crate::ledger::{JobState, Reader};
 use crate::record::Spool;

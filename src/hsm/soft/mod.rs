@@ -11,6 +11,7 @@
 //! commands again, `tables` holds verified applications. Connections share one state, except for the challenge. Work
 //! is done outside the lock.
 
+pub mod issuer;
 mod personalize;
 mod secrets;
 mod stream;
@@ -25,7 +26,7 @@ use super::store::{KeyStore, StoreSide};
 use super::{
     ApplicationHandle, AuditInfo, Auditor, CHECK_LIMIT, CardSession, CardSessionRequest, CheckAnswers,
     CheckRequest, Checker, DocumentDigest, FileAdmission, HostedHsm, Hsm, HsmError, HsmInfo, HsmRefusal,
-    KekInfo, KmcInfo, Realm, TrailerRequest, Vault, VerifiedApplication, VerifyRequest, WipedBytes,
+    Issuer, KekInfo, KmcInfo, Realm, TrailerRequest, Vault, VerifiedApplication, VerifyRequest, WipedBytes,
 };
 use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::exit::{Exit, Failure};
@@ -117,6 +118,22 @@ fn fill_random(bytes: &mut [u8]) -> Result<(), HsmError> {
     getrandom::fill(bytes).map_err(|_| HsmError::Host("the system gives no random numbers".into()))
 }
 
+/// The KEKs of a store, without their values.
+fn keks(store: &KeyStore) -> Vec<KekInfo> {
+    let keks = store.entries().iter().filter_map(|entry| {
+        entry.kek().map(|rules| KekInfo {
+            label: entry.label().to_owned(),
+            id: rules.id,
+            tk_type: rules.suite.tk_type(),
+            kcv: entry.kcv(),
+            issuer_id: rules.issuer_id.clone(),
+            allow: rules.allow.clone(),
+            min_seclev: rules.min_seclev,
+        })
+    });
+    keks.collect()
+}
+
 /// A challenge of the channel's length.
 fn new_challenge(channel: &SecureChannel) -> Result<HostChallenge, HsmError> {
     let mut bytes = vec![0; channel.challenge_length()];
@@ -132,17 +149,6 @@ fn supported(spec: SecureChannelSpec) -> Result<SecureChannel, HsmError> {
 impl Hsm for SoftHsm {
     fn info(&mut self) -> Result<HsmInfo, HsmError> {
         let entries = self.shared.store.entries();
-        let keks = entries.iter().filter_map(|entry| {
-            entry.kek().map(|rules| KekInfo {
-                label: entry.label().to_owned(),
-                id: rules.id,
-                tk_type: rules.suite.tk_type(),
-                kcv: entry.kcv(),
-                issuer_id: rules.issuer_id.clone(),
-                allow: rules.allow.clone(),
-                min_seclev: rules.min_seclev,
-            })
-        });
         let kmcs = entries.iter().filter_map(|entry| {
             entry.kmc().map(|kmc| KmcInfo {
                 label: entry.label().to_owned(),
@@ -151,7 +157,7 @@ impl Hsm for SoftHsm {
                 kcv: entry.kcv(),
             })
         });
-        Ok(HsmInfo { realm: self.realm(), keks: keks.collect(), kmcs: kmcs.collect() })
+        Ok(HsmInfo { realm: self.realm(), keks: keks(&self.shared.store), kmcs: kmcs.collect() })
     }
 
     fn verify_trailer(&mut self, request: &TrailerRequest) -> Result<(), HsmError> {
@@ -203,6 +209,8 @@ impl Hsm for SoftHsm {
         Ok(())
     }
 }
+
+impl Issuer for SoftHsm {}
 
 impl Auditor for SoftHsm {
     fn audit(&mut self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {

@@ -70,10 +70,20 @@ fn kek<'s>(
     tk_type: u8,
     issuer_id: &IssuerId,
 ) -> Result<(&'s SecretEntry, &'s KekRules), HsmError> {
-    let (entry, rules) = store.kek(id).ok_or(HsmError::UnknownKek(id))?;
+    let (entry, rules) = issuers_kek(store, id, issuer_id)?;
     if rules.suite.tk_type() != tk_type {
         return Err(HsmError::KekMismatch(id));
     }
+    Ok((entry, rules))
+}
+
+/// A KEK of this issuer.
+pub(super) fn issuers_kek<'s>(
+    store: &'s KeyStore,
+    id: KekId,
+    issuer_id: &IssuerId,
+) -> Result<(&'s SecretEntry, &'s KekRules), HsmError> {
+    let (entry, rules) = store.kek(id).ok_or(HsmError::UnknownKek(id))?;
     if rules.issuer_id != *issuer_id {
         return Err(HsmError::KekIssuer(id));
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::doubt::KeyDoubt;
 use crate::crypto::{CipherKey, KeyType, Suite};
@@ -28,7 +28,7 @@ impl fmt::Display for StoreSide {
 }
 
 /// The purpose of a key (KEK, KMC: EMV CPS; IMK: EMV Book 2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum KeyUsage {
     /// Key encryption key: gives the keys that protect a file.
     #[serde(rename = "KEK")]

@@ -8,15 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zeroize::Zeroizing;
 
+use super::ClearBytes;
 use super::columns::Column;
-use super::digits::{bcd, compressed};
-use super::emv::{Option14, card_key};
 use super::input::Cardholder;
-use super::keys::{IssuerKeys, Master};
-use super::template::FieldValues;
-use super::{ClearBytes, pin, verification};
-use crate::crypto::{CipherKey, CryptoError, TdesKey};
+use super::keys::IssuerKeys;
+use super::template::{FieldValue, FieldValues};
+use crate::crypto::payment::CardKeyMethod;
+use crate::crypto::payment::digits::{bcd, compressed};
 use crate::exit::{Exit, Failure};
+use crate::hsm::store::KeyUsage;
+use crate::hsm::{CardCodes, CardKeyRef, ValuePart};
 
 /// A computed field of a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +60,21 @@ pub enum CardField {
     NamePrinted,
     ExpiryPrinted,
     Cvv2,
+    Aip,
+    Afl,
+    CaIndex,
+    IssuerCertificate,
+    IssuerRemainder,
+    IssuerExponent,
+    SignedData,
+    CardCertificate,
+    CardRemainder,
+    CardExponent,
+    RsaQinv,
+    RsaDq,
+    RsaDp,
+    RsaQ,
+    RsaP,
 }
 
 /// One field: name in templates, secrecy, keys that it takes, and its form.
@@ -70,7 +86,7 @@ pub struct FieldDefinition {
     /// Whether it is a key or a PIN block, which may stand only in encrypted DGIs.
     pub secret: bool,
     /// The issuer keys from which it is computed.
-    pub needs: &'static [Master],
+    pub needs: &'static [KeyUsage],
     /// Form and source of the value, for people.
     pub help: &'static str,
 }
@@ -83,20 +99,20 @@ pub const FIELDS: &[FieldDefinition] = &[
     clear(CardField::ExpiryDate, "expiry_date", "YYMMDD, last day of the month, n 6 (tag 5F24)"),
     clear(CardField::EffectiveDate, "effective_date", "YYMMDD, first day of the month, n 6 (tag 5F25)"),
     clear(CardField::ServiceCode, "service_code", "service code, n 3 in 2 bytes (tag 5F30)"),
-    made(CardField::Track2Chip, "track2_chip", &[Master::Cvk], "track 2 with iCVV, D and F pad (tag 57)"),
-    made(CardField::Track1Disc, "track1_disc", &[Master::Cvk], "PVKI PVV iCVV, ASCII (tag 9F1F)"),
-    secret(CardField::UdkAc, "udk_ac", &[Master::Ac], "application cryptogram key, 16 bytes"),
-    secret(CardField::UdkSmi, "udk_smi", &[Master::Smi], "secure messaging MAC key, 16 bytes"),
-    secret(CardField::UdkSmc, "udk_smc", &[Master::Smc], "secure messaging encipherment key, 16 bytes"),
-    made(CardField::KcvAc, "kcv_ac", &[Master::Ac], "KCV of udk_ac, 3 bytes"),
-    made(CardField::KcvSmi, "kcv_smi", &[Master::Smi], "KCV of udk_smi, 3 bytes"),
-    made(CardField::KcvSmc, "kcv_smc", &[Master::Smc], "KCV of udk_smc, 3 bytes"),
-    secret(CardField::Kdl, "kdl", &[Master::Kml], "purse load key, from KML and purse_id, 16 bytes"),
-    secret(CardField::Kdu, "kdu", &[Master::Kmu], "purse update key, from KMU and purse_id, 16 bytes"),
-    made(CardField::KcvKdl, "kcv_kdl", &[Master::Kml], "KCV of kdl, 3 bytes"),
-    made(CardField::KcvKdu, "kcv_kdu", &[Master::Kmu], "KCV of kdu, 3 bytes"),
-    made(CardField::ImkVersion, "imk_version", &[Master::Ac], "version of IMK-AC, 1 byte"),
-    made(CardField::KmlVersion, "kml_version", &[Master::Kml], "version of KML, 1 byte"),
+    made(CardField::Track2Chip, "track2_chip", &[KeyUsage::Cvk], "track 2 with iCVV, D and F pad (tag 57)"),
+    made(CardField::Track1Disc, "track1_disc", &[KeyUsage::Cvk], "PVKI PVV iCVV, ASCII (tag 9F1F)"),
+    secret(CardField::UdkAc, "udk_ac", &[KeyUsage::ImkAc], "application cryptogram key, 16 bytes"),
+    secret(CardField::UdkSmi, "udk_smi", &[KeyUsage::ImkSmi], "secure messaging MAC key, 16 bytes"),
+    secret(CardField::UdkSmc, "udk_smc", &[KeyUsage::ImkSmc], "secure messaging encipherment key, 16 bytes"),
+    made(CardField::KcvAc, "kcv_ac", &[KeyUsage::ImkAc], "KCV of udk_ac, 3 bytes"),
+    made(CardField::KcvSmi, "kcv_smi", &[KeyUsage::ImkSmi], "KCV of udk_smi, 3 bytes"),
+    made(CardField::KcvSmc, "kcv_smc", &[KeyUsage::ImkSmc], "KCV of udk_smc, 3 bytes"),
+    secret(CardField::Kdl, "kdl", &[KeyUsage::Kml], "purse load key, from KML and purse_id, 16 bytes"),
+    secret(CardField::Kdu, "kdu", &[KeyUsage::Kmu], "purse update key, from KMU and purse_id, 16 bytes"),
+    made(CardField::KcvKdl, "kcv_kdl", &[KeyUsage::Kml], "KCV of kdl, 3 bytes"),
+    made(CardField::KcvKdu, "kcv_kdu", &[KeyUsage::Kmu], "KCV of kdu, 3 bytes"),
+    made(CardField::ImkVersion, "imk_version", &[KeyUsage::ImkAc], "version of IMK-AC, 1 byte"),
+    made(CardField::KmlVersion, "kml_version", &[KeyUsage::Kml], "version of KML, 1 byte"),
     secret(CardField::PinBlock, "pin_block", &[], "reference PIN, ISO 9564 format 1 in the file, 8 bytes"),
     clear(CardField::PurseId, "purse_id", "purse identifier, n 10"),
     clear(CardField::Balance, "balance", "balance in minor units, n 12"),
@@ -109,13 +125,13 @@ pub const FIELDS: &[FieldDefinition] = &[
     made(
         CardField::Track1,
         "track1",
-        &[Master::Cvk],
+        &[KeyUsage::Cvk],
         "stripe track 1, sentinels included: PVKI PVV CVV at the end",
     ),
     made(
         CardField::Track2,
         "track2",
-        &[Master::Cvk],
+        &[KeyUsage::Cvk],
         "stripe track 2, sentinels included: PVKI PVV CVV at the end",
     ),
     clear(
@@ -131,7 +147,30 @@ pub const FIELDS: &[FieldDefinition] = &[
     clear(CardField::PanLast4, "pan_last4", "last 4 digits of the PAN"),
     clear(CardField::NamePrinted, "name_printed", "TITLE FIRST MIDDLE SURNAME"),
     clear(CardField::ExpiryPrinted, "expiry_printed", "MM/YY"),
-    made(CardField::Cvv2, "cvv2", &[Master::Cvk], "CVV2, 3 digits"),
+    made(CardField::Cvv2, "cvv2", &[KeyUsage::Cvk], "CVV2, 3 digits"),
+    clear(CardField::Aip, "aip", "application interchange profile, with the bits of the method (tag 82)"),
+    clear(CardField::Afl, "afl", "application file locator of the card's records (tag 94)"),
+    clear(CardField::CaIndex, "ca_index", "index of the certification authority's key, 1 byte (tag 8F)"),
+    clear(CardField::IssuerCertificate, "issuer_certificate", "certificate of the issuer's key (tag 90)"),
+    clear(
+        CardField::IssuerRemainder,
+        "issuer_remainder",
+        "rest of the issuer's modulus (tag 92, which falls out without one)",
+    ),
+    clear(CardField::IssuerExponent, "issuer_exponent", "exponent of the issuer's key (tag 9F32)"),
+    clear(CardField::SignedData, "signed_data", "signed static data (tag 93)"),
+    clear(CardField::CardCertificate, "card_certificate", "certificate of the card's key (tag 9F46)"),
+    clear(
+        CardField::CardRemainder,
+        "card_remainder",
+        "rest of the card's modulus (tag 9F48, which falls out without one)",
+    ),
+    clear(CardField::CardExponent, "card_exponent", "exponent of the card's key (tag 9F47)"),
+    secret(CardField::RsaQinv, "rsa_qinv", &[], "card's RSA key: q^-1 mod p (DGI 8201)"),
+    secret(CardField::RsaDq, "rsa_dq", &[], "card's RSA key: d mod (q - 1) (DGI 8202)"),
+    secret(CardField::RsaDp, "rsa_dp", &[], "card's RSA key: d mod (p - 1) (DGI 8203)"),
+    secret(CardField::RsaQ, "rsa_q", &[], "card's RSA key: the smaller prime q (DGI 8204)"),
+    secret(CardField::RsaP, "rsa_p", &[], "card's RSA key: the larger prime p (DGI 8205)"),
 ];
 
 const fn clear(field: CardField, name: &'static str, help: &'static str) -> FieldDefinition {
@@ -141,7 +180,7 @@ const fn clear(field: CardField, name: &'static str, help: &'static str) -> Fiel
 const fn made(
     field: CardField,
     name: &'static str,
-    needs: &'static [Master],
+    needs: &'static [KeyUsage],
     help: &'static str,
 ) -> FieldDefinition {
     FieldDefinition { field, name, secret: false, needs, help }
@@ -150,7 +189,7 @@ const fn made(
 const fn secret(
     field: CardField,
     name: &'static str,
-    needs: &'static [Master],
+    needs: &'static [KeyUsage],
     help: &'static str,
 ) -> FieldDefinition {
     FieldDefinition { field, name, secret: true, needs, help }
@@ -180,6 +219,16 @@ impl CardField {
     /// Whether the field may stand only in encrypted DGIs.
     pub fn secret(self) -> bool {
         self.definition().is_none_or(|d| d.secret)
+    }
+
+    /// Whether the field belongs to the offline data authentication of an application.
+    pub fn is_offline(self) -> bool {
+        self >= Self::Aip
+    }
+
+    /// Whether a TLV with this field alone falls out of its template when there is no value.
+    pub fn may_fall_out(self) -> bool {
+        matches!(self, Self::IssuerRemainder | Self::CardRemainder)
     }
 
     /// Returns the text of the field on a made-up card; `None` for a field that is no text but bytes for the
@@ -221,37 +270,72 @@ impl CardField {
             | Self::MaxBalance
             | Self::Currency
             | Self::CurrencyExponent
-            | Self::Points => return None,
+            | Self::Points
+            | Self::Aip
+            | Self::Afl
+            | Self::CaIndex
+            | Self::IssuerCertificate
+            | Self::IssuerRemainder
+            | Self::IssuerExponent
+            | Self::SignedData
+            | Self::CardCertificate
+            | Self::CardRemainder
+            | Self::CardExponent
+            | Self::RsaQinv
+            | Self::RsaDq
+            | Self::RsaDp
+            | Self::RsaQ
+            | Self::RsaP => return None,
         })
     }
 
     /// Returns the issuer keys from which the field is computed.
-    pub fn needs(self) -> &'static [Master] {
+    pub fn needs(self) -> &'static [KeyUsage] {
         self.definition().map_or(&[], |d| d.needs)
     }
 }
 
+/// The value of one field.
+pub enum FieldContent {
+    /// Known bytes.
+    Known(ClearBytes),
+    /// Made inside the issuer's HSM, with this many bytes.
+    Made(ValuePart, usize),
+}
+
 /// The values of one card; wiped when dropped.
-pub struct CardValues(BTreeMap<CardField, Zeroizing<Vec<u8>>>);
+pub struct CardValues(BTreeMap<CardField, FieldContent>);
 
 impl FieldValues for CardValues {
-    fn value(&self, field: CardField) -> Option<&[u8]> {
-        self.0.get(&field).map(|v| v.as_slice())
+    fn value(&self, field: CardField) -> Option<FieldValue<'_>> {
+        self.0.get(&field).map(FieldContent::as_field)
+    }
+}
+
+impl FieldContent {
+    /// The value for a template.
+    pub(super) fn as_field(&self) -> FieldValue<'_> {
+        match self {
+            Self::Known(bytes) => FieldValue::Bytes(bytes),
+            Self::Made(part, length) => FieldValue::Made(part, *length),
+        }
     }
 }
 
 impl CardValues {
-    /// Computes the fields that the product uses. A field for which the input has no data is left out.
+    /// Computes the fields that the product uses, with the verification values of the card if any of them needs these. A
+    /// field for which the input has no data is left out.
     pub fn compute(
         used: &BTreeSet<CardField>,
         card: &Cardholder,
+        codes: Option<&CardCodes>,
         keys: &IssuerKeys,
-        option: Option14,
+        method: CardKeyMethod,
     ) -> Result<Self, Failure> {
-        let source = FieldSource { card, keys, option };
+        let source = FieldSource { card, codes, keys, method };
         let mut values = BTreeMap::new();
         for field in used {
-            if let Some(value) = source.compute(*field)? {
+            if let Some(value) = source.value(*field)? {
                 values.insert(*field, value);
             }
         }
@@ -262,12 +346,35 @@ impl CardValues {
 /// All that a field is computed from.
 struct FieldSource<'a> {
     card: &'a Cardholder,
+    codes: Option<&'a CardCodes>,
     keys: &'a IssuerKeys,
-    option: Option14,
+    method: CardKeyMethod,
 }
 
 impl FieldSource<'_> {
-    fn compute(&self, field: CardField) -> Result<Option<ClearBytes>, Failure> {
+    fn value(&self, field: CardField) -> Result<Option<FieldContent>, Failure> {
+        use KeyUsage::{ImkAc, ImkSmc, ImkSmi, Kml, Kmu};
+        Ok(match field {
+            CardField::UdkAc => Some(self.card_key(ImkAc)?),
+            CardField::UdkSmi => Some(self.card_key(ImkSmi)?),
+            CardField::UdkSmc => Some(self.card_key(ImkSmc)?),
+            CardField::KcvAc => Some(check_value(self.card_key(ImkAc)?)),
+            CardField::KcvSmi => Some(check_value(self.card_key(ImkSmi)?)),
+            CardField::KcvSmc => Some(check_value(self.card_key(ImkSmc)?)),
+            CardField::Kdl => self.purse_key(Kml)?,
+            CardField::Kdu => self.purse_key(Kmu)?,
+            CardField::KcvKdl => self.purse_key(Kml)?.map(check_value),
+            CardField::KcvKdu => self.purse_key(Kmu)?.map(check_value),
+            CardField::PinBlock => {
+                self.card.get(Column::Pin).map(|_| FieldContent::Made(ValuePart::PinBlock, 8))
+            }
+            known => self.known(known)?.map(FieldContent::Known),
+        })
+    }
+
+    /// A field whose bytes the preparation knows; `None` also for one that the HSM makes, or that depends on the application
+    /// (`offline`).
+    fn known(&self, field: CardField) -> Result<Option<ClearBytes>, Failure> {
         let card = self.card;
         let (pan, expiry) = (card.required(Column::Pan), card.required(Column::Expiry));
         let number =
@@ -280,21 +387,10 @@ impl FieldSource<'_> {
             CardField::ExpiryDate => Some(date(expiry, last_day(expiry))),
             CardField::EffectiveDate => Some(date(card.required(Column::Effective), 1)),
             CardField::ServiceCode => number(Column::ServiceCode, 4),
-            CardField::Track2Chip => Some(compressed(&self.track2_content("999")?)),
-            CardField::Track1Disc => Some(bytes(&self.discretionary("999")?)),
-            CardField::UdkAc => Some(exposed(&self.derived(Master::Ac)?)),
-            CardField::UdkSmi => Some(exposed(&self.derived(Master::Smi)?)),
-            CardField::UdkSmc => Some(exposed(&self.derived(Master::Smc)?)),
-            CardField::Kdl => self.purse_key(Master::Kml)?.map(|key| exposed(&key)),
-            CardField::Kdu => self.purse_key(Master::Kmu)?.map(|key| exposed(&key)),
-            CardField::KcvAc => Some(kcv(self.derived(Master::Ac)?)),
-            CardField::KcvSmi => Some(kcv(self.derived(Master::Smi)?)),
-            CardField::KcvSmc => Some(kcv(self.derived(Master::Smc)?)),
-            CardField::KcvKdl => self.purse_key(Master::Kml)?.map(kcv),
-            CardField::KcvKdu => self.purse_key(Master::Kmu)?.map(kcv),
-            CardField::ImkVersion => Some(Zeroizing::new(vec![self.keys.get(Master::Ac)?.version])),
-            CardField::KmlVersion => Some(Zeroizing::new(vec![self.keys.get(Master::Kml)?.version])),
-            CardField::PinBlock => self.pin_block()?,
+            CardField::Track2Chip => Some(compressed(&self.track2_content(&self.codes()?.icvv)?)),
+            CardField::Track1Disc => Some(bytes(&self.discretionary(&self.codes()?.icvv)?)),
+            CardField::ImkVersion => Some(self.version(KeyUsage::ImkAc)?),
+            CardField::KmlVersion => Some(self.version(KeyUsage::Kml)?),
             CardField::PurseId => number(Column::PurseId, 10),
             CardField::Balance => number(Column::Balance, 12),
             CardField::MaxBalance => number(Column::MaxBalance, 12),
@@ -308,7 +404,7 @@ impl FieldSource<'_> {
             CardField::Offer => text(Column::Offer),
             CardField::Track1 => Some(self.track1()?),
             CardField::Track2 => {
-                let content = self.track2_content(card.required(Column::ServiceCode))?;
+                let content = self.track2_content(&self.codes()?.cvv)?;
                 Some(joined(&[";", &content, "?"]))
             }
             CardField::PanGrouped => Some(grouped(pan)),
@@ -319,89 +415,82 @@ impl FieldSource<'_> {
                 let (year, month) = expiry.split_at_checked(2).unwrap_or_default();
                 Some(joined(&[month, "/", year]))
             }
-            CardField::Cvv2 => {
-                let (year, month) = expiry.split_at_checked(2).unwrap_or_default();
-                Some(bytes(&self.cvv(&joined_text(&[month, year]), "000")?))
-            }
+            CardField::Cvv2 => Some(Zeroizing::new(self.codes()?.cvv2.to_vec())),
+            _ => None,
         })
-    }
-
-    /// Returns the PIN block in format 1 with a fresh random fill; `None` if the card has no PIN.
-    fn pin_block(&self) -> Result<Option<ClearBytes>, Failure> {
-        let Some(digits) = self.card.get(Column::Pin) else { return Ok(None) };
-        let mut random = Zeroizing::new([0u8; 8]);
-        super::fill_random(&mut *random)?;
-        let block = pin::format_1(digits, &random).map_err(|e| bug(&e))?;
-        Ok(Some(Zeroizing::new(block.to_vec())))
     }
 
     /// Returns track 1 in format B, sentinels included (ISO/IEC 7813).
     fn track1(&self) -> Result<ClearBytes, Failure> {
         let text = |column| self.card.required(column);
         let service = text(Column::ServiceCode);
-        let discretionary = self.discretionary(service)?;
+        let discretionary = self.discretionary(&self.codes()?.cvv)?;
         let (pan, name, expiry) = (text(Column::Pan), text(Column::Name), text(Column::Expiry));
         Ok(joined(&["%B", pan, "^", name, "^", expiry, service, &discretionary, "?"]))
     }
 
-    fn cvv(&self, expiry: &str, service: &str) -> Result<Zeroizing<String>, Failure> {
-        let cvk = &self.keys.get(Master::Cvk)?.key;
-        verification::cvv(cvk, self.card.required(Column::Pan), expiry, service).map_err(|e| bug(&e))
+    fn codes(&self) -> Result<&CardCodes, Failure> {
+        let missing = || Failure::new(Exit::Bug, "us: a card was built without its verification values");
+        self.codes.ok_or_else(missing)
     }
 
-    /// Returns PVKI, PVV and CVV (for the chip iCVV, with `service` 999). Without a PVK or a PIN, PVKI and
-    /// PVV are zeros.
-    fn discretionary(&self, service: &str) -> Result<Zeroizing<String>, Failure> {
-        let cvv = self.cvv(self.card.required(Column::Expiry), service)?;
-        let pvv = match (self.keys.find(Master::Pvk), self.card.get(Column::Pin)) {
-            (Some(pvk), Some(pin)) => {
-                let pan = self.card.required(Column::Pan);
-                let pvv = verification::pvv(&pvk.key, pan, pvk.version, pin).map_err(|e| bug(&e))?;
-                joined_text(&[&pvk.version.to_string(), &pvv])
-            }
+    /// Returns PVKI, PVV and this CVV (for the chip the iCVV). Without a PVK or a PIN, PVKI and PVV are zeros.
+    fn discretionary(&self, cvv: &[u8]) -> Result<Zeroizing<String>, Failure> {
+        let text = |digits: &[u8]| Zeroizing::new(String::from_utf8_lossy(digits).into_owned());
+        let pvv = match (self.keys.find(KeyUsage::Pvk), &self.codes()?.pvv) {
+            (Some(pvk), Some(pvv)) => joined_text(&[&pvk.name.version.to_string(), &text(pvv)]),
             _ => Zeroizing::new("00000".into()),
         };
-        Ok(joined_text(&[&pvv, &cvv]))
+        Ok(joined_text(&[&pvv, &text(cvv)]))
     }
 
-    /// Returns track 2 between the sentinels. `cvv_service` is the card's service code, or 999 for the iCVV
-    /// of the chip.
-    fn track2_content(&self, cvv_service: &str) -> Result<Zeroizing<String>, Failure> {
+    /// Returns track 2 between the sentinels, with this CVV.
+    fn track2_content(&self, cvv: &[u8]) -> Result<Zeroizing<String>, Failure> {
         let card = self.card;
-        let disc = self.discretionary(cvv_service)?;
+        let disc = self.discretionary(cvv)?;
         let (pan, expiry) = (card.required(Column::Pan), card.required(Column::Expiry));
         Ok(joined_text(&[pan, "=", expiry, card.required(Column::ServiceCode), &disc]))
     }
 
-    fn derived(&self, master: Master) -> Result<TdesKey, Failure> {
-        let key = &self.keys.get(master)?.key;
-        let card = self.card;
-        card_key(key, self.option, card.required(Column::Pan), card.required(Column::Psn))
-            .map_err(|e| bug(&e))
+    fn version(&self, usage: KeyUsage) -> Result<ClearBytes, Failure> {
+        Ok(Zeroizing::new(vec![self.keys.get(usage)?.name.version]))
     }
 
-    /// Derives a key of the purse by option A from the purse's identifier and the sequence number 00: a load
+    fn card_key(&self, usage: KeyUsage) -> Result<FieldContent, Failure> {
+        let card = self.card;
+        self.derived(usage, self.method, card.required(Column::Pan), card.required(Column::Psn))
+    }
+
+    /// A key of the purse comes by option A from the purse's identifier and the sequence number 00: a load
     /// host knows neither PAN nor PAN sequence number. `None` if the card has no purse.
-    fn purse_key(&self, master: Master) -> Result<Option<TdesKey>, Failure> {
+    fn purse_key(&self, usage: KeyUsage) -> Result<Option<FieldContent>, Failure> {
         let Some(purse) = self.card.get(Column::PurseId) else { return Ok(None) };
-        let key = &self.keys.get(master)?.key;
-        card_key(key, Option14::A, purse, "00").map(Some).map_err(|e| bug(&e))
+        self.derived(usage, CardKeyMethod::A, purse, "00").map(Some)
+    }
+
+    fn derived(
+        &self,
+        usage: KeyUsage,
+        method: CardKeyMethod,
+        number: &str,
+        psn: &str,
+    ) -> Result<FieldContent, Failure> {
+        let master = self.keys.get(usage)?;
+        let psn = psn.as_bytes().try_into().unwrap_or([b'0'; 2]);
+        let key = CardKeyRef { master: master.name, method, number: number.as_bytes().into(), psn };
+        Ok(FieldContent::Made(ValuePart::CardKey(key), master.length))
     }
 }
 
 /// Places of the number line (ISO/IEC 7811-3, 7 per inch): 16 digits in groups of 4 fill it.
 const NUMBER_LINE: usize = 19;
 
-fn kcv(key: TdesKey) -> ClearBytes {
-    Zeroizing::new(CipherKey::Tdes(key).kcv().0.to_vec())
-}
-
-fn bug(error: &CryptoError) -> Failure {
-    Failure::new(Exit::Bug, format!("us: a checked card could not be computed: {error}"))
-}
-
-fn exposed(key: &TdesKey) -> ClearBytes {
-    Zeroizing::new(key.expose().to_vec())
+/// The check value of a card key.
+fn check_value(value: FieldContent) -> FieldContent {
+    match value {
+        FieldContent::Made(ValuePart::CardKey(key), _) => FieldContent::Made(ValuePart::CheckValue(key), 3),
+        other => other,
+    }
 }
 
 fn bytes(text: &str) -> ClearBytes {

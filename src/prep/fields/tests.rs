@@ -1,17 +1,18 @@
 //! The fields of one card, put together from the published vectors of pyemv and psec.
 
 use super::super::input::{CardholderReader, Defaults};
+use super::super::testing::{self, MASTER, MASTERS};
 use super::*;
-
-const MASTER: &str = "0123456789ABCDEFFEDCBA9876543210";
+use crate::hsm::soft::issuer::SoftIssuer;
+use crate::hsm::{ApplicationToProtect, CardToProtect, CodesRequest, DgiToProtect, Issuer};
+use crate::ids::{Aid, CardRef, Dgi};
+use crate::prep::order::CardBuilder;
+use crate::record::chip::{EncType, Pdi};
+use crate::scp::SecLevel;
 
 /// Every master key is the one of the vectors; the PVK has index 1.
-fn keys() -> IssuerKeys {
-    let mut keys = IssuerKeys::default();
-    for master in Master::ALL {
-        keys.add(master, 1, TdesKey::new(hex::decode(MASTER).unwrap().try_into().unwrap()));
-    }
-    keys
+fn keys() -> SoftIssuer {
+    testing::vectors()
 }
 
 fn card(line: &str) -> Cardholder {
@@ -27,9 +28,59 @@ fn full() -> Cardholder {
     card("C1,4761739001010119,01,TEST/CARD,2212,2001,201,1234,1234567890,500,10000,978,2,M42,258,HELLO")
 }
 
-fn compute(card: &Cardholder, keys: &IssuerKeys, field: CardField) -> Option<Vec<u8>> {
-    let values = CardValues::compute(&BTreeSet::from([field]), card, keys, Option14::A).unwrap();
-    values.value(field).map(<[u8]>::to_vec)
+fn compute(card: &Cardholder, hsm: &SoftIssuer, field: CardField) -> Option<Vec<u8>> {
+    compute_by(card, hsm, field, CardKeyMethod::A)
+}
+
+/// The value of a field; what the HSM makes, it makes in a DGI of its own.
+fn compute_by(
+    card: &Cardholder,
+    hsm: &SoftIssuer,
+    field: CardField,
+    method: CardKeyMethod,
+) -> Option<Vec<u8>> {
+    let mut hsm = crate::hsm::HostedHsm::connect(hsm);
+    let keys = testing::keys(&mut hsm);
+    let codes = keys.find(KeyUsage::Cvk).map(|cvk| {
+        let pvk = keys.find(KeyUsage::Pvk).map(|pvk| pvk.name);
+        let cards = vec![CardBuilder::for_codes(card)];
+        let request = CodesRequest { issuer: testing::ISSUER.into(), cvk: cvk.name, pvk, cards };
+        hsm.card_codes(&request).unwrap().remove(0)
+    });
+    let values = CardValues::compute(&BTreeSet::from([field]), card, codes.as_ref(), &keys, method);
+    let values = values.map_err(|f| f.message).unwrap();
+    let (part, length) = match values.value(field)? {
+        FieldValue::Bytes(bytes) => return Some(bytes.to_vec()),
+        FieldValue::Made(part, length) => (part.clone(), length),
+    };
+    let dgi = Dgi(0x8000);
+    let enc = if field == CardField::PinBlock { EncType::PinBlock } else { EncType::AsIs };
+    let lists = || Vec::new();
+    let pdi = Pdi {
+        order: lists(),
+        version_control: Vec::new(),
+        enc: vec![(dgi, enc)],
+        group: lists(),
+        level: SecLevel::Mac,
+        update_cplc: 0,
+    };
+    let application = ApplicationToProtect {
+        aid: Aid::new(&[0xA0, 0, 0, 0, 3]).unwrap(),
+        pdi,
+        log: Vec::new(),
+        dgis: vec![DgiToProtect { dgi, parts: vec![part] }],
+        offline: None,
+    };
+    let card = CardToProtect {
+        sequence: 1,
+        card_ref: CardRef::new("C1").unwrap(),
+        others: [0; 32],
+        pin: card.get(Column::Pin).map(|pin| pin.as_bytes().into()),
+        applications: vec![application],
+    };
+    let value = hsm.clear(testing::ISSUER, &card).unwrap().remove(0).remove(0).value;
+    assert_eq!(value.len(), length, "{field:?}");
+    Some(value.to_vec())
 }
 
 fn hex_of(field: CardField) -> String {
@@ -88,40 +139,41 @@ fn derived_keys_and_check_values_pyemv() {
 /// PAN, PAN sequence number or the product's option.
 #[test]
 fn the_purse_keys_depend_on_the_purse_alone() {
-    let of = |line: &str, option: Option14, field: CardField| {
-        let values = CardValues::compute(&BTreeSet::from([field]), &card(line), &keys(), option).unwrap();
-        values.value(field).map(<[u8]>::to_vec)
-    };
+    let hsm = keys();
+    let of = |line: &str, method, field: CardField| compute_by(&card(line), &hsm, field, method);
     let line = |pan: &str, psn: &str, purse: &str| {
         format!("C1,{pan},{psn},TEST/CARD,2212,2001,201,1234,{purse},500,10000,978,2,M42,258,HELLO")
     };
     for field in [CardField::Kdl, CardField::Kdu, CardField::KcvKdl, CardField::KcvKdu] {
-        let key = of(&line("4761739001010119", "01", "1234567890"), Option14::A, field);
+        let key = of(&line("4761739001010119", "01", "1234567890"), CardKeyMethod::A, field);
         assert!(key.is_some());
-        for option in [Option14::A, Option14::B] {
+        for option in [CardKeyMethod::A, CardKeyMethod::B] {
             assert_eq!(of(&line("4761739001010101128", "02", "1234567890"), option, field), key);
         }
-        assert_ne!(of(&line("4761739001010119", "01", "1234567891"), Option14::A, field), key);
-        assert_eq!(of(&line("4761739001010119", "01", ""), Option14::A, field), None);
+        assert_ne!(of(&line("4761739001010119", "01", "1234567891"), CardKeyMethod::A, field), key);
+        assert_eq!(of(&line("4761739001010119", "01", ""), CardKeyMethod::A, field), None);
     }
 }
 
 #[test]
 fn each_key_field_has_its_own_master() {
+    const OTHER: &str = "5D5D5D5D5D5D5D5D3B3B3B3B3B3B3B3B";
     for (field, master) in [
-        (CardField::UdkAc, Master::Ac),
-        (CardField::UdkSmi, Master::Smi),
-        (CardField::UdkSmc, Master::Smc),
-        (CardField::Kdl, Master::Kml),
-        (CardField::Kdu, Master::Kmu),
-        (CardField::KcvAc, Master::Ac),
-        (CardField::KcvSmi, Master::Smi),
-        (CardField::KcvSmc, Master::Smc),
-        (CardField::KcvKdl, Master::Kml),
-        (CardField::KcvKdu, Master::Kmu),
+        (CardField::UdkAc, KeyUsage::ImkAc),
+        (CardField::UdkSmi, KeyUsage::ImkSmi),
+        (CardField::UdkSmc, KeyUsage::ImkSmc),
+        (CardField::Kdl, KeyUsage::Kml),
+        (CardField::Kdu, KeyUsage::Kmu),
+        (CardField::KcvAc, KeyUsage::ImkAc),
+        (CardField::KcvSmi, KeyUsage::ImkSmi),
+        (CardField::KcvSmc, KeyUsage::ImkSmc),
+        (CardField::KcvKdl, KeyUsage::Kml),
+        (CardField::KcvKdu, KeyUsage::Kmu),
     ] {
-        let mut other = keys();
-        other.add(master, 2, TdesKey::new([0x5D; 16]));
+        let mut list: Vec<_> = MASTERS.iter().map(|usage| (*usage, 1, MASTER)).collect();
+        // The highest version counts.
+        list.push((master, 2, OTHER));
+        let other = testing::hsm(&list);
         for wanted in FIELDS.iter().filter(|d| d.field == field || d.name.starts_with("udk")) {
             let differs = compute(&full(), &other, wanted.field) != compute(&full(), &keys(), wanted.field);
             assert_eq!(differs, wanted.needs == [master], "{} under another {master:?}", wanted.name);
@@ -172,7 +224,7 @@ fn account_numbers_stand_in_the_groups_of_their_scheme() {
         ("422222222222", "4222 2222 2222 ", "4222 2222 2222 "),
         ("50180000000", "5018 0000 000", "5018 0000 000"),
     ] {
-        let check = char::from(super::super::digits::luhn_digit(body.bytes()));
+        let check = char::from(crate::crypto::payment::digits::luhn_digit(body.bytes()));
         let card = card(&format!("C1,{body}{check},01,TEST/CARD,2212,2001,201,,,,,,,,,"));
         assert_eq!(text_of(&card, CardField::PanGrouped), format!("{grouped}{check}"));
         let line = text_of(&card, CardField::PanNumberLine);
@@ -213,8 +265,7 @@ fn without_pin_or_pvk_there_is_no_pvv() {
     let no_pin = card("C1,4761739001010119,01,TEST/,2212,2001,201,,,,,,,,,");
     assert_eq!(text_of(&no_pin, CardField::Track2), ";4761739001010119=221220100000497?");
     assert_eq!(text_of(&no_pin, CardField::NamePrinted), "TEST");
-    let mut no_pvk = IssuerKeys::default();
-    no_pvk.add(Master::Cvk, 1, TdesKey::new(hex::decode(MASTER).unwrap().try_into().unwrap()));
+    let no_pvk = testing::hsm(&[(KeyUsage::Cvk, 1, MASTER)]);
     assert_eq!(compute(&full(), &no_pvk, CardField::Track2).unwrap(), b";4761739001010119=221220100000497?");
 }
 
@@ -256,7 +307,8 @@ fn last_days() {
 fn a_missing_key_is_named() {
     let card = full();
     let used = BTreeSet::from([CardField::Kdu]);
-    let failure = CardValues::compute(&used, &card, &IssuerKeys::default(), Option14::A).err().unwrap();
+    let failure =
+        CardValues::compute(&used, &card, None, &IssuerKeys::default(), CardKeyMethod::A).err().unwrap();
     assert_eq!(failure.exit, Exit::KeyUnknown);
     assert!(failure.message.contains("KMU"));
 }
@@ -267,5 +319,7 @@ fn every_field_is_listed_once() {
     let fields: BTreeSet<_> = FIELDS.iter().map(|d| d.field).collect();
     assert_eq!((names.len(), fields.len()), (FIELDS.len(), FIELDS.len()));
     let secret: Vec<_> = FIELDS.iter().filter(|d| d.secret).map(|d| d.name).collect();
-    assert_eq!(secret, ["udk_ac", "udk_smi", "udk_smc", "kdl", "kdu", "pin_block"]);
+    let keys = ["udk_ac", "udk_smi", "udk_smc", "kdl", "kdu", "pin_block"];
+    let rsa = ["rsa_qinv", "rsa_dq", "rsa_dp", "rsa_q", "rsa_p"];
+    assert_eq!(secret, [&keys[..], &rsa].concat());
 }

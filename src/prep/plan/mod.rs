@@ -4,15 +4,18 @@
 //! a PIN block only alone in its DGI and with ENC 22, and nothing secret may go on stripe or plastic or into
 //! LOGDATA. So is a text that no card's stripe or plastic can take. Not here: building a card (`clear`).
 
+mod offline;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::{self, COLUMNS, Column};
 use super::fields::{self, CardField};
 use super::input::Defaults;
-use super::keys::Master;
+use super::offline::{CardKeySize, OfflineMethod};
 use super::tables;
-use super::template::{DataTemplate, FieldValues};
+use super::template::{DataTemplate, FieldValue, FieldValues};
 use crate::exit::{Exit, Failure};
+use crate::hsm::store::KeyUsage;
 use crate::ids::{Aid, Dgi};
 use crate::modules::sections::{check_track, track_set};
 use crate::profile::ProductProfile;
@@ -20,12 +23,12 @@ use crate::record::chip::EncType;
 use crate::scp::SecLevel;
 use crate::toml_text::{self, Quoting};
 
-pub use super::emv::Option14;
+pub use crate::crypto::payment::CardKeyMethod;
 
 /// The preparation of one product.
 pub struct PrepPlan {
     /// How card keys are derived from the issuer's keys.
-    pub card_keys: Option14,
+    pub card_keys: CardKeyMethod,
     /// Values for columns that the input leaves empty.
     pub defaults: Defaults,
     /// MAG: the number of each track and its template.
@@ -81,8 +84,28 @@ pub struct ApplicationPlan {
     pub group: Vec<Vec<Dgi>>,
     /// LOGDATA: the DGIs that are logged.
     pub log: Vec<Dgi>,
+    /// Offline data authentication.
+    pub offline: Option<OfflinePlan>,
     /// The data in file order.
     pub dgis: Vec<DataGroupPlan>,
+}
+
+/// The offline data authentication of an application.
+pub struct OfflinePlan {
+    /// How a terminal authenticates the card.
+    pub method: OfflineMethod,
+    /// Application interchange profile without the bits of the method.
+    pub aip: [u8; 2],
+    /// Whether the AIP belongs to the static data.
+    pub sign_aip: bool,
+    /// Version of the issuer's key; `None`: the newest with a certificate.
+    pub issuer_key: Option<u8>,
+    /// Key pairs of the cards.
+    pub card_key: Option<CardKeySize>,
+    /// Data authentication code of signed static data.
+    pub code: [u8; 2],
+    /// Column whose number the card's certificate states.
+    pub number: Column,
 }
 
 /// A DGI as the product defines it.
@@ -93,6 +116,8 @@ pub struct DataGroupPlan {
     pub value: DataTemplate,
     /// For a secret value: how it is sent to the card.
     pub enc: Option<EncType>,
+    /// Whether it is a record of the signed static data.
+    pub is_static: bool,
     /// Field that a card must have to get the DGI.
     pub when: Option<CardField>,
 }
@@ -166,7 +191,7 @@ impl PrepPlan {
 
     /// Returns the issuer keys without which no card can be prepared. The PVK is not among them: without it a
     /// card has no PVV.
-    pub fn needs(&self) -> BTreeSet<Master> {
+    pub fn needs(&self) -> BTreeSet<KeyUsage> {
         self.used.iter().flat_map(|f| f.needs()).copied().collect()
     }
 }
@@ -204,7 +229,7 @@ fn public(text: &str, allowed: impl Fn(u8) -> bool) -> Result<DataTemplate, Stri
 fn track(number: u8, text: &str) -> Result<DataTemplate, String> {
     let set = track_set(number).ok_or("a stripe has the tracks 1 to 3")?;
     let template = public(text, |b| set.contains(&b))?;
-    let tried = template.render(&Examples).map_err(|field| format!("{} is no text", field.name()))?;
+    let tried = template.render_known(&Examples).map_err(|field| format!("{} is no text", field.name()))?;
     check_track(number, &tried)?;
     Ok(template)
 }
@@ -213,8 +238,8 @@ fn track(number: u8, text: &str) -> Result<DataTemplate, String> {
 struct Examples;
 
 impl FieldValues for Examples {
-    fn value(&self, field: CardField) -> Option<&[u8]> {
-        field.example().map(str::as_bytes)
+    fn value(&self, field: CardField) -> Option<FieldValue<'_>> {
+        field.example().map(|text| FieldValue::Bytes(text.as_bytes()))
     }
 }
 
@@ -278,9 +303,11 @@ fn application(table: tables::ApplicationTable) -> Result<ApplicationPlan, Strin
         version_control: table.version_control,
         group: table.group,
         log: table.log,
+        offline: table.offline.map(offline::plan).transpose()?,
         dgis,
     };
     lists(&application)?;
+    offline::check(&application)?;
     Ok(application)
 }
 
@@ -340,7 +367,8 @@ fn data_group(table: tables::DataGroupTable) -> Result<DataGroupPlan, String> {
     if (0x01..=0x0A).contains(&(table.dgi.0 >> 8)) && !value.is_one(&[0x70]) {
         return Err("a record of SFI 1-10 is one 70{...}".into());
     }
-    Ok(DataGroupPlan { dgi: table.dgi, value, enc, when: table.when.map(|name| field(&name)).transpose()? })
+    let when = table.when.map(|name| field(&name)).transpose()?;
+    Ok(DataGroupPlan { dgi: table.dgi, value, enc, is_static: table.is_static, when })
 }
 
 fn field(name: &str) -> Result<CardField, String> {

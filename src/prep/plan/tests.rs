@@ -51,7 +51,7 @@ fn a_good_plan() {
     ));
     let plan = plan.map_err(|f| f.message).unwrap();
     assert_eq!(plan.used, BTreeSet::from([CardField::UdkAc, CardField::KcvAc]));
-    assert_eq!(plan.needs(), BTreeSet::from([Master::Ac]));
+    assert_eq!(plan.needs(), BTreeSet::from([KeyUsage::ImkAc]));
     assert_eq!(plan.applications[0].level, SecLevel::MacEnc);
 }
 

@@ -13,9 +13,8 @@
 //! constructed tag with anything but TLVs inside, a primitive tag with TLVs inside. ISO/IEC 8825-1 8.1, ISO
 //! 7816-4 5.2.2.
 
-use zeroize::Zeroizing;
-
 use super::fields::{self, CardField};
+use crate::hsm::{ValuePart, WipedBytes};
 
 /// A template, parsed once for a run.
 pub struct DataTemplate(Vec<PlacedItem>);
@@ -46,7 +45,73 @@ pub struct TemplateError {
 /// The values of the fields of one card.
 pub trait FieldValues {
     /// Returns the value of a field; `None` if the card has none.
-    fn value(&self, field: CardField) -> Option<&[u8]>;
+    fn value(&self, field: CardField) -> Option<FieldValue<'_>>;
+}
+
+/// The value of a field.
+#[derive(Clone, Copy)]
+pub enum FieldValue<'a> {
+    /// Known bytes.
+    Bytes(&'a [u8]),
+    /// Made inside the issuer's HSM, with this many bytes.
+    Made(&'a ValuePart, usize),
+}
+
+impl<'a> FieldValue<'a> {
+    /// The bytes, if they are known.
+    pub fn bytes(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Made(..) => None,
+        }
+    }
+}
+
+/// A rendered template: known bytes, and parts that the issuer's HSM makes.
+#[derive(Default)]
+pub struct Rendered {
+    /// The parts in order; no two known ones follow each other.
+    pub parts: Vec<ValuePart>,
+    /// Bytes of all parts together.
+    pub length: usize,
+}
+
+impl Rendered {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.length += bytes.len();
+        match self.parts.last_mut() {
+            Some(ValuePart::Clear(last)) => last.extend_from_slice(bytes),
+            _ => {
+                // Large enough for nearly every value.
+                let mut first = WipedBytes::with_capacity(256.max(bytes.len()));
+                first.extend_from_slice(bytes);
+                self.parts.push(ValuePart::Clear(first));
+            }
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        for part in other.parts {
+            match part {
+                ValuePart::Clear(bytes) => {
+                    self.bytes(&bytes);
+                    self.length -= bytes.len();
+                }
+                made => self.parts.push(made),
+            }
+        }
+        self.length += other.length;
+    }
+
+    /// The whole value, if the HSM makes no part of it.
+    pub fn known(self) -> Option<WipedBytes> {
+        let mut parts = self.parts.into_iter();
+        match (parts.next(), parts.next()) {
+            (None, None) => Some(WipedBytes::default()),
+            (Some(ValuePart::Clear(bytes)), None) => Some(bytes),
+            _ => None,
+        }
+    }
 }
 
 /// Deepest nesting of templates. Real data has two or three levels, so a deeper template is a mistake.
@@ -63,23 +128,53 @@ impl DataTemplate {
         }
     }
 
-    /// Returns the bytes for one card. The error is the first field for which the card has no value.
-    pub fn render(&self, values: &impl FieldValues) -> Result<Zeroizing<Vec<u8>>, CardField> {
-        // Large enough for nearly every value: growing could leave an unwiped secret in freed memory.
-        let mut out = Zeroizing::new(Vec::with_capacity(512));
+    /// Returns the value for one card. The error is the first field for which the card has no value.
+    pub fn render(&self, values: &impl FieldValues) -> Result<Rendered, CardField> {
+        let mut out = Rendered::default();
         for PlacedItem { item, .. } in &self.0 {
             match item {
-                TemplateItem::Text(bytes) | TemplateItem::Hex(bytes) => out.extend_from_slice(bytes),
-                TemplateItem::Field(field) => out.extend_from_slice(values.value(*field).ok_or(*field)?),
+                TemplateItem::Text(bytes) | TemplateItem::Hex(bytes) => out.bytes(bytes),
+                TemplateItem::Field(field) => match values.value(*field).ok_or(*field)? {
+                    FieldValue::Bytes(bytes) => out.bytes(bytes),
+                    FieldValue::Made(part, length) => {
+                        out.parts.push(part.clone());
+                        out.length += length;
+                    }
+                },
+                TemplateItem::Tlv { content, .. } if content.falls_out(values) => {}
                 TemplateItem::Tlv { tag, content } => {
                     let content = content.render(values)?;
-                    out.extend_from_slice(tag);
-                    push_length(&mut out, content.len());
-                    out.extend_from_slice(&content);
+                    out.bytes(tag);
+                    let mut length = Vec::new();
+                    push_length(&mut length, content.length);
+                    out.bytes(&length);
+                    out.add(content);
                 }
             }
         }
         Ok(out)
+    }
+
+    /// Whether the template is one field that has no value and may fall out.
+    fn falls_out(&self, values: &impl FieldValues) -> bool {
+        let [PlacedItem { item: TemplateItem::Field(field), .. }] = self.0.as_slice() else { return false };
+        field.may_fall_out() && values.value(*field).is_none()
+    }
+
+    /// Whether a TLV with this tag stands in the template.
+    pub fn holds_tag(&self, wanted: &[u8]) -> bool {
+        self.0.iter().any(|placed| match &placed.item {
+            TemplateItem::Tlv { tag, content } => tag == wanted || content.holds_tag(wanted),
+            TemplateItem::Text(_) | TemplateItem::Hex(_) | TemplateItem::Field(_) => false,
+        })
+    }
+
+    /// Returns the bytes for one card, for a template without a field that the HSM makes. The error is the first field that
+    /// has no value, or one that the HSM makes.
+    pub fn render_known(&self, values: &impl FieldValues) -> Result<WipedBytes, CardField> {
+        let made = || self.fields().into_iter().find(|field| field.secret());
+        // `plan` has refused such templates, so a secret field is there whenever bytes are missing.
+        self.render(values)?.known().ok_or_else(|| made().unwrap_or(CardField::PinBlock))
     }
 
     /// Returns every field that the template names.

@@ -8,16 +8,15 @@ use proptest::prelude::*;
 use super::*;
 
 impl FieldValues for BTreeMap<CardField, Vec<u8>> {
-    fn value(&self, field: CardField) -> Option<&[u8]> {
-        self.get(&field).map(Vec::as_slice)
+    fn value(&self, field: CardField) -> Option<FieldValue<'_>> {
+        self.get(&field).map(|bytes| FieldValue::Bytes(bytes))
     }
 }
 
 fn render(template: &str, values: &[(CardField, &[u8])]) -> String {
     let values: BTreeMap<CardField, Vec<u8>> = values.iter().map(|(f, v)| (*f, v.to_vec())).collect();
-    hex::encode_upper(
-        DataTemplate::parse(template).unwrap().render(&values).map_err(|f| format!("{f:?}")).unwrap(),
-    )
+    let rendered = DataTemplate::parse(template).unwrap().render_known(&values);
+    hex::encode_upper(rendered.map_err(|f| format!("{f:?}")).unwrap().as_slice())
 }
 
 #[test]
@@ -48,7 +47,10 @@ fn fields_and_bytes_are_joined() {
 #[test]
 fn a_missing_value_names_its_field() {
     let none = BTreeMap::new();
-    assert_eq!(DataTemplate::parse("70{5F20{name}}").unwrap().render(&none).unwrap_err(), CardField::Name);
+    assert_eq!(
+        DataTemplate::parse("70{5F20{name}}").unwrap().render_known(&none).err().unwrap(),
+        CardField::Name
+    );
 }
 
 #[test]

@@ -6,32 +6,43 @@ use super::error::{ChipError, ChipFault};
 use super::rules::SectionScratch;
 use super::view::{ApplicationView, VNL, at, walk};
 use super::{ChipApplication, ChipSection, Pdi};
-use crate::ids::Dgi;
+use crate::ids::{Aid, CardRef, Dgi};
 use crate::tlv;
+
+/// Returns the data of a CHP section, made from the AIDs and the bytes ([`ChipApplication::raw`]) of its applications.
+pub fn chip_section<'a>(
+    crn: Option<&CardRef>,
+    applications: impl Iterator<Item = (&'a Aid, &'a [u8])> + Clone,
+) -> Result<Zeroizing<Vec<u8>>, ChipError> {
+    let mut card = Vec::new();
+    put_l1(&mut card, crn.map_or(&[], |crn| crn.as_str().as_bytes()), "CRN")?;
+    card.extend(b"00\x00");
+    let count = u8::try_from(applications.clone().count());
+    card.push(count.map_err(|_| at(0, ChipFault::TooLong("the list of AIDs")))?);
+    for (aid, _) in applications.clone() {
+        put_l1(&mut card, aid.as_bytes(), "AID")?;
+    }
+    let length = 2 + card.len() + applications.clone().map(|(_, raw)| 2 + raw.len()).sum::<usize>();
+    let mut out = Zeroizing::new(Vec::with_capacity(VNL.len() + 2 + length));
+    out.extend(VNL);
+    put_length(&mut out, length, "the chip section")?;
+    put_l2(&mut out, &card, "the list of AIDs")?;
+    for (_, raw) in applications {
+        put_l2(&mut out, raw, "an application")?;
+    }
+    walk(&out, &mut SectionScratch::default(), |_| Ok(()))?;
+    Ok(out)
+}
 
 impl ChipSection {
     /// Returns the data of a CHP section, made from the fields of the applications without their `raw`.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, ChipError> {
-        let mut card = Vec::new();
-        put_l1(&mut card, self.crn.as_ref().map_or(&[], |crn| crn.as_str().as_bytes()), "CRN")?;
-        card.extend(b"00\x00");
-        let count = u8::try_from(self.applications.len());
-        card.push(count.map_err(|_| at(0, ChipFault::TooLong("the list of AIDs")))?);
-        for application in &self.applications {
-            put_l1(&mut card, application.aid.as_bytes(), "AID")?;
-        }
-        let applications =
-            self.applications.iter().map(ChipApplication::encode).collect::<Result<Vec<_>, _>>()?;
-        let length = 2 + card.len() + applications.iter().map(|a| 2 + a.len()).sum::<usize>();
-        let mut out = Zeroizing::new(Vec::with_capacity(VNL.len() + 2 + length));
-        out.extend(VNL);
-        put_length(&mut out, length, "the chip section")?;
-        put_l2(&mut out, &card, "the list of AIDs")?;
-        for application in &applications {
-            put_l2(&mut out, application, "an application")?;
-        }
-        walk(&out, &mut SectionScratch::default(), |_| Ok(()))?;
-        Ok(out)
+        let encoded = self
+            .applications
+            .iter()
+            .map(|a| a.encode().map(|raw| (&a.aid, raw)))
+            .collect::<Result<Vec<_>, _>>()?;
+        chip_section(self.crn.as_ref(), encoded.iter().map(|(aid, raw)| (*aid, raw.as_slice())))
     }
 }
 

@@ -12,8 +12,11 @@ mod rules;
 mod tests;
 mod view;
 
+use serde::{Deserialize, Serialize};
+
 use crate::wiped::WipedBytes;
 
+pub use encode::chip_section;
 pub use error::{ChipError, ChipFault, DgiList};
 pub use rules::SectionScratch;
 pub use view::{ApplicationView, walk};
@@ -82,7 +85,7 @@ pub enum Cmode {
 }
 
 /// Processing instructions of the one step.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pdi {
     /// ORDER: groups of DGIs that are sent in this order.
     pub order: Vec<Vec<Dgi>>,
@@ -99,7 +102,7 @@ pub struct Pdi {
 }
 
 /// The type of an ENC entry: what is done to a value before it is encrypted under the session DEK.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EncType {
     /// 11: nothing; the value is a multiple of the card's block.
     AsIs,

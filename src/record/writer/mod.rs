@@ -37,8 +37,14 @@ pub struct TrailerKey {
     pub tk_type: u8,
     /// KCV of the KEK.
     pub kcv: Kcv,
+}
+
+/// The end of a Trailer, made by the HSM that holds the KEK.
+pub struct TrailerMac {
     /// The MAC key, wrapped under the TK of purpose "T": 24 or 32 bytes.
     pub wrapped_mac_key: Vec<u8>,
+    /// MAC over "CWF1T" and the body up to and including `L1 wrapped MAC key` ([`crate::crypto::trailer_mac_input`]).
+    pub mac: Vec<u8>,
 }
 
 /// A complete file. It is flushed, but not synced to disk.
@@ -109,13 +115,12 @@ impl<W: Write> Cwf1Writer<W> {
         Ok(())
     }
 
-    /// Writes the Trailer and flushes the output. `mac` gets the body of the Trailer up to and including the
-    /// wrapped MAC key, and returns the MAC over "CWF1T" and this body
-    /// ([`crate::crypto::trailer_mac_input`]).
+    /// Writes the Trailer and flushes the output. `mac` gets the body of the Trailer up to the length byte of the wrapped MAC
+    /// key, without it.
     pub fn finish<E: From<FileError>>(
         mut self,
         key: TrailerKey,
-        mac: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
+        mac: impl FnOnce(Vec<u8>) -> Result<TrailerMac, E>,
     ) -> Result<Finished<W>, E> {
         let at = self.length;
         if self.written != self.records {
@@ -126,14 +131,19 @@ impl<W: Write> Cwf1Writer<W> {
             let fault = FileFault::CardRefTwice { first: repeated.first };
             return Err(FileError { record: Some(repeated.second), offset: repeated.offset, fault }.into());
         }
-        let TrailerKey { kek, tk_type, kcv, wrapped_mac_key } = key;
+        let TrailerKey { kek, tk_type, kcv } = key;
         let digest = self.hash.clone().finalize().into();
         let records = self.records;
-        let mut trailer = Trailer { records, digest, kek, tk_type, kcv, wrapped_mac_key, mac: Vec::new() };
+        let (wrapped_mac_key, empty) = (Vec::new(), Vec::new());
+        let mut trailer = Trailer { records, digest, kek, tk_type, kcv, wrapped_mac_key, mac: empty };
         let mut body = write_trailer(&trailer);
-        trailer.mac = mac(&body)?;
-        body.push(u8::try_from(trailer.mac.len()).unwrap_or(u8::MAX));
-        body.extend_from_slice(&trailer.mac);
+        let TrailerMac { wrapped_mac_key, mac } = mac(body.clone())?;
+        for part in [&wrapped_mac_key, &mac] {
+            // `read_trailer` checks the lengths afterwards.
+            body.push(u8::try_from(part.len()).unwrap_or(u8::MAX));
+            body.extend_from_slice(part);
+        }
+        (trailer.wrapped_mac_key, trailer.mac) = (wrapped_mac_key, mac);
         read_trailer(&body).map_err(|(inside, fault)| FileError::at(at + offset(HEAD + inside), fault))?;
         self.begin(b'T', body.len())?;
         self.element.extend(body);

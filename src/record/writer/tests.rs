@@ -40,16 +40,11 @@ fn header_of(records: u32) -> Header {
 }
 
 fn key() -> TrailerKey {
-    TrailerKey {
-        kek: KekId(KEKID),
-        tk_type: 0x40,
-        kcv: Kcv([0xAA, 0xBB, 0xCC]),
-        wrapped_mac_key: vec![0x11; 24],
-    }
+    TrailerKey { kek: KekId(KEKID), tk_type: 0x40, kcv: Kcv([0xAA, 0xBB, 0xCC]) }
 }
 
-fn mac(_: &[u8]) -> Result<Vec<u8>, FileError> {
-    Ok(vec![0x22; 8])
+fn mac(_: Vec<u8>) -> Result<TrailerMac, FileError> {
+    Ok(TrailerMac { wrapped_mac_key: vec![0x11; 24], mac: vec![0x22; 8] })
 }
 
 #[test]
@@ -61,7 +56,7 @@ fn the_writer_writes_the_bytes_put_together_by_hand() {
     let mut maced = Vec::new();
     let finished = writer
         .finish(key(), |body| {
-            maced = body.to_vec();
+            maced = [body.as_slice(), &[24], &[0x11; 24]].concat();
             mac(body)
         })
         .unwrap();
@@ -104,7 +99,8 @@ fn the_writer_refuses_what_the_reader_would() {
 
     let mut writer = start(1);
     writer.record(&owned(1, "A", &[("MAG", b"")])).unwrap();
-    let wrong = |_: &[u8]| Ok::<_, FileError>(vec![0; 4]);
+    let wrong =
+        |_: Vec<u8>| Ok::<_, FileError>(TrailerMac { wrapped_mac_key: vec![0x11; 24], mac: vec![0; 4] });
     assert!(matches!(writer.finish(key(), wrong).err().unwrap().fault, FileFault::SuiteLength("the MAC")));
 }
 

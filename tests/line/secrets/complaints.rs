@@ -4,7 +4,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use cardwright::record::{Cwf1Writer, TrailerKey};
+use cardwright::record::{Cwf1Writer, TrailerKey, TrailerMac};
 
 use super::needles::{OutputFile, listed};
 use super::scene::Scene;
@@ -187,9 +187,11 @@ fn record_data(scene: &mut Scene) {
     let mut writer = Cwf1Writer::new(Vec::new(), &good.header).unwrap();
     good.records.iter().for_each(|record| writer.record(record).unwrap());
     let wrapped_mac_key = trailer.wrapped_mac_key.clone();
-    let named = TrailerKey { kek: trailer.kek, tk_type: trailer.tk_type, kcv: trailer.kcv, wrapped_mac_key };
-    let macs = |body: &[u8]| -> Result<_, cardwright::record::FileError> {
-        Ok(mac(family, &key, &[b"CWF1T", body].concat()))
+    let named = TrailerKey { kek: trailer.kek, tk_type: trailer.tk_type, kcv: trailer.kcv };
+    let macs = |head: Vec<u8>| -> Result<_, cardwright::record::FileError> {
+        let length = [u8::try_from(wrapped_mac_key.len()).unwrap()];
+        let mac = mac(family, &key, &[b"CWF1T", head.as_slice(), &length, &wrapped_mac_key].concat());
+        Ok(TrailerMac { wrapped_mac_key, mac })
     };
     let bytes = writer.finish(named, macs).unwrap().out;
     std::fs::write(scene.world.path("data.cwf1"), bytes).unwrap();

@@ -1,6 +1,6 @@
 //! An HSM host that runs for as long as a command needs it, and the folder of its socket.
 //!
-//! Not here: the host itself (`hsm::host`), the HSM of a line that is open (`opening`).
+//! Not here: the host itself (`host`), the HSM of a line that is open (`bureau::opening`).
 
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -9,10 +9,10 @@ use std::path::Path;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use tempfile::TempDir;
 
+use super::client::{HostProcess, HsmClient};
+use super::{AuditInfo, Auditor};
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::{HostProcess, HsmClient};
-use crate::hsm::{AuditInfo, Auditor};
 
 /// The names of the directories for sockets begin like this.
 const DIRECTORY: &str = "cardwright-run-";
@@ -100,8 +100,7 @@ impl KeyHost {
     }
 }
 
-/// Path of the program `cardwright`, to start it in another role: this program, or the one next to the
-/// daemon.
+/// Path of the program that is started in another role: this program, or for the daemon the one next to it.
 pub fn own_program() -> Result<std::path::PathBuf, Failure> {
     let own = std::env::current_exe().map_err(|e| Failure::new(Exit::Io, format!("own program: {e}")))?;
     Ok(if own.ends_with("cardwrightd") { own.with_file_name("cardwright") } else { own })

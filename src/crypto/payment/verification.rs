@@ -2,7 +2,7 @@
 //! cards and PINs.
 //!
 //! CVV, iCVV (service code 999) and CVV2 (service code 000, expiry as MMYY) are one function of the card
-//! schemes; PVV is another. Not here: the layout of the tracks (`fields`).
+//! schemes; PVV is another. Not here: the layout of the tracks (`prep`).
 
 use zeroize::Zeroizing;
 

@@ -1,44 +1,48 @@
 //! A clear card of the shipped product, byte by byte where a standard fixes the bytes.
 
 use super::super::input::{CardholderReader, Defaults};
-use super::super::keys::Master;
+use super::super::testing::{self, MASTER, MASTERS};
 use super::*;
-use crate::crypto::TdesKey;
+use crate::hsm::soft::issuer::ClearDgi;
+use crate::ids::Dgi;
+use crate::record::chip::EncType;
 use crate::scp::SecLevel;
 
-/// One master key for everything: that of the published vectors of pyemv and psec.
-fn keys() -> IssuerKeys {
-    let mut keys = IssuerKeys::default();
-    for master in Master::ALL {
-        let key = hex::decode("0123456789ABCDEFFEDCBA9876543210").unwrap();
-        keys.add(master, 1, TdesKey::new(key.try_into().unwrap()));
-    }
-    keys
+/// With one master key for everything: that of the published vectors of pyemv and psec.
+fn builder() -> CardBuilder {
+    builder_of(&ProductProfile::load("multiapp").unwrap())
 }
 
-fn builder() -> ClearCardBuilder {
-    ClearCardBuilder::new(&ProductProfile::load("multiapp").unwrap(), keys()).map_err(|f| f.message).unwrap()
+fn builder_of(product: &ProductProfile) -> CardBuilder {
+    testing::builder(product, &mut testing::vectors()).map_err(|f| f.message).unwrap()
+}
+
+/// A card, and the clear values of its applications.
+struct Built {
+    order: OrderedCard,
+    clear: Vec<Vec<ClearDgi>>,
 }
 
 const HEADER: &str = "card_ref,pan,psn,name,expiry,effective,service_code,pin,purse_id,member,stock,priority";
 const FULL: &str = "C000001,4761739001010119,01,TEST/CARD,2212,2001,201,1234,1234567890,M42,WHITE-01,STD";
 
-fn build(line: &str) -> ClearCard {
-    let builder = builder();
+fn build(line: &str) -> Built {
+    let (builder, mut hsm) = (builder(), testing::vectors());
     let text = format!("{HEADER}\n{line}\n");
     let defaults: &Defaults = &builder.plan().defaults;
     let holder = CardholderReader::new(text.as_bytes(), defaults).unwrap().next().unwrap().unwrap();
-    builder.card(&holder).map_err(|e| Failure::from(e).message).unwrap()
+    let order = testing::order(&builder, &holder, &mut hsm).map_err(|e| Failure::from(e).message).unwrap();
+    Built { clear: testing::clear(&order, &hsm), order }
 }
 
-fn section(card: &ClearCard, mic: &str) -> Option<String> {
+fn section(card: &OrderedCard, mic: &str) -> Option<String> {
     let section = card.sections.iter().find(|s| s.mic.as_str() == mic)?;
     Some(String::from_utf8_lossy(&section.data).into_owned())
 }
 
-fn dgi(card: &ClearCard, aid: &str, dgi: u16) -> Option<String> {
-    let application = card.applications.iter().find(|a| a.aid.to_string() == aid)?;
-    application.dgis.iter().find(|d| d.dgi == Dgi(dgi)).map(|d| hex::encode_upper(&*d.on_card()))
+fn dgi(card: &Built, aid: &str, dgi: u16) -> Option<String> {
+    let place = card.order.applications.iter().position(|a| a.aid.to_string() == aid)?;
+    card.clear[place].iter().find(|d| d.dgi == Dgi(dgi)).map(|d| hex::encode_upper(&*d.on_card()))
 }
 
 const PAYMENT: &str = "A0000000031010";
@@ -49,27 +53,27 @@ const LOYALTY: &str = "F043574C4F59414C";
 fn stripe_emboss_indent() {
     let card = build(FULL);
     assert_eq!(
-        section(&card, "MAG").unwrap(),
+        section(&card.order, "MAG").unwrap(),
         "~1%B4761739001010119^TEST/CARD^221220110949497?\r\n~2;4761739001010119=221220110949497?\r\n"
     );
     // 401;843 is the number line of the vendor's sample (a line `~EM%2;401;843;...`).
     assert_eq!(
-        section(&card, "EMB").unwrap(),
+        section(&card.order, "EMB").unwrap(),
         "~EM%2;401;843;4761 7390 0101 0119\r\n~EM%1;307;480;12/22\r\n~EM%1;307;328;CARD TEST\r\n"
     );
-    assert_eq!(section(&card, "IND").unwrap(), "~EM%30;2400;1050;0119 014\r\n");
+    assert_eq!(section(&card.order, "IND").unwrap(), "~EM%30;2400;1050;0119 014\r\n");
 }
 
 #[test]
 fn graphics_and_fulfilment() {
     let card = build(FULL);
     assert_eq!(
-        section(&card, "GFX").unwrap(),
+        section(&card.order, "GFX").unwrap(),
         "\x01\0\0\0\x08multiapp\x02\0\0\0\x0C\x06expiry12/22\x02\0\0\0\x0E\x04nameCARD TEST\
          \x02\0\0\0\x1A\x06number4761 7390 0101 0119"
     );
-    assert_eq!(section(&card, "FUL").unwrap(), "\x02\0\0\0\x08WHITE-01\x05\0\0\0\x03STD");
-    assert!(section(&build("C1,4761739001010119,01,TEST/CARD,2212,2001,201,,,,,"), "FUL").is_none());
+    assert_eq!(section(&card.order, "FUL").unwrap(), "\x02\0\0\0\x08WHITE-01\x05\0\0\0\x03STD");
+    assert!(section(&build("C1,4761739001010119,01,TEST/CARD,2212,2001,201,,,,,").order, "FUL").is_none());
 }
 
 #[test]
@@ -85,9 +89,10 @@ fn a_photo_lies_beside_the_input() {
             .next()
             .unwrap()
             .unwrap();
-        builder.card(&holder).map_err(Failure::from).map_err(|f| (f.exit, f.message))
+        let built = testing::order(&builder, &holder, &mut testing::vectors());
+        built.map_err(Failure::from).map_err(|f| (f.exit, f.message))
     };
-    let image = |card: &ClearCard| {
+    let image = |card: &OrderedCard| {
         let section = card.sections.iter().find(|s| s.mic.as_str() == "GFX").unwrap();
         let graphics = crate::modules::sections::graphics(&section.data).unwrap();
         graphics.images.iter().map(|(slot, image)| ((*slot).to_owned(), image.to_vec())).collect::<Vec<_>>()
@@ -111,10 +116,11 @@ fn a_track_that_a_card_cannot_have_is_named_with_its_line() {
     ] {
         let product = product.replace("track1 = \"track1\"", track);
         let product = ProductProfile::from_toml(&product, "test").unwrap();
-        let builder = ClearCardBuilder::new(&product, keys()).map_err(|f| f.message).unwrap();
+        let builder = builder_of(&product);
         let text = format!("{HEADER},offer\n{},{offer}\n", FULL.replace("TEST/CARD", "ABCDEFGHIJKL/MNO"));
         let holder = CardholderReader::new(text.as_bytes(), &builder.plan().defaults).unwrap().next();
-        let failure = Failure::from(builder.card(&holder.unwrap().unwrap()).err().unwrap());
+        let built = testing::order(&builder, &holder.unwrap().unwrap(), &mut testing::vectors());
+        let failure = Failure::from(built.err().unwrap());
         assert_eq!(failure.exit, Exit::Input);
         assert!(failure.message.starts_with(&format!("input: line 2: {what}")), "{}", failure.message);
         assert!(!failure.message.contains(offer) || offer == "%", "{}", failure.message);
@@ -124,7 +130,7 @@ fn a_track_that_a_card_cannot_have_is_named_with_its_line() {
 #[test]
 fn applications_levels_and_order() {
     let card = build(FULL);
-    let all: Vec<_> = card.applications.iter().map(|a| (a.aid.to_string(), a.pdi.level)).collect();
+    let all: Vec<_> = card.order.applications.iter().map(|a| (a.aid.to_string(), a.pdi.level)).collect();
     assert_eq!(
         all,
         [
@@ -134,12 +140,12 @@ fn applications_levels_and_order() {
             (LOYALTY.to_owned(), SecLevel::Mac),
         ]
     );
-    let payment = &card.applications[1];
+    let payment = &card.order.applications[1];
     assert_eq!(payment.pdi.order, [vec![Dgi(0x8000), Dgi(0x9000)], vec![Dgi(0x9010), Dgi(0x8010)]]);
     assert_eq!(payment.pdi.enc, [(Dgi(0x8010), EncType::PinBlock), (Dgi(0x8000), EncType::AsIs)]);
-    assert_eq!(card.applications[2].pdi.order, [vec![Dgi(0x8020), Dgi(0x9020)]]);
+    assert_eq!(card.order.applications[2].pdi.order, [vec![Dgi(0x8020), Dgi(0x9020)]]);
     for plain in [0, 3] {
-        assert!(card.applications[plain].pdi.enc.is_empty());
+        assert!(card.order.applications[plain].pdi.enc.is_empty());
     }
 }
 
@@ -190,18 +196,18 @@ fn loyalty_dgis() {
 #[test]
 fn what_a_card_lacks_falls_out() {
     let card = build("C1,4761739001010119,01,TEST/CARD,2212,2001,201,,,,,");
-    assert_eq!(card.applications.len(), 2);
+    assert_eq!(card.order.applications.len(), 2);
     for missing in [0x8010, 0x9010] {
         assert!(dgi(&card, PAYMENT, missing).is_none());
     }
-    assert_eq!(card.applications[1].pdi.order, [vec![Dgi(0x8000), Dgi(0x9000)]]);
-    assert_eq!(card.applications[1].pdi.enc, [(Dgi(0x8000), EncType::AsIs)]);
+    assert_eq!(card.order.applications[1].pdi.order, [vec![Dgi(0x8000), Dgi(0x9000)]]);
+    assert_eq!(card.order.applications[1].pdi.enc, [(Dgi(0x8000), EncType::AsIs)]);
 }
 
 #[test]
 fn every_list_names_only_dgis_that_the_card_has() {
     for line in [FULL, "C1,4761739001010119,01,TEST/CARD,2212,2001,201,,,,,"] {
-        for application in build(line).applications {
+        for application in build(line).order.applications {
             let lists = [
                 application.pdi.order.concat(),
                 application.pdi.group.concat(),
@@ -217,20 +223,19 @@ fn every_list_names_only_dgis_that_the_card_has() {
 
 #[test]
 fn a_missing_key_stops_before_the_first_card() {
-    for master in Master::ALL.into_iter().filter(|m| *m != Master::Pvk) {
-        let mut some = IssuerKeys::default();
-        for other in Master::ALL.into_iter().filter(|m| *m != master) {
-            some.add(other, 1, TdesKey::new([1; 16]));
-        }
-        let failure = ClearCardBuilder::new(&ProductProfile::load("multiapp").unwrap(), some).err().unwrap();
+    for missing in MASTERS.into_iter().filter(|usage| *usage != KeyUsage::Pvk) {
+        let some: Vec<_> =
+            MASTERS.iter().filter(|usage| **usage != missing).map(|u| (*u, 1, MASTER)).collect();
+        let product = ProductProfile::load("multiapp").unwrap();
+        let failure = testing::builder(&product, &mut testing::hsm(&some)).err().unwrap();
         assert_eq!(failure.exit, Exit::KeyUnknown);
-        assert!(failure.message.contains(&master.usage().to_string()));
+        assert!(failure.message.contains(&missing.to_string()));
     }
 }
 
 #[test]
 fn padding_is_part_of_what_the_card_holds() {
-    let value = Zeroizing::new(vec![0x11; 64]);
+    let value = zeroize::Zeroizing::new(vec![0x11; 64]);
     let padded = ClearDgi { dgi: Dgi(0x8201), value, enc: Some(EncType::Pad) };
     assert_eq!(padded.on_card()[64..], [0x80, 0, 0, 0, 0, 0, 0, 0]);
 }

@@ -2,7 +2,7 @@
 //!
 //! ISO/IEC 7812-1 (check digit), EMV Book 3 4.3 (formats n and cn), EMV Book 2 A1.4 and the scheme rules for
 //! CVV and PVV (decimalization: digits first, then the letters minus 10). Not here: which field uses which
-//! form (`fields`).
+//! form (`prep`).
 
 use zeroize::Zeroizing;
 

@@ -1,0 +1,175 @@
+//! What an issuer's HSM signs for offline data authentication: certificates and static data. It builds every block itself, so
+//! that its keys sign nothing else.
+//!
+//! EMV 4.3 Book 2, clauses 5 and 6; the formats are those of `emv`. Not here: where the keys are kept (`rsa_book`).
+
+use super::rsa_book::{RsaBook, RsaEntries, authority_key, rsa_failed};
+use crate::crypto::payment::digits::compressed;
+use crate::crypto::rsa::{PublicExponent, RsaKeyPair, RsaPublicKey};
+use crate::emv::{BlockFault, CertificateKind, KeyCertificate, MonthYear, SignedStaticData, request};
+use crate::hsm::{
+    AuthorityKey, CardToCertify, CertificateToInstall, HsmError, HsmRefusal, IssuerCertificate,
+    IssuerKeyInfo, IssuerKeyName, OfflineToSign, OwnCertificate, RsaPart,
+};
+
+/// Signed values of an application, and the card's key pair.
+pub(super) struct SignedValues {
+    pub(super) static_data: Option<Vec<u8>>,
+    pub(super) card: Option<CertifiedCard>,
+}
+
+/// A card's key pair with its certificate.
+pub(super) struct CertifiedCard {
+    pub(super) certificate: Vec<u8>,
+    pair: RsaKeyPair,
+}
+
+impl CertifiedCard {
+    /// A part of the key pair.
+    pub(super) fn part(&self, part: RsaPart) -> &[u8] {
+        let parts = self.pair.parts();
+        match part {
+            RsaPart::Qinv => parts.qinv,
+            RsaPart::Dq => parts.dq,
+            RsaPart::Dp => parts.dp,
+            RsaPart::Q => parts.q,
+            RsaPart::P => parts.p,
+        }
+    }
+}
+
+fn malformed(what: &str) -> HsmError {
+    HsmRefusal::Malformed(what.to_owned()).into()
+}
+
+fn unfit(fault: BlockFault) -> HsmError {
+    HsmError::RsaKey(format!("a certificate cannot be made: {fault}"))
+}
+
+/// Signs what an application needs. `wants_static` says whether one of its DGIs holds signed static data.
+pub(super) fn sign(
+    entries: &RsaEntries,
+    wanted: &OfflineToSign,
+    wants_static: bool,
+) -> Result<SignedValues, HsmError> {
+    let signer = &entries.key(wanted.issuer_key)?.signer;
+    let length = signer.public().length();
+    let static_data = wants_static.then(|| {
+        let block =
+            SignedStaticData { code: wanted.code }.block(length, &wanted.static_data).map_err(unfit)?;
+        signer.sign(&block).map_err(rsa_failed)
+    });
+    let card = wanted.card.as_ref().map(|card| {
+        let pair = entries.card_key(&card.key)?;
+        let block =
+            card_certificate(card, pair.public())?.block(length, &wanted.static_data).map_err(unfit)?;
+        let certificate = signer.sign(&block.block).map_err(rsa_failed)?;
+        Ok::<_, HsmError>(CertifiedCard { certificate, pair })
+    });
+    Ok(SignedValues { static_data: static_data.transpose()?, card: card.transpose()? })
+}
+
+fn card_certificate(card: &CardToCertify, public: &RsaPublicKey) -> Result<KeyCertificate, HsmError> {
+    let number =
+        std::str::from_utf8(&card.number).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    let number =
+        number.filter(|text| (1..=20).contains(&text.len())).ok_or_else(|| malformed("account number"))?;
+    let mut subject = compressed(number).to_vec();
+    subject.resize(10, 0xFF);
+    Ok(KeyCertificate {
+        kind: CertificateKind::Card,
+        subject,
+        expiry: MonthYear::from_bcd(card.expiry).ok_or_else(|| malformed("expiry"))?,
+        serial: card.serial,
+        modulus: public.modulus().to_vec(),
+        exponent: public.exponent().bytes().to_vec(),
+    })
+}
+
+/// The request for the certificate of an issuer's key.
+pub(super) fn request_certificate(entries: &RsaEntries, key: IssuerKeyName) -> Result<Vec<u8>, HsmError> {
+    let signer = &entries.key(key)?.signer;
+    let public = signer.public();
+    let made = request::request_body(key.issuer, public.modulus(), public.exponent().bytes())
+        .and_then(|body| Some((request::request_block(&body, public.length())?, body)));
+    let (block, body) = made.ok_or_else(|| malformed("size of an RSA key"))?;
+    let signature = signer.sign(&block).map_err(rsa_failed)?;
+    request::request(&body, &signature).ok_or_else(|| malformed("size of an RSA key"))
+}
+
+/// The certificate of an issuer's key, not signed yet.
+fn issuer_certificate(
+    key: IssuerKeyName,
+    public: &RsaPublicKey,
+    expiry: MonthYear,
+    serial: [u8; 3],
+) -> KeyCertificate {
+    KeyCertificate {
+        kind: CertificateKind::Issuer,
+        subject: key.issuer.to_vec(),
+        expiry,
+        serial,
+        modulus: public.modulus().to_vec(),
+        exponent: public.exponent().bytes().to_vec(),
+    }
+}
+
+/// Checks a certificate that an authority sent, and keeps it.
+pub(super) fn install(book: &RsaBook, request: &CertificateToInstall) -> Result<IssuerKeyInfo, HsmError> {
+    let entries = book.entries()?;
+    let public = entries.key(request.key)?.signer.public().clone();
+    let refused = |what: &str| HsmError::Certificate(what.to_owned());
+    let exponent = PublicExponent::new(request.authority.exponent).map_err(rsa_failed)?;
+    let authority = RsaPublicKey::new(&request.authority.modulus, exponent).map_err(rsa_failed)?;
+    let block = authority
+        .recover(&request.certificate)
+        .map_err(|_| refused("it is not as long as the authority's key"))?;
+    let found = KeyCertificate::recovered(
+        CertificateKind::Issuer,
+        &block,
+        &request.remainder,
+        public.exponent().bytes(),
+        &[],
+    );
+    let found = found.map_err(|fault| refused(&fault.to_string()))?;
+    if found.modulus != public.modulus() {
+        return Err(refused("it is of another key"));
+    }
+    if found.subject != request.key.issuer {
+        return Err(refused("it is of another issuer identifier"));
+    }
+    let today = MonthYear::from_bcd(request.today).ok_or_else(|| malformed("date"))?;
+    if found.expiry < today {
+        return Err(refused(&format!("it expired with {}", found.expiry)));
+    }
+    let certificate = IssuerCertificate {
+        authority: request.authority.name,
+        certificate: request.certificate.clone(),
+        remainder: request.remainder.clone(),
+        expiry: found.expiry.bcd(),
+        serial: found.serial,
+    };
+    book.keep(request.key, &certificate)
+}
+
+/// Certifies an issuer's key by the store's own test authority, and keeps the certificate.
+pub(super) fn certify_own(book: &RsaBook, request: &OwnCertificate) -> Result<AuthorityKey, HsmError> {
+    let public = book.entries()?.key(request.key)?.signer.public().clone();
+    let entries = book.authority(request.authority)?;
+    let signer = entries.authority(request.authority)?;
+    let expiry = MonthYear::from_bcd(request.expiry).ok_or_else(|| malformed("expiry"))?;
+    let mut serial = [0; 3];
+    crate::hsm::soft::fill_random(&mut serial)?;
+    let unsigned = issuer_certificate(request.key, &public, expiry, serial);
+    let block = unsigned.block(signer.public().length(), &[]).map_err(unfit)?;
+    let certificate = IssuerCertificate {
+        authority: request.authority,
+        certificate: signer.sign(&block.block).map_err(rsa_failed)?,
+        remainder: block.remainder,
+        expiry: request.expiry,
+        serial,
+    };
+    let authority = authority_key(request.authority, signer.public());
+    book.keep(request.key, &certificate)?;
+    Ok(authority)
+}

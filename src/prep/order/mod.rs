@@ -1,0 +1,189 @@
+//! The contents of one card as they are ordered from the issuer's HSM: known data, and the places of secrets.
+//!
+//! They include account numbers and PINs: the types have no `Debug`, are wiped when dropped, and are never written
+//! anywhere. Not here: the secrets, and their protection (`hsm`).
+
+mod application;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use self::application::{ApplicationPart, PartError};
+use super::columns::Column;
+use super::fields::{CardField, CardValues};
+use super::input::{Cardholder, InputError};
+use super::keys::IssuerKeys;
+use super::offline::{CardKeySize, OfflineKey};
+use super::plan::PrepPlan;
+use super::plastic;
+use super::template::FieldValues;
+use crate::emv::MonthYear;
+use crate::exit::{Exit, Failure};
+use crate::hsm::store::KeyUsage;
+use crate::hsm::{ApplicationToProtect, CardCodes, CardForCodes, IssuerInfo, SealedCardKey, WipedBytes};
+use crate::ids::{CardRef, Mic};
+use crate::profile::ProductProfile;
+use crate::record::Section;
+
+/// A card as it is ordered.
+pub struct OrderedCard {
+    /// Name of the card.
+    pub card_ref: CardRef,
+    /// Every section but CHP, in file order.
+    pub sections: Vec<Section>,
+    /// PIN, ASCII digits.
+    pub pin: Option<WipedBytes>,
+    /// The applications in file order; none on a card without a chip.
+    pub applications: Vec<ApplicationToProtect>,
+}
+
+/// Why a card cannot be built.
+#[derive(Debug)]
+pub enum BuildError {
+    /// The line does not give what the product needs.
+    Input(InputError),
+    /// A key is missing, or the program failed.
+    Other(Failure),
+}
+
+impl From<InputError> for BuildError {
+    fn from(fault: InputError) -> Self {
+        Self::Input(fault)
+    }
+}
+
+impl From<Failure> for BuildError {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Input(fault) => Self::new(Exit::Input, fault.to_string()),
+            BuildError::Other(failure) => failure,
+        }
+    }
+}
+
+/// Makes the orders of one product's cards with one issuer's keys.
+pub struct CardBuilder {
+    plan: PrepPlan,
+    keys: IssuerKeys,
+    /// The issuer's RSA key for each application of the plan; `None` for one without offline data authentication.
+    offline: Vec<Option<OfflineKey>>,
+    folder: PathBuf,
+}
+
+/// What a card needs beside its line of the input.
+pub struct CardInputs<'a> {
+    /// Number of its record.
+    pub sequence: u32,
+    /// Its verification values, if the product needs them.
+    pub codes: Option<&'a CardCodes>,
+    /// Gives the next key pair of a size; each is used for one card.
+    pub card_key: &'a mut dyn FnMut(CardKeySize) -> Result<SealedCardKey, Failure>,
+}
+
+impl CardBuilder {
+    /// Reads the product's `[prep]` and checks that every key of the issuer is there, with a certificate that is valid
+    /// `today`.
+    pub fn new(
+        product: &ProductProfile,
+        info: &IssuerInfo,
+        issuer: [u8; 4],
+        today: MonthYear,
+    ) -> Result<Self, Failure> {
+        let plan = PrepPlan::load(product)?;
+        let keys = IssuerKeys::of(info, &hex::encode_upper(issuer))?;
+        for usage in plan.needs() {
+            keys.get(usage)?;
+        }
+        let offline = plan.applications.iter().map(|application| {
+            application.offline.as_ref().map(|plan| OfflineKey::of(info, issuer, plan, today)).transpose()
+        });
+        let offline = offline.collect::<Result<_, _>>()?;
+        Ok(Self { plan, keys, offline, folder: PathBuf::new() })
+    }
+
+    /// Looks for photos in the directory of the input instead of the working directory.
+    #[must_use]
+    pub fn with_photos_next_to(mut self, input: &Path) -> Self {
+        self.folder = input.parent().map(Path::to_path_buf).unwrap_or_default();
+        self
+    }
+
+    /// Returns the preparation of the product.
+    pub fn plan(&self) -> &PrepPlan {
+        &self.plan
+    }
+
+    /// The issuer's keys.
+    pub fn keys(&self) -> &IssuerKeys {
+        &self.keys
+    }
+
+    /// Whether cards need verification values.
+    pub fn needs_codes(&self) -> bool {
+        self.plan.needs().contains(&KeyUsage::Cvk)
+    }
+
+    /// The data from which the HSM computes a card's verification values.
+    pub fn for_codes(holder: &Cardholder) -> CardForCodes {
+        let digits = |column| WipedBytes::from(holder.required(column).as_bytes());
+        CardForCodes {
+            pan: digits(Column::Pan),
+            expiry: digits(Column::Expiry),
+            service: digits(Column::ServiceCode),
+            pin: pin(holder),
+        }
+    }
+
+    /// The sizes of the key pairs that cards need.
+    pub fn key_sizes(&self) -> BTreeSet<CardKeySize> {
+        let offline = self.plan.applications.iter().filter_map(|a| a.offline.as_ref());
+        offline.filter_map(|offline| offline.card_key).collect()
+    }
+
+    /// Most key pairs of this size that a card takes.
+    pub fn keys_per_card(&self, size: CardKeySize) -> u64 {
+        let offline = self.plan.applications.iter().filter_map(|a| a.offline.as_ref());
+        offline.filter(|offline| offline.card_key == Some(size)).map(|_| 1).sum()
+    }
+
+    /// Builds a card. A fault of the input names the line and the column, application or DGI, never a value.
+    pub fn card(&self, holder: &Cardholder, mut inputs: CardInputs<'_>) -> Result<OrderedCard, BuildError> {
+        let line = holder.line;
+        let fail = |what: String| BuildError::Input(InputError::Line { line, what });
+        let values =
+            CardValues::compute(&self.plan.used, holder, inputs.codes, &self.keys, self.plan.card_keys)?;
+        let mut sections = Vec::new();
+        for (mic, data) in plastic::sections(&self.plan, holder, &values, &self.folder)? {
+            let mic = Mic::new(mic).map_err(|e| Failure::new(Exit::Bug, format!("us: MIC {mic} {e}")))?;
+            sections.push(Section { mic, data });
+        }
+        let mut applications = Vec::new();
+        let plans = self.plan.applications.iter().zip(&self.offline);
+        for (plan, key) in plans.filter(|(plan, _)| has(&values, plan.when)) {
+            let offline = plan.offline.as_ref().zip(key.as_ref());
+            let part = ApplicationPart { plan, offline, holder, values: &values };
+            let built = part.order(&mut inputs).map_err(|error| match error {
+                PartError::Line(what) => fail(format!("application {}: {what}", plan.aid)),
+                PartError::Other(failure) => BuildError::Other(failure),
+            });
+            applications.push(built?);
+        }
+        Ok(OrderedCard { card_ref: holder.card_ref.clone(), sections, pin: pin(holder), applications })
+    }
+}
+
+fn pin(holder: &Cardholder) -> Option<WipedBytes> {
+    holder.get(Column::Pin).map(|digits| digits.as_bytes().into())
+}
+
+fn has(values: &CardValues, when: Option<CardField>) -> bool {
+    when.is_none_or(|field| values.value(field).is_some())
+}

@@ -1,0 +1,104 @@
+//! The rules for `[prep.application.offline]`: what a terminal reads must be whole and agree with itself.
+//!
+//! Not here: the values (`prep::offline`).
+
+use super::{ApplicationPlan, DataGroupPlan, OfflinePlan};
+use crate::crypto::rsa::PublicExponent;
+use crate::prep::columns::Column;
+use crate::prep::fields::CardField;
+use crate::prep::offline::{CardKeySize, KEY_BITS_MAX, OfflineMethod};
+use crate::prep::tables;
+
+/// Static data authentication tag list.
+const TAG_LIST: [u8; 2] = [0x9F, 0x4A];
+
+/// Reads the table.
+pub(super) fn plan(table: tables::OfflineTable) -> Result<OfflinePlan, String> {
+    let tables::OfflineTable { method, aip, sign_aip, issuer_key, card_key, code, number } = table;
+    match (method, card_key) {
+        (OfflineMethod::Sda, Some(_)) => return Err("offline: cards with method sda have no card_key".into()),
+        (OfflineMethod::Dda | OfflineMethod::Cda, None) => {
+            return Err("offline: method dda and cda need card_key = { bits = .., exponent = .. }".into());
+        }
+        (_, Some(size)) => check_size(size)?,
+        (OfflineMethod::Sda, None) => {}
+    }
+    if code.is_some() != (method == OfflineMethod::Sda) {
+        return Err("offline: code belongs to method sda, which needs it".into());
+    }
+    let number = match number.as_deref() {
+        None | Some("pan") => Column::Pan,
+        Some("purse_id") => Column::PurseId,
+        Some(other) => return Err(format!("offline: number is pan or purse_id, not {other:?}")),
+    };
+    let aip = two_bytes("aip", &aip)?;
+    let code = code.map_or(Ok([0; 2]), |code| two_bytes("code", &code))?;
+    Ok(OfflinePlan { method, aip, sign_aip, issuer_key, card_key, code, number })
+}
+
+/// Checks size and exponent of cards' keys.
+fn check_size(size: CardKeySize) -> Result<(), String> {
+    let CardKeySize { bits, exponent } = size;
+    if !(1024..=KEY_BITS_MAX).contains(&bits) || !bits.is_multiple_of(8) {
+        return Err(format!(
+            "offline: card_key.bits is a multiple of 8 from 1024 to {KEY_BITS_MAX}, because the certificate of a longer \
+             key fits no record; this is {bits}"
+        ));
+    }
+    PublicExponent::new(exponent)
+        .map(drop)
+        .map_err(|_| format!("offline: card_key.exponent is 3 or 65537, not {exponent}"))
+}
+
+fn two_bytes(key: &str, text: &str) -> Result<[u8; 2], String> {
+    let mut bytes = [0; 2];
+    hex::decode_to_slice(text, &mut bytes)
+        .map_err(|_| format!("offline: {key} is 2 bytes in hex, not {text:?}"))?;
+    Ok(bytes)
+}
+
+/// Checks the DGIs of an application against its method.
+pub(super) fn check(application: &ApplicationPlan) -> Result<(), String> {
+    let fields: Vec<CardField> = application.dgis.iter().flat_map(|group| group.value.fields()).collect();
+    let static_records = || application.dgis.iter().filter(|group| group.is_static);
+    let Some(offline) = &application.offline else {
+        if let Some(field) = fields.iter().find(|field| field.is_offline()) {
+            return Err(format!("{} needs the table offline", field.name()));
+        }
+        return match static_records().next() {
+            Some(group) => Err(format!("DGI {}: static needs the table offline", group.dgi)),
+            None => Ok(()),
+        };
+    };
+    let needed = offline.method.fields();
+    if let Some(missing) = needed.iter().find(|field| !fields.contains(field)) {
+        return Err(format!(
+            "offline: without {} in a DGI no terminal can authenticate a card",
+            missing.name()
+        ));
+    }
+    if let Some(strange) = fields.iter().find(|field| field.is_offline() && !needed.contains(field)) {
+        return Err(format!("offline: the method does not use {}", strange.name()));
+    }
+    static_records().try_for_each(check_static)?;
+    if static_records().next().is_none() {
+        return Err("offline: no record is static, so nothing of the card would be signed".into());
+    }
+    if offline.sign_aip != static_records().any(|group| group.value.holds_tag(&TAG_LIST)) {
+        return Err("offline: sign_aip = true and 9F4A{82} in a static record belong together".into());
+    }
+    Ok(())
+}
+
+/// Checks a static record: it cannot hold its own signature.
+fn check_static(group: &DataGroupPlan) -> Result<(), String> {
+    let dgi = group.dgi;
+    if !(0x01..=0x1E).contains(&(dgi.0 >> 8)) || group.enc.is_some() {
+        return Err(format!("DGI {dgi}: only records of SFI 1 to 30 can be static"));
+    }
+    let made = [CardField::CardCertificate, CardField::SignedData];
+    match group.value.fields().into_iter().find(|field| made.contains(field)) {
+        Some(field) => Err(format!("DGI {dgi}: a static record cannot hold {}", field.name())),
+        None => Ok(()),
+    }
+}
