@@ -91,12 +91,34 @@ fn every_shipped_profile_is_checked_and_listed() {
     }
 }
 
+/// Gives the issuer an RSA key with a certificate, and key pairs for cards.
+fn certified(world: &World) {
+    for words in [
+        "issuer-cert new --keys issuer.store --issuer 476173",
+        "issuer-cert self --keys issuer.store --key 476173:1 --expiry 12/2049 --authority ca.json",
+        "pool fill --keys issuer.store --pool pool --bits 1152 --count 20",
+    ] {
+        let made = world.prep(&words.split(' ').collect::<Vec<_>>());
+        assert_eq!(made.code, 0, "{}", made.stderr);
+    }
+}
+
+/// Cards of a product with certificates pay at a terminal, which authenticates them by the product's method.
+fn authenticated(world: &World, product: &str, dumps: &str) {
+    let Some(method) = product.strip_prefix("payment-") else { return };
+    let hwsim = Path::new(env!("CARGO_BIN_EXE_cardwright")).with_file_name("hwsim");
+    let paid = world.program(&hwsim, &["terminal", "--dump", dumps, "--authority", "ca.json"]);
+    let says = format!("2 of 2 authenticate ({})", method.to_uppercase());
+    assert!(paid.code == 0 && paid.stdout.contains(&says), "{product}: {}{}", paid.stdout, paid.stderr);
+}
+
 /// Runs two cards of each product on each line, simulated.
 #[test]
 fn every_shipped_line_makes_every_shipped_product() {
     for (product, _) in PRODUCTS {
         assert_eq!(ProductProfile::load(product).unwrap().name, *product);
         let world = World::new();
+        certified(&world);
         assert_eq!(world.prep(&["sample", "--count", "2", "--output", "two.csv"]).code, 0);
         for (line, _) in LINES {
             let profile = LineProfile::load(line).unwrap();
@@ -104,7 +126,7 @@ fn every_shipped_line_makes_every_shipped_product() {
             assert!(profile.sim.is_some(), "{line} cannot be dry-run: give it a [sim]");
             let (file, ledger, dumps) =
                 (format!("{line}.cwf1"), format!("{line}.db"), format!("{line}.dumps"));
-            let keys = ["--keys", "issuer.store", "--kek", "476173FF:1", "--output", &file];
+            let keys = ["--keys", "issuer.store", "--kek", "476173FF:1", "--pool", "pool", "--output", &file];
             let made =
                 world.prep(&[&["run", "--input", "two.csv", "--product", product], &keys[..]].concat());
             assert_eq!(made.code, 0, "{}", made.stderr);
@@ -116,6 +138,7 @@ fn every_shipped_line_makes_every_shipped_product() {
             let cards = cards.filter(|path| path.extension().is_some_and(|e| e == "json"));
             let stacked = cards.filter(|path| fs::read_to_string(path).unwrap().contains("\"stacked\""));
             assert_eq!(stacked.count(), 2, "{product} on {line}");
+            authenticated(&world, product, &dumps);
         }
     }
 }

@@ -144,7 +144,7 @@ impl World {
         self.cardwright(&[verb, &common, more].concat())
     }
 
-    fn program(&self, program: &Path, args: &[&str]) -> Ended {
+    pub fn program(&self, program: &Path, args: &[&str]) -> Ended {
         Ended::from(self.command(program).args(args).output().unwrap())
     }
 

@@ -105,7 +105,8 @@ fn in_the_middle_of_a_run_and_between_two_runs() {
 
 #[test]
 fn under_the_daemon() {
-    let world = world(30);
+    // So many that some are left when the first daemon has finished the cards under way.
+    let world = world(60);
     let shown =
         || -> Value { serde_json::from_str(&ok(&world, "job show J1 --json --socket d.sock")).unwrap() };
     set(&world, 24 * HOUR);
@@ -135,7 +136,7 @@ fn under_the_daemon() {
     ok(&world, "job close J1 --socket d.sock");
     second.drains();
     runs.push(Witness::keep(&world, 1));
-    accounted(&world, &runs, 30);
+    accounted(&world, &runs, 60);
     in_order(&world);
 }
 
