@@ -236,9 +236,6 @@ pub enum Idle {
     /// The card was killed before.
     #[error("its card was killed already")]
     KilledAlready,
-    /// Every record of the job is made, given up, or UNKNOWN.
-    #[error("no record of the job waits to be made")]
-    NoneToMake,
 }
 
 impl Refusal {

@@ -109,7 +109,6 @@ impl Queue {
             held_for,
             on_line,
             stopping: self.is_stopping(job),
-            to_make: balance.queued > 0 || balance.remake > 0,
             queued: self.waiting.iter().any(|(waiting, _)| *waiting == job),
             line_busy: self.on_line.is_some() || self.asking,
             asked_by: asked.map(|a| a.by.clone()),

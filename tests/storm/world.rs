@@ -40,6 +40,7 @@ impl Template {
             .expect("a C compiler: run `make setup`");
         assert!(compiled.success());
         let world = World { directory: tempfile::tempdir().unwrap(), machines: None };
+        std::fs::create_dir(world.path("tmp")).unwrap();
         for (program, side) in [(Program::Prep, "issuer"), (Program::Cardwright, "bureau")] {
             let list = format!("{}/tests/data/keys-{side}.toml", env!("CARGO_MANIFEST_DIR"));
             world.ok(program, &format!("key init --test --from {list} --store {side}.store"));
@@ -57,7 +58,6 @@ impl Template {
         // Jobs close by themselves, in the daemon as in the foreground, and a dead line is not waited for.
         let line = "auto_close = true\n".to_owned() + &line + "\n[limits]\nrecover = 0.2\n";
         std::fs::write(world.path("line.toml"), line).unwrap();
-        std::fs::create_dir(world.path("tmp")).unwrap();
         Self { world, library }
     }
 

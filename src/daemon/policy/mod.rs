@@ -24,8 +24,6 @@ pub struct Situation {
     pub stopping: bool,
     /// Whether the job waits for the line.
     pub queued: bool,
-    /// Whether a record of the job waits to be made.
-    pub to_make: bool,
     /// Whether the line works on some job, or its cards are being asked.
     pub line_busy: bool,
     /// The first of two people with this request, if the request takes two.
@@ -117,10 +115,6 @@ fn of_job(ask: ActionKind, job: &Situation) -> Decision {
         (ActionKind::Hold, _) => Decision::Accepted,
         (ActionKind::Release | ActionKind::Resume, _) if job.on_line && !job.stopping || job.queued => {
             Decision::Ignored(Idle::OnLineAlready)
-        }
-        // Taking a hold back is something to do even when the last cards are under way.
-        (ActionKind::Release | ActionKind::Resume, _) if !job.to_make && !job.on_line => {
-            Decision::Ignored(Idle::NoneToMake)
         }
         (ActionKind::Resume, Held) if !own(job) => Decision::Denied(Denial::NotHeldByOperator),
         (ActionKind::Release | ActionKind::Resume, Open | Held) => Decision::Accepted,

@@ -43,7 +43,6 @@ fn held(why: impl Into<ReasonWord>) -> Situation {
         on_line: false,
         stopping: false,
         queued: false,
-        to_make: true,
         line_busy: false,
         asked_by: None,
     }
@@ -160,16 +159,6 @@ fn an_action_for_two_takes_two_different_people() {
     assert_eq!(decided("bo", Some("anna")), Decision::Accepted);
 }
 
-#[test]
-fn a_job_without_a_record_to_make_does_not_go_on_the_line() {
-    let made = Situation { to_make: false, ..held(ReasonWord::Operator) };
-    let last = Situation { to_make: false, on_line: true, stopping: true, ..held(ReasonWord::Operator) };
-    for kind in [ActionKind::Release, ActionKind::Resume] {
-        assert_eq!(one(kind, &[Role::Operator], &made), Decision::Ignored(Idle::NoneToMake));
-        assert_eq!(one(kind, &[Role::Operator], &last), Decision::Accepted);
-    }
-}
-
 fn situations() -> impl Strategy<Value = Situation> {
     let states = prop::sample::select(vec![JobState::Open, JobState::Held, JobState::Closed]);
     let reasons = prop::sample::select(vec![
@@ -178,18 +167,17 @@ fn situations() -> impl Strategy<Value = Situation> {
         Some(ReasonWord::Submitted),
         Some(ReasonWord::Operator),
     ]);
-    (states, reasons, any::<[bool; 5]>()).prop_map(
-        |(state, why, [on_line, stopping, queued, to_make, asked])| Situation {
+    (states, reasons, any::<[bool; 4]>()).prop_map(|(state, why, [on_line, stopping, queued, asked])| {
+        Situation {
             state,
             held_for: why,
             on_line,
             stopping: on_line && stopping,
             queued,
-            to_make,
             line_busy: on_line,
             asked_by: asked.then(|| "anna".to_owned()),
-        },
-    )
+        }
+    })
 }
 
 proptest! {
