@@ -7,6 +7,7 @@ use std::path::Path;
 use sha1::{Digest, Sha1};
 
 use super::today::this_month;
+use crate::crypto::rsa::PublicExponent;
 use crate::emv::MonthYear;
 use crate::emv::request::{AuthorityAnswer, read_answer};
 use crate::exit::{Exit, Failure};
@@ -92,5 +93,6 @@ pub fn checksum(key: &AuthorityKey) -> String {
 
 /// A public exponent without zeros in front.
 pub fn exponent_bytes(exponent: u32) -> &'static [u8] {
-    if exponent == 3 { &[0x03] } else { &[0x01, 0x00, 0x01] }
+    // The HSM and the product's rules take no other exponents.
+    PublicExponent::new(exponent).map_or(&[], PublicExponent::bytes)
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::fields::{CardField, FieldContent};
+use super::issuer_desk::exponent_bytes;
 use super::plan::OfflinePlan;
 use crate::emv::{CertificateKind, FileLocator, MonthYear, static_data};
 use crate::exit::{Exit, Failure};
@@ -46,36 +47,29 @@ impl OfflineMethod {
 
     /// The fields without which a terminal cannot authenticate a card. Remainders are among them because a key may need one;
     /// their tags fall out when it does not.
-    pub fn fields(self) -> &'static [CardField] {
-        const STATIC: [CardField; 7] = [
+    pub fn fields(self) -> Vec<CardField> {
+        let issuer = [
             CardField::CaIndex,
             CardField::IssuerCertificate,
             CardField::IssuerExponent,
             CardField::IssuerRemainder,
             CardField::Aip,
             CardField::Afl,
-            CardField::SignedData,
         ];
-        const DYNAMIC: [CardField; 14] = [
-            CardField::CaIndex,
-            CardField::IssuerCertificate,
-            CardField::IssuerExponent,
-            CardField::IssuerRemainder,
-            CardField::Aip,
-            CardField::Afl,
-            CardField::CardCertificate,
-            CardField::CardExponent,
-            CardField::CardRemainder,
-            CardField::RsaQinv,
-            CardField::RsaDq,
-            CardField::RsaDp,
-            CardField::RsaQ,
-            CardField::RsaP,
-        ];
-        match self {
-            Self::Sda => &STATIC,
-            Self::Dda | Self::Cda => &DYNAMIC,
-        }
+        let own: &[CardField] = match self {
+            Self::Sda => &[CardField::SignedData],
+            Self::Dda | Self::Cda => &[
+                CardField::CardCertificate,
+                CardField::CardExponent,
+                CardField::CardRemainder,
+                CardField::RsaQinv,
+                CardField::RsaDq,
+                CardField::RsaDp,
+                CardField::RsaQ,
+                CardField::RsaP,
+            ],
+        };
+        [&issuer, own].concat()
     }
 }
 
@@ -157,7 +151,7 @@ impl OfflineKey {
             (CardField::Afl, known(locator.bytes())),
             (CardField::CaIndex, known(&[self.certificate.authority.index])),
             (CardField::IssuerCertificate, known(&self.certificate.certificate)),
-            (CardField::IssuerExponent, known(exponent(self.key.exponent))),
+            (CardField::IssuerExponent, known(exponent_bytes(self.key.exponent))),
             (CardField::SignedData, FieldContent::Made(ValuePart::SignedStaticData, signer)),
         ]);
         let mut remainder = |field, bytes: &[u8]| {
@@ -173,7 +167,10 @@ impl OfflineKey {
             let part = |part| FieldContent::Made(ValuePart::Rsa(part), half);
             values.extend([
                 (CardField::CardCertificate, FieldContent::Made(ValuePart::CardCertificate, signer)),
-                (CardField::CardExponent, known(exponent(plan.card_key.map_or(3, |size| size.exponent)))),
+                (
+                    CardField::CardExponent,
+                    known(exponent_bytes(plan.card_key.map_or(3, |size| size.exponent))),
+                ),
                 (CardField::RsaQinv, part(RsaPart::Qinv)),
                 (CardField::RsaDq, part(RsaPart::Dq)),
                 (CardField::RsaDp, part(RsaPart::Dp)),
@@ -236,9 +233,4 @@ impl OfflinePlan {
 
 fn known(bytes: &[u8]) -> FieldContent {
     FieldContent::Known(Zeroizing::new(bytes.to_vec()))
-}
-
-/// A public exponent without zeros in front.
-fn exponent(value: u32) -> &'static [u8] {
-    if value == 3 { &[0x03] } else { &[0x01, 0x00, 0x01] }
 }

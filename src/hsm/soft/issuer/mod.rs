@@ -15,7 +15,7 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::store::{KeyStore, KeyUsage, StoreSide};
 use crate::hsm::{
     Auditor, AuthorityKey, CardCodes, CardToProtect, CertificateToInstall, Checker, CodesRequest, HostedHsm,
-    Hsm, HsmError, Issuer, IssuerInfo, IssuerKeyInfo, IssuerKeyName, MasterKeyInfo, NewCardKeys,
+    Hsm, HsmError, HsmRefusal, Issuer, IssuerInfo, IssuerKeyInfo, IssuerKeyName, MasterKeyInfo, NewCardKeys,
     NewIssuerKey, OwnCertificate, ProtectRequest, ProtectedCard, Realm, SealedCardKey, TrailerEnd,
     TrailerToProtect, Vault,
 };
@@ -130,4 +130,9 @@ impl Issuer for SoftIssuer {
 fn derives(usage: KeyUsage) -> bool {
     use KeyUsage::{ImkAc, ImkSmc, ImkSmi, Kml, Kmu};
     matches!(usage, ImkAc | ImkSmi | ImkSmc | Kml | Kmu)
+}
+
+/// The refusal of a value that the caller had to check.
+fn malformed(what: &str) -> HsmError {
+    HsmRefusal::Malformed(what.to_owned()).into()
 }

@@ -3,13 +3,14 @@
 //!
 //! EMV 4.3 Book 2, clauses 5 and 6; the formats are those of `emv`. Not here: where the keys are kept (`rsa_book`).
 
+use super::malformed;
 use super::rsa_book::{RsaBook, RsaEntries, authority_key, rsa_failed};
 use crate::crypto::payment::digits::compressed;
 use crate::crypto::rsa::{PublicExponent, RsaKeyPair, RsaPublicKey};
 use crate::emv::{BlockFault, CertificateKind, KeyCertificate, MonthYear, SignedStaticData, request};
 use crate::hsm::{
-    AuthorityKey, CardToCertify, CertificateToInstall, HsmError, HsmRefusal, IssuerCertificate,
-    IssuerKeyInfo, IssuerKeyName, OfflineToSign, OwnCertificate, RsaPart,
+    AuthorityKey, CardToCertify, CertificateToInstall, HsmError, IssuerCertificate, IssuerKeyInfo,
+    IssuerKeyName, OfflineToSign, OwnCertificate, RsaPart,
 };
 
 /// Signed values of an application, and the card's key pair.
@@ -36,10 +37,6 @@ impl CertifiedCard {
             RsaPart::P => parts.p,
         }
     }
-}
-
-fn malformed(what: &str) -> HsmError {
-    HsmRefusal::Malformed(what.to_owned()).into()
 }
 
 fn unfit(fault: BlockFault) -> HsmError {

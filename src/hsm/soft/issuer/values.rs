@@ -5,7 +5,7 @@
 use zeroize::Zeroizing;
 
 use super::offline::{self, SignedValues};
-use super::{IssuerState, derives};
+use super::{IssuerState, derives, malformed};
 use crate::crypto::payment::{card_key, cvv, pin, pvv};
 use crate::crypto::{CipherKey, CryptoError, TdesKey, pad_80};
 use crate::hsm::soft::fill_random;
@@ -222,8 +222,4 @@ fn master<'s>(store: &'s KeyStore, issuer: &str, wanted: MasterKeyRef) -> Result
 fn text<'t>(digits: &'t [u8], what: &'static str) -> Result<&'t str, HsmError> {
     let text = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     text.filter(|text| !text.is_empty()).ok_or_else(|| malformed(what))
-}
-
-fn malformed(what: &'static str) -> HsmError {
-    HsmRefusal::Malformed(what.to_owned()).into()
 }
