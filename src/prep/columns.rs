@@ -3,6 +3,8 @@
 //! A failed check names the rule and never repeats the value, which is cardholder data. Not here: rules
 //! between columns (`input`).
 
+use std::collections::BTreeSet;
+
 use crate::ids::card_ref::luhn_holds;
 
 /// A column of the CSV file.
@@ -133,6 +135,17 @@ impl Column {
     pub fn name(self) -> &'static str {
         COLUMNS.iter().find(|d| d.column == self).map_or("", |d| d.name)
     }
+}
+
+/// The columns that every card has.
+pub fn required() -> BTreeSet<Column> {
+    COLUMNS.iter().filter(|d| d.required).map(|d| d.column).collect()
+}
+
+/// Checks a value that is not empty by the rule of its column; the error says which rule it breaks.
+pub fn check(column: Column, text: &str) -> Result<(), &'static str> {
+    let definition = COLUMNS.iter().find(|d| d.column == column);
+    definition.map_or(Err("is unknown"), |d| (d.check)(text))
 }
 
 fn only(good: bool, otherwise: &'static str) -> Result<(), &'static str> {

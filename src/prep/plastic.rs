@@ -23,8 +23,7 @@ pub fn sections(
     values: &impl FieldValues,
     folder: &Path,
 ) -> Result<Vec<(&'static str, ClearBytes)>, InputError> {
-    let line = card.line;
-    let fail = |what: String| InputError::Line { line, what };
+    let fail = |what: String| InputError::Line { place: card.place.clone(), what };
     let mut sections = Vec::new();
     let mut add = |mic, data: ClearBytes| {
         if !data.is_empty() {
@@ -87,7 +86,10 @@ fn images<'a>(
     let mut images = Vec::new();
     for (slot, column) in &graphics.images {
         if let Some(file) = card.get(*column) {
-            let fault = |what| InputError::Value { line: card.line, column: column.name(), what };
+            let fault = |what| {
+                let (place, column) = (card.place.clone(), column.name().to_owned());
+                InputError::Value { place, column, what }
+            };
             images.push((slot.as_str(), photo::read(folder, file).map_err(fault)?));
         }
     }

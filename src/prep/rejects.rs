@@ -92,8 +92,10 @@ fn write<W: std::io::Write>(
         let card_ref = card_ref.as_ref().map_or("", |name| name.as_str());
         for fault in &found {
             let (line, column, what) = match fault {
-                InputError::Value { line, column, what } => (line.to_string(), *column, what.clone()),
-                InputError::Line { line, what } => (line.to_string(), "", what.clone()),
+                InputError::Value { place, column, what } => {
+                    (place.line.to_string(), column.as_str(), what.clone())
+                }
+                InputError::Line { place, what } => (place.line.to_string(), "", what.clone()),
                 InputError::Io(_) => (String::new(), "", fault.to_string()),
             };
             out.write_record([line.as_str(), column, card_ref, what.as_str()]).map_err(fail)?;

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
-use super::input::{Cardholder, CardholderReader, RejectedLine, check};
+use super::input::{Cardholder, CardholderReader, RejectedLine, RowReader, check};
 use super::keys::{choose_kek, issuer_of, kek_name};
 use super::maker::{self, FileOrder, RecordMaker};
 use super::offline::CardKeySize;
@@ -256,8 +256,8 @@ impl<'a> Input<'a> {
     fn cards<'s>(
         &self,
         source: &'s mut HashedInput,
-    ) -> Result<CardholderReader<'a, &'s mut HashedInput>, RejectedLine> {
-        Ok(CardholderReader::new(source, &self.builder.plan().defaults)?.under(self.kek))
+    ) -> Result<CardholderReader<'a, RowReader<'a, &'s mut HashedInput>>, RejectedLine> {
+        Ok(CardholderReader::new(source, &self.builder.plan().input)?.under(self.kek))
     }
 
     /// Checks all lines. Returns the number of cards and the SHA-256 of the file; `None` if a line is wrong.

@@ -7,7 +7,8 @@ use crate::hsm::store::KeyUsage;
 use crate::hsm::store::{KeyStore, StoreSide};
 use crate::hsm::{CardToProtect, CodesRequest, Issuer};
 use crate::ids::CardRef;
-use crate::prep::input::Cardholder;
+use crate::prep::columns;
+use crate::prep::input::{Cardholder, Defaults, InputSchema};
 use crate::prep::keys::IssuerKeys;
 use crate::prep::order::{BuildError, CardBuilder, CardInputs, OrderedCard};
 use crate::profile::ProductProfile;
@@ -29,6 +30,11 @@ pub const MASTERS: [KeyUsage; 7] = [
 
 /// The master key of the published vectors of pyemv and psec.
 pub const MASTER: &str = "0123456789ABCDEFFEDCBA9876543210";
+
+/// Every known column, with those required that a payment card needs.
+pub fn schema() -> InputSchema {
+    InputSchema::new(&columns::required(), Defaults::new())
+}
 
 /// An HSM with these master keys: purpose, version, value in hex.
 pub fn hsm(keys: &[(KeyUsage, u8, &str)]) -> SoftIssuer {

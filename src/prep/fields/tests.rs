@@ -1,6 +1,6 @@
 //! The fields of one card, put together from the published vectors of pyemv and psec.
 
-use super::super::input::{CardholderReader, Defaults};
+use super::super::input::CardholderReader;
 use super::super::testing::{self, MASTER, MASTERS};
 use super::*;
 use crate::hsm::soft::issuer::SoftIssuer;
@@ -20,8 +20,8 @@ fn card(line: &str) -> Cardholder {
         "card_ref,pan,psn,name,expiry,effective,service_code,pin,purse_id,balance,max_balance,currency,\
          currency_exponent,member,points,offer\n{line}\n"
     );
-    let defaults = Defaults::new();
-    CardholderReader::new(text.as_bytes(), &defaults).unwrap().next().unwrap().unwrap()
+    let schema = testing::schema();
+    CardholderReader::new(text.as_bytes(), &schema).unwrap().next().unwrap().unwrap()
 }
 
 fn full() -> Cardholder {

@@ -1,27 +1,31 @@
 //! The header line of the input: which column stands where.
 
-use super::{InputError, RejectedLine};
-use crate::prep::columns::{self, COLUMNS, Column};
+use super::{InputError, InputPlace, InputSchema, RejectedLine};
+use crate::prep::columns::Column;
 
 /// Longest name of an unknown column that a message shows.
 const NAME_MAX: usize = 40;
 
 /// Returns the columns in the order of the header, or all its faults.
-pub(super) fn columns(names: &csv::StringRecord, line: u64) -> Result<Vec<Column>, RejectedLine> {
-    let is_known = |name: &str| COLUMNS.iter().any(|d| d.name.eq_ignore_ascii_case(name));
-    let is_header = names.iter().any(is_known);
+pub(super) fn columns(
+    names: &csv::StringRecord,
+    place: &InputPlace,
+    schema: &InputSchema,
+) -> Result<Vec<Column>, RejectedLine> {
+    let known = || schema.columns().iter().map(|known| known.name.as_str());
+    let is_header = names.iter().any(|name| known().any(|known| known.eq_ignore_ascii_case(name)));
     let (mut found, mut unknown, mut twice) = (Vec::new(), Vec::new(), Vec::new());
-    for (place, name) in (1..).zip(names) {
-        match columns::by_name(name) {
-            None => unknown.push(called(place, Some(name).filter(|_| is_header))),
-            Some(known) if found.contains(&known.column) => twice.push(format!("`{}`", known.name)),
-            Some(known) => found.push(known.column),
+    for (number, name) in (1..).zip(names) {
+        match schema.by_name(name) {
+            None => unknown.push(called(number, Some(name).filter(|_| is_header))),
+            Some(column) if found.contains(&column) => twice.push(format!("`{name}`")),
+            Some(column) => found.push(column),
         }
     }
-    let missing = COLUMNS.iter().filter(|d| d.required && !found.contains(&d.column));
-    let missing: Vec<String> = missing.map(|d| format!("`{}`", d.name)).collect();
-    let known: Vec<_> = COLUMNS.iter().map(|d| d.name).collect();
-    let known = known.join(", ");
+    // Of several sources together, every required column must be in one.
+    let missing = if place.file.is_none() { schema.missing(&found) } else { Vec::new() };
+    let missing: Vec<String> = missing.into_iter().map(|name| format!("`{name}`")).collect();
+    let known = known().collect::<Vec<_>>().join(", ");
     let mut faults = Vec::new();
     let mut fault = |columns: &[String], one: String, more: String| {
         let what = match columns {
@@ -29,7 +33,7 @@ pub(super) fn columns(names: &csv::StringRecord, line: u64) -> Result<Vec<Column
             [column] => format!("column {column} {one}"),
             all => format!("columns {} {more}", all.join(", ")),
         };
-        faults.push(InputError::Line { line, what });
+        faults.push(InputError::Line { place: place.clone(), what });
     };
     let unknown_name = |verb: &str| format!("{verb}; known are {known}");
     fault(&unknown, unknown_name("has an unknown name"), unknown_name("have unknown names"));
@@ -40,7 +44,7 @@ pub(super) fn columns(names: &csv::StringRecord, line: u64) -> Result<Vec<Column
 
 /// Returns the number of an unknown column, and its name if that can be no cardholder's data: a file without
 /// its header line has a card in its place.
-fn called(place: usize, name: Option<&str>) -> String {
+fn called(number: usize, name: Option<&str>) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     let is_name = |name: &&str| {
         (1..=NAME_MAX).contains(&name.len())
@@ -48,5 +52,5 @@ fn called(place: usize, name: Option<&str>) -> String {
             && name.starts_with(|c: char| c.is_ascii_alphabetic())
             && !name.as_bytes().windows(4).any(|run| run.iter().all(u8::is_ascii_digit))
     };
-    name.filter(is_name).map_or_else(|| place.to_string(), |name| format!("{place} `{name}`"))
+    name.filter(is_name).map_or_else(|| number.to_string(), |name| format!("{number} `{name}`"))
 }

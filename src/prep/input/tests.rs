@@ -1,6 +1,9 @@
 //! Every fault of the input, one by one.
 
 use super::*;
+use crate::ids::KekId;
+use crate::prep::columns::{self, COLUMNS};
+use crate::prep::testing;
 
 const HEADER: &str =
     "card_ref,pan,psn,name,expiry,effective,service_code,pin,balance,max_balance,member,points";
@@ -8,8 +11,8 @@ const GOOD: &str = "C000001,4761739001010119,01,TEST/CARD,2912,2601,201,1234,500
 
 /// The number of cards, or every fault of the file.
 fn all(text: impl AsRef<[u8]>) -> Result<usize, Vec<InputError>> {
-    let defaults = Defaults::new();
-    let reader = CardholderReader::new(text.as_ref(), &defaults).map_err(|header| header.faults)?;
+    let schema = testing::schema();
+    let reader = CardholderReader::new(text.as_ref(), &schema).map_err(|header| header.faults)?;
     let (mut count, mut faults) = (0, Vec::new());
     for card in reader {
         match card {
@@ -48,9 +51,10 @@ fn a_good_file() {
 #[test]
 fn values_and_defaults() {
     let defaults = Defaults::from([(Column::Currency, "978".to_owned()), (Column::Points, "7".to_owned())]);
+    let schema = InputSchema::new(&columns::required(), defaults);
     let text = with("psn", "");
-    let card = CardholderReader::new(text.as_bytes(), &defaults).unwrap().next().unwrap().unwrap();
-    assert_eq!(card.line, 2);
+    let card = CardholderReader::new(text.as_bytes(), &schema).unwrap().next().unwrap().unwrap();
+    assert_eq!(card.place.line, 2);
     assert_eq!(card.card_ref.as_str(), "C000001");
     assert_eq!(card.get(Column::Psn), Some("00"));
     assert_eq!(card.get(Column::Currency), Some("978"));
@@ -203,10 +207,10 @@ fn no_account_number_in_card_ref_or_fulfilment() {
 
 #[test]
 fn a_guid_names_a_card_and_a_number_that_could_be_the_issuers_does_not() {
-    let defaults = Defaults::new();
+    let schema = testing::schema();
     let first = |card_ref: &str| {
         let text = with("card_ref", card_ref);
-        let reader = CardholderReader::new(text.as_bytes(), &defaults).unwrap();
+        let reader = CardholderReader::new(text.as_bytes(), &schema).unwrap();
         let card = reader.under(KekId::from_hex("476173FF01").unwrap()).next().unwrap();
         card.map(|card| card.card_ref.to_string())
     };
@@ -329,10 +333,10 @@ fn faults_name_the_line_that_an_editor_shows() {
 /// Whatever the line ends, the card knows its own line too: faults that show when it is built name it.
 #[test]
 fn a_card_knows_its_line() {
-    let defaults = Defaults::new();
+    let schema = testing::schema();
     let text = format!("{HEADER}\r\n\r\n{GOOD}\r\n");
-    let card = CardholderReader::new(text.as_bytes(), &defaults).unwrap().next().unwrap().unwrap();
-    assert_eq!(card.line, 3);
+    let card = CardholderReader::new(text.as_bytes(), &schema).unwrap().next().unwrap().unwrap();
+    assert_eq!(card.place.line, 3);
 }
 
 #[test]
@@ -355,10 +359,10 @@ fn every_fault_of_every_line_is_found() {
 /// The list of rejected lines shows a card_ref only if it can be nothing else.
 #[test]
 fn a_rejected_line_shows_its_card_ref_unless_that_is_other_data() {
-    let defaults = Defaults::new();
+    let schema = testing::schema();
     let shown = |card_ref: &str| {
         let text = with("expiry", "2900").replace("C000001", card_ref);
-        let line = CardholderReader::new(text.as_bytes(), &defaults).unwrap().next().unwrap();
+        let line = CardholderReader::new(text.as_bytes(), &schema).unwrap().next().unwrap();
         line.err().unwrap().card_ref.map(|name| name.to_string())
     };
     assert_eq!(shown("C000001"), Some("C000001".into()));

@@ -156,8 +156,7 @@ impl CardBuilder {
 
     /// Builds a card. A fault of the input names the line and the column, application or DGI, never a value.
     pub fn card(&self, holder: &Cardholder, mut inputs: CardInputs<'_>) -> Result<OrderedCard, BuildError> {
-        let line = holder.line;
-        let fail = |what: String| BuildError::Input(InputError::Line { line, what });
+        let fail = |what: String| BuildError::Input(InputError::Line { place: holder.place.clone(), what });
         let values =
             CardValues::compute(&self.plan.used, holder, inputs.codes, &self.keys, self.plan.card_keys)?;
         let mut sections = Vec::new();

@@ -1,6 +1,6 @@
 //! A clear card of the shipped product, byte by byte where a standard fixes the bytes.
 
-use super::super::input::{CardholderReader, Defaults};
+use super::super::input::CardholderReader;
 use super::super::testing::{self, MASTER, MASTERS};
 use super::*;
 use crate::hsm::soft::issuer::ClearDgi;
@@ -29,8 +29,8 @@ const FULL: &str = "C000001,4761739001010119,01,TEST/CARD,2212,2001,201,1234,123
 fn build(line: &str) -> Built {
     let (builder, mut hsm) = (builder(), testing::vectors());
     let text = format!("{HEADER}\n{line}\n");
-    let defaults: &Defaults = &builder.plan().defaults;
-    let holder = CardholderReader::new(text.as_bytes(), defaults).unwrap().next().unwrap().unwrap();
+    let holder =
+        CardholderReader::new(text.as_bytes(), &builder.plan().input).unwrap().next().unwrap().unwrap();
     let order = testing::order(&builder, &holder, &mut hsm).map_err(|e| Failure::from(e).message).unwrap();
     Built { clear: testing::clear(&order, &hsm), order }
 }
@@ -84,11 +84,8 @@ fn a_photo_lies_beside_the_input() {
     let builder = builder().with_photos_next_to(&folder.path().join("cards.csv"));
     let build = |photo: &str| {
         let text = format!("{HEADER},photo\n{FULL},{photo}\n");
-        let holder = CardholderReader::new(text.as_bytes(), &builder.plan().defaults)
-            .unwrap()
-            .next()
-            .unwrap()
-            .unwrap();
+        let holder =
+            CardholderReader::new(text.as_bytes(), &builder.plan().input).unwrap().next().unwrap().unwrap();
         let built = testing::order(&builder, &holder, &mut testing::vectors());
         built.map_err(Failure::from).map_err(|f| (f.exit, f.message))
     };
@@ -118,7 +115,7 @@ fn a_track_that_a_card_cannot_have_is_named_with_its_line() {
         let product = ProductProfile::from_toml(&product, "test").unwrap();
         let builder = builder_of(&product);
         let text = format!("{HEADER},offer\n{},{offer}\n", FULL.replace("TEST/CARD", "ABCDEFGHIJKL/MNO"));
-        let holder = CardholderReader::new(text.as_bytes(), &builder.plan().defaults).unwrap().next();
+        let holder = CardholderReader::new(text.as_bytes(), &builder.plan().input).unwrap().next();
         let built = testing::order(&builder, &holder.unwrap().unwrap(), &mut testing::vectors());
         let failure = Failure::from(built.err().unwrap());
         assert_eq!(failure.exit, Exit::Input);

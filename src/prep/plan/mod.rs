@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::{self, COLUMNS, Column};
 use super::fields::{self, CardField};
-use super::input::Defaults;
+use super::input::{Defaults, InputSchema};
 use super::offline::{CardKeySize, OfflineMethod};
 use super::tables;
 use super::template::{DataTemplate, FieldValue, FieldValues};
@@ -29,8 +29,8 @@ pub use crate::crypto::payment::CardKeyMethod;
 pub struct PrepPlan {
     /// How card keys are derived from the issuer's keys.
     pub card_keys: CardKeyMethod,
-    /// Values for columns that the input leaves empty.
-    pub defaults: Defaults,
+    /// The columns that the input has.
+    pub input: InputSchema,
     /// MAG: the number of each track and its template.
     pub stripe: Vec<(u8, DataTemplate)>,
     /// EMB: the lines to be embossed.
@@ -152,7 +152,7 @@ impl PrepPlan {
         };
         let mut plan = Self {
             card_keys: tables.card_keys,
-            defaults: defaults(tables.defaults)?,
+            input: InputSchema::new(&columns::required(), defaults(tables.defaults)?),
             stripe,
             emboss: lines("emboss", tables.emboss)?,
             indent: lines("indent", tables.indent)?,

@@ -1,0 +1,257 @@
+//! Checks rows: the values by the rules of their columns, required columns, the rules between columns, duplicates.
+//!
+//! Not here: the shape of values (`columns`), reading (`rows`).
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::Read;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::{Cardholder, InputError, InputPlace, InputSchema, RejectedLine, RowReader, SourceRow};
+use crate::ids::{CardRef, KekId};
+use crate::prep::columns::{self, Column};
+use crate::prep::plastic::FULFILMENT;
+
+/// Makes checked cards of rows.
+pub struct CardholderReader<'a, I> {
+    rows: I,
+    schema: &'a InputSchema,
+    /// The KEK that protects the cards.
+    kek: Option<KekId>,
+    seen: HashSet<[u8; 16]>,
+}
+
+impl<'a, R: Read> CardholderReader<'a, RowReader<'a, R>> {
+    /// Reads the cards of one source, whose header is checked here.
+    pub fn new(source: R, schema: &'a InputSchema) -> Result<Self, RejectedLine> {
+        Ok(Self::of(RowReader::new(source, None, schema)?, schema))
+    }
+}
+
+impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'a, I> {
+    /// Makes cards of rows, one of each.
+    pub fn of(rows: I, schema: &'a InputSchema) -> Self {
+        Self { rows, schema, kek: None, seen: HashSet::new() }
+    }
+
+    /// Refuses also a card_ref that could be an account number of the issuer to whom this KEK belongs.
+    #[must_use]
+    pub fn under(mut self, kek: KekId) -> Self {
+        self.kek = Some(kek);
+        self
+    }
+
+    fn checked(&mut self, row: SourceRow) -> Result<Cardholder, RejectedLine> {
+        let mut checked = CheckedLine::new(self.schema, row);
+        checked.complete();
+        checked.relate();
+        checked.name(self.kek);
+        checked.unique(&mut self.seen);
+        checked.card()
+    }
+}
+
+impl<I: Iterator<Item = Result<SourceRow, RejectedLine>>> Iterator for CardholderReader<'_, I> {
+    type Item = Result<Cardholder, RejectedLine>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.rows.next()?.and_then(|row| self.checked(row)))
+    }
+}
+
+/// One line while it is checked. It is cardholder data: no `Debug`, wiped when dropped.
+struct CheckedLine<'a> {
+    schema: &'a InputSchema,
+    /// Where the row begins in each source.
+    places: Vec<InputPlace>,
+    /// The source of each value, by its number in `places`.
+    source: BTreeMap<Column, usize>,
+    /// The values that follow the rules of their columns.
+    values: BTreeMap<Column, Zeroizing<String>>,
+    /// The values that break them.
+    wrong: BTreeMap<Column, Zeroizing<String>>,
+    faults: Vec<InputError>,
+}
+
+impl<'a> CheckedLine<'a> {
+    /// Checks each value by the rule of its column.
+    fn new(schema: &'a InputSchema, row: SourceRow) -> Self {
+        let mut line = Self {
+            schema,
+            places: Vec::new(),
+            source: BTreeMap::new(),
+            values: BTreeMap::new(),
+            wrong: BTreeMap::new(),
+            faults: Vec::new(),
+        };
+        let SourceRow { place, values, others } = row;
+        line.part(place, values);
+        for other in others {
+            line.part(other.place, other.values);
+        }
+        line
+    }
+
+    /// Adds the values of one source.
+    fn part(&mut self, place: InputPlace, values: BTreeMap<Column, Zeroizing<String>>) {
+        let number = self.places.len();
+        self.places.push(place);
+        for (column, text) in values {
+            match self.source.insert(column, number) {
+                None => self.add(column, text),
+                // The join has put the sources together by it.
+                Some(_) if column == Column::CardRef => {}
+                Some(_) => self.fault(column, "stands in another source too"),
+            }
+        }
+    }
+
+    fn fault(&mut self, column: Column, what: &str) {
+        let number = self.source.get(&column).copied().unwrap_or(0);
+        if let Some(place) = self.places.get(number).or(self.places.first()).cloned() {
+            let column = self.schema.name(column).to_owned();
+            self.faults.push(InputError::Value { place, column, what: what.into() });
+        }
+    }
+
+    /// Checks a value by the rule of its column.
+    fn add(&mut self, column: Column, text: Zeroizing<String>) {
+        let checked = columns::check(column, &text);
+        let kept = if checked.is_ok() { &mut self.values } else { &mut self.wrong };
+        kept.insert(column, text);
+        if let Err(what) = checked {
+            self.fault(column, what);
+        }
+    }
+
+    /// Adds the values that the line leaves out.
+    fn complete(&mut self) {
+        let schema = self.schema;
+        let absent = |line: &Self, column: Column| {
+            !line.values.contains_key(&column) && !line.wrong.contains_key(&column)
+        };
+        let psn = (Column::Psn, "00");
+        let values = schema.defaults.iter().map(|(column, text)| (*column, text.as_str())).chain([psn]);
+        for (column, text) in values {
+            if absent(self, column) {
+                self.values.insert(column, Zeroizing::new(text.to_owned()));
+            }
+        }
+        for required in schema.columns().iter().filter(|known| known.required) {
+            if absent(self, required.column) {
+                self.fault(required.column, "is empty");
+            }
+        }
+    }
+
+    /// Checks the rules between columns, where the values follow the rules of their own.
+    fn relate(&mut self) {
+        let get = |column: Column| self.values.get(&column).map(|v| v.as_str());
+        let mut found = Vec::new();
+        // Fulfilment data is printed in the bureau's papers. So it must not hold the account number, even with
+        // other characters between its digits.
+        let printed = FULFILMENT.into_iter().map(|(_, column)| column);
+        for (column, text) in printed.filter_map(|column| Some((column, get(column)?))) {
+            if self.shows(text, Column::Pan) {
+                found.push((column, "holds the account number"));
+            }
+        }
+        // YYMM of one century can be compared as text.
+        if let (Some(effective), Some(expiry)) = (get(Column::Effective), get(Column::Expiry))
+            && effective > expiry
+        {
+            found.push((Column::Effective, "is after the expiry"));
+        }
+        let amount = |column| get(column).and_then(|v| v.parse::<u64>().ok());
+        if let (Some(balance), Some(max)) = (amount(Column::Balance), amount(Column::MaxBalance))
+            && balance > max
+        {
+            found.push((Column::Balance, "is above max_balance"));
+        }
+        found.into_iter().for_each(|(column, what)| self.fault(column, what));
+    }
+
+    /// Checks that the card_ref, which is printed in logs and reports, holds no account number. It takes the
+    /// number of the line even if that is wrong.
+    fn name(&mut self, kek: Option<KekId>) {
+        let Some(text) = self.values.get(&Column::CardRef) else { return };
+        let checked = if self.shows(text, Column::Pan) {
+            Err("holds the account number")
+        } else {
+            let name = CardRef::new(text.as_str());
+            let checked = name.and_then(|name| name.check_accounts([], kek));
+            checked
+                .map_err(|_| "holds, with separators left out, what could be an account number of the issuer")
+        };
+        if let Err(what) = checked {
+            let text = self.values.remove(&Column::CardRef);
+            self.wrong.extend(text.map(|text| (Column::CardRef, text)));
+            self.fault(Column::CardRef, what);
+        }
+    }
+
+    /// Whether a text holds the value of a column, or its digits with other characters between them.
+    fn shows(&self, text: &str, column: Column) -> bool {
+        let value = self.values.get(&column).or_else(|| self.wrong.get(&column));
+        let Some(value) = value else { return false };
+        let digits = |text: &str| -> Zeroizing<String> {
+            Zeroizing::new(text.chars().filter(char::is_ascii_digit).collect())
+        };
+        let number = digits(value);
+        text.contains(value.as_str()) || (number.len() >= 4 && digits(text).contains(number.as_str()))
+    }
+
+    /// Checks that no earlier line has this card_ref, or this PAN with this PSN.
+    fn unique(&mut self, seen: &mut HashSet<[u8; 16]>) {
+        let get = |column: Column| self.values.get(&column).map(|v| v.as_bytes());
+        let mut found = Vec::new();
+        let names = [
+            (Column::CardRef, b'R', [get(Column::CardRef), Some(b"".as_slice())]),
+            (Column::Pan, b'P', [get(Column::Pan), get(Column::Psn)]),
+        ];
+        for (column, kind, parts) in names {
+            let [Some(first), Some(second)] = parts else { continue };
+            let mut hash = Sha256::new_with_prefix([kind]);
+            [first, b"/", second].iter().for_each(|part| hash.update(part));
+            let digest: [u8; 32] = hash.finalize().into();
+            if !seen.insert(digest.first_chunk().copied().unwrap_or_default()) {
+                found.push(match column {
+                    Column::CardRef => (column, "stands in an earlier line too"),
+                    _ => (column, "stands with the same psn in an earlier line too"),
+                });
+            }
+        }
+        found.into_iter().for_each(|(column, what)| self.fault(column, what));
+    }
+
+    /// Returns the card, or all faults of the line.
+    fn card(mut self) -> Result<Cardholder, RejectedLine> {
+        let text = self.values.get(&Column::CardRef);
+        let card_ref = text.and_then(|text| CardRef::new(text.as_str()).ok());
+        if self.faults.is_empty() {
+            match card_ref {
+                Some(card_ref) if !self.places.is_empty() => {
+                    let place = self.places.swap_remove(0);
+                    return Ok(Cardholder { place, card_ref, values: self.values });
+                }
+                _ => self.fault(Column::CardRef, "is not valid"),
+            }
+            return Err(RejectedLine { card_ref: None, faults: self.faults });
+        }
+        // In a line whose values have slipped into other columns, the card_ref may be anything.
+        let private = [Column::Pan, Column::Pin, Column::Name];
+        let card_ref = card_ref.filter(|name| !private.iter().any(|c| self.shows(name.as_str(), *c)));
+        Err(RejectedLine { card_ref, faults: self.faults })
+    }
+}
+
+/// Reads and checks the whole input. Returns the number of cards, or the first line with a fault.
+pub fn check(cards: impl Iterator<Item = Result<Cardholder, RejectedLine>>) -> Result<u32, RejectedLine> {
+    let mut count = 0u32;
+    for card in cards {
+        card?;
+        count = count.saturating_add(1);
+    }
+    Ok(count)
+}
