@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::crypto::KeyType;
 use crate::exit::{Exit, Failure};
 use crate::hsm::store::KeyUsage;
 use crate::hsm::{IssuerInfo, KekInfo, MasterKeyRef};
@@ -68,6 +69,13 @@ impl IssuerKeys {
 pub fn kek_name(id: KekId) -> String {
     let [issuer @ .., version] = id.0;
     format!("{}:{version}", hex::encode_upper(issuer))
+}
+
+/// Cipher and length of a KEK.
+pub fn kek_type(kek: &KekInfo) -> String {
+    let is_its_type = |key: &KeyType| key.suite().is_some_and(|suite| suite.tk_type() == kek.tk_type);
+    let named = KeyType::ALL.into_iter().find(is_its_type);
+    named.map_or_else(String::new, |key| key.to_string())
 }
 
 /// The issuer identifier of a KEK.

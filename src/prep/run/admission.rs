@@ -1,0 +1,57 @@
+//! What a run refuses before it reads its input: what the bureau would refuse later, and pools that are not there.
+//!
+//! Not here: which keys of the issuer a product needs (`order`).
+
+use std::path::PathBuf;
+
+use crate::crypto::Suite;
+use crate::exit::{Exit, Failure};
+use crate::hsm::KekInfo;
+use crate::prep::keys::{kek_name, kek_type};
+use crate::prep::offline::CardKeySize;
+use crate::prep::order::CardBuilder;
+use crate::prep::plan::ApplicationPlan;
+use crate::prep::pool::KeyPool;
+use crate::profile::ProductProfile;
+
+/// Opens the pools of key pairs, and checks that there is one for each size that the product needs.
+pub(super) fn pools(builder: &CardBuilder, paths: &[PathBuf]) -> Result<Vec<KeyPool>, Failure> {
+    let pools = paths.iter().map(|path| KeyPool::open(path)).collect::<Result<Vec<_>, _>>()?;
+    for CardKeySize { bits, exponent } in builder.key_sizes() {
+        if !pools.iter().any(|pool| pool.size() == CardKeySize { bits, exponent }) {
+            let what = format!(
+                "key: the product needs key pairs of {bits} bits with exponent {exponent}: make a pool of them, and name it \
+                 with --pool"
+            );
+            return Err(Failure::new(Exit::KeyUnknown, what));
+        }
+    }
+    Ok(pools)
+}
+
+/// Refuses what the bureau would refuse later: a KEK too weak for the product, a security level too low for
+/// the KEK.
+pub(super) fn admitted(product: &ProductProfile, builder: &CardBuilder, kek: &KekInfo) -> Result<(), Failure> {
+    if !Suite::from_tk_type(kek.tk_type).is_some_and(|suite| product.min_suite.admits(suite)) {
+        let what = format!(
+            "key: KEK {} is {}, weaker than min_suite of product {}; name another with --kek",
+            kek_name(kek.id),
+            kek_type(kek),
+            product.name
+        );
+        return Err(Failure::new(Exit::KeyMismatch, what));
+    }
+    let too_low = |a: &&ApplicationPlan| {
+        a.dgis.iter().any(|d| d.enc.is_some()) && a.level.byte() < kek.min_seclev.byte()
+    };
+    match builder.plan().applications.iter().find(too_low) {
+        Some(application) => Err(Failure::new(
+            Exit::Profile,
+            format!(
+                "profile {}: seclev of application {} is below min_seclev of the KEK",
+                product.name, application.aid
+            ),
+        )),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,43 @@
+//! What a run prints: the names of the file and of its key, its length and digest.
+//!
+//! Not here: the report of a preparation.
+
+use std::io::Write;
+
+use super::PrepRunArgs;
+use crate::hsm::KekInfo;
+use crate::prep::keys::{kek_name, kek_type};
+use crate::record::Header;
+use crate::report::counted;
+
+/// Prints the summary, as text or JSON.
+pub(super) fn summary(
+    args: &PrepRunArgs,
+    header: &Header,
+    kek: &KekInfo,
+    (digest, length): ([u8; 32], u64),
+) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let id = kek_name(kek.id);
+    let digest = hex::encode(digest);
+    if args.json {
+        let document = serde_json::json!({
+            "output": args.output.display().to_string(),
+            "file_id": header.file_id,
+            "issuer_id": header.issuer_id,
+            "product": header.product,
+            "created": header.created,
+            "records": header.records,
+            "bytes": length,
+            "sha256": digest,
+            "kek": { "id": id, "type": kek_type(kek), "tk_type": kek.tk_type, "kcv": kek.kcv },
+        });
+        return writeln!(out, "{document:#}");
+    }
+    writeln!(out, "{}: {} of {}", args.output.display(), counted(header.records, "card"), header.product)?;
+    writeln!(out, "file_id    {}", header.file_id)?;
+    writeln!(out, "issuer_id  {}", header.issuer_id)?;
+    writeln!(out, "KEK        {id} {} KCV {}", kek_type(kek), kek.kcv)?;
+    writeln!(out, "bytes      {length}")?;
+    writeln!(out, "SHA-256    {digest}")
+}
