@@ -46,8 +46,8 @@ fn prepare(kek: &str) -> Prepared {
 
     let mut cards = ClearCards::new(&store, &data("cards-4.csv"));
     let csv = File::open(data("cards-4.csv")).unwrap();
-    let defaults = cards.builder.plan().defaults.clone();
-    let holders = input::CardholderReader::new(csv, &defaults).unwrap();
+    let schema = cards.builder.plan().input.clone();
+    let holders = input::CardholderReader::new(csv, &schema).unwrap();
     let clear = holders.map(|card| cards.card(&card.unwrap())).collect();
     Prepared { header, records, trailer, bytes, clear }
 }

@@ -1,13 +1,13 @@
-//! The columns of the preparation's input and the rules for their values.
+//! The known columns of the preparation's input and the rules for their values; a product adds its own (`own_field`).
 //!
 //! A failed check names the rule and never repeats the value, which is cardholder data. Not here: rules
 //! between columns (`input`).
 
-use std::collections::BTreeSet;
-
+use super::own_field::OwnField;
 use crate::ids::card_ref::luhn_holds;
+use crate::printable::is_hidden;
 
-/// A column of the CSV file.
+/// A column of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Column {
     /// The only name of the card outside chip and HSM.
@@ -16,8 +16,14 @@ pub enum Column {
     Pan,
     /// PAN sequence number.
     Psn,
-    /// Cardholder name.
+    /// Cardholder name, as the track has it.
     Name,
+    /// Cardholder name for print and embossing.
+    NamePrinted,
+    /// Title for print and embossing.
+    Title,
+    /// Second line for print and embossing.
+    Line2,
     /// Last month of validity.
     Expiry,
     /// First month of validity.
@@ -54,17 +60,16 @@ pub enum Column {
     Group,
     /// Graphics: file of the cardholder's photo.
     Photo,
+    /// A field of the product's own.
+    Own(OwnField),
 }
 
-/// One column: its name in the header line, whether a file must have it, and the shape of its values.
+/// One column: its name in the header line, and the shape of its values.
 pub struct ColumnDefinition {
     /// The column.
     pub column: Column,
     /// Its name in the header line.
     pub name: &'static str,
-    /// Whether the header must name it and every line must have a value. Other columns may be missing or
-    /// empty.
-    pub required: bool,
     /// Checks a value that is not empty; the error says which rule it breaks.
     pub check: fn(&str) -> Result<(), &'static str>,
     /// Shape and unit of the values, for `--help`.
@@ -76,40 +81,40 @@ pub const COLUMNS: &[ColumnDefinition] = &[
     column(
         Column::CardRef,
         "card_ref",
-        true,
         card_ref,
         "1-40 printable ASCII characters, unique in the file; a GUID, or no 12 digits in a row; no account number",
     ),
-    column(Column::Pan, "pan", true, pan, "12-19 digits, Luhn check digit last"),
+    column(Column::Pan, "pan", pan, "12-19 digits, Luhn check digit last"),
+    column(Column::Psn, "psn", psn, "2 digits, 00 if left out; pan and psn together unique in the file"),
+    column(Column::Name, "name", name, "SURNAME/FIRST MIDDLE.TITLE, 2-26 of A-Z 0-9 . - ' ( ) blank"),
     column(
-        Column::Psn,
-        "psn",
-        false,
-        psn,
-        "2 digits, 00 if left out; pan and psn together unique in the file",
+        Column::NamePrinted,
+        "name_printed",
+        printed,
+        "1-64 characters; the name for print and embossing [default: TITLE FIRST MIDDLE SURNAME of name]",
     ),
-    column(Column::Name, "name", true, name, "SURNAME/FIRST MIDDLE.TITLE, 2-26 of A-Z 0-9 . - ' ( ) blank"),
-    column(Column::Expiry, "expiry", true, year_month, "YYMM (20YY), last month of validity"),
-    column(Column::Effective, "effective", true, year_month, "YYMM (20YY), first month of validity"),
-    column(Column::ServiceCode, "service_code", true, service_code, "3 digits"),
-    column(Column::Pin, "pin", false, pin, "4-12 digits; without one the card has no offline PIN"),
-    column(Column::PurseId, "purse_id", false, purse_id, "10 digits; without one the card has no purse"),
-    column(Column::Balance, "balance", false, amount, "up to 12 digits, minor units, at most max_balance"),
-    column(Column::MaxBalance, "max_balance", false, amount, "up to 12 digits, minor units"),
-    column(Column::Currency, "currency", false, currency, "3 digits, ISO 4217 numeric"),
-    column(Column::CurrencyExponent, "currency_exponent", false, exponent, "1 digit: decimal places"),
-    column(Column::Member, "member", false, member, "1-16 of A-Z 0-9; without one the card has no loyalty"),
-    column(Column::Points, "points", false, points, "0-4294967295"),
-    column(Column::Offer, "offer", false, text, "1-64 printable ASCII characters"),
-    column(Column::Stock, "stock", false, text, "1-64 printable ASCII characters"),
-    column(Column::Carrier, "carrier", false, text, "1-64 printable ASCII characters"),
-    column(Column::ShipGroup, "ship_group", false, text, "1-64 printable ASCII characters"),
-    column(Column::Priority, "priority", false, text, "1-64 printable ASCII characters"),
-    column(Column::Group, "group", false, text, "1-64 printable ASCII characters: cards that go together"),
+    column(Column::Title, "title", printed, "1-64 characters: a title for print and embossing"),
+    column(Column::Line2, "line2", printed, "1-64 characters: a second line for print and embossing"),
+    column(Column::Expiry, "expiry", year_month, "YYMM (20YY), last month of validity"),
+    column(Column::Effective, "effective", year_month, "YYMM (20YY), first month of validity"),
+    column(Column::ServiceCode, "service_code", service_code, "3 digits"),
+    column(Column::Pin, "pin", pin, "4-12 digits; without one the card has no offline PIN"),
+    column(Column::PurseId, "purse_id", purse_id, "10 digits; without one the card has no purse"),
+    column(Column::Balance, "balance", amount, "up to 12 digits, minor units, at most max_balance"),
+    column(Column::MaxBalance, "max_balance", amount, "up to 12 digits, minor units"),
+    column(Column::Currency, "currency", currency, "3 digits, ISO 4217 numeric"),
+    column(Column::CurrencyExponent, "currency_exponent", exponent, "1 digit: decimal places"),
+    column(Column::Member, "member", member, "1-16 of A-Z 0-9; without one the card has no loyalty"),
+    column(Column::Points, "points", points, "0-4294967295"),
+    column(Column::Offer, "offer", text, "1-64 printable ASCII characters"),
+    column(Column::Stock, "stock", text, "1-64 printable ASCII characters"),
+    column(Column::Carrier, "carrier", text, "1-64 printable ASCII characters"),
+    column(Column::ShipGroup, "ship_group", text, "1-64 printable ASCII characters"),
+    column(Column::Priority, "priority", text, "1-64 printable ASCII characters"),
+    column(Column::Group, "group", text, "1-64 printable ASCII characters: cards that go together"),
     column(
         Column::Photo,
         "photo",
-        false,
         path,
         "file of a PNG or JPEG photo, relative to the input's folder and not above it; at most 1 MiB",
     ),
@@ -118,11 +123,10 @@ pub const COLUMNS: &[ColumnDefinition] = &[
 const fn column(
     column: Column,
     name: &'static str,
-    required: bool,
     check: fn(&str) -> Result<(), &'static str>,
     help: &'static str,
 ) -> ColumnDefinition {
-    ColumnDefinition { column, name, required, check, help }
+    ColumnDefinition { column, name, check, help }
 }
 
 /// Returns the column with this name in the header.
@@ -131,21 +135,41 @@ pub fn by_name(name: &str) -> Option<&'static ColumnDefinition> {
 }
 
 impl Column {
-    /// Returns the name of the column in the header.
-    pub fn name(self) -> &'static str {
-        COLUMNS.iter().find(|d| d.column == self).map_or("", |d| d.name)
+    /// Returns the name of the column, which a product may rename in its files.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Own(own) => own.name(),
+            known => COLUMNS.iter().find(|d| d.column == *known).map_or("", |d| d.name),
+        }
+    }
+
+    /// Whether its values are text that may hold more than ASCII.
+    pub fn is_text(self) -> bool {
+        match self {
+            Self::NamePrinted | Self::Title | Self::Line2 => true,
+            Self::Own(own) => own.is_text(),
+            _ => false,
+        }
+    }
+
+    /// Whether a product may give one value to all cards that have none.
+    pub fn may_have_default(self) -> bool {
+        !matches!(self, Self::CardRef | Self::Pan | Self::Pin | Self::PurseId)
     }
 }
 
-/// The columns that every card has.
-pub fn required() -> BTreeSet<Column> {
-    COLUMNS.iter().filter(|d| d.required).map(|d| d.column).collect()
+/// Checks a value that is not empty by the rule of its column; the error says which rule it breaks.
+pub fn check(column: Column, text: &str) -> Result<(), String> {
+    if let Column::Own(own) = column {
+        return own.check(text);
+    }
+    let definition = COLUMNS.iter().find(|d| d.column == column);
+    definition.map_or(Err("is unknown"), |d| (d.check)(text)).map_err(str::to_owned)
 }
 
-/// Checks a value that is not empty by the rule of its column; the error says which rule it breaks.
-pub fn check(column: Column, text: &str) -> Result<(), &'static str> {
-    let definition = COLUMNS.iter().find(|d| d.column == column);
-    definition.map_or(Err("is unknown"), |d| (d.check)(text))
+/// Whether a character can be printed.
+pub fn printable(c: char) -> bool {
+    !is_hidden(c) && c != char::REPLACEMENT_CHARACTER
 }
 
 fn only(good: bool, otherwise: &'static str) -> Result<(), &'static str> {
@@ -232,6 +256,10 @@ fn text(text: &str) -> Result<(), &'static str> {
     only(fits && text.len() <= 64, "is not 1 to 64 printable ASCII characters")
 }
 
+fn printed(text: &str) -> Result<(), &'static str> {
+    only(text.chars().all(printable) && text.chars().count() <= 64, "is not 1 to 64 printable characters")
+}
+
 /// A path of a file in the folder of the input or below it, without characters that differ between systems.
 fn path(text: &str) -> Result<(), &'static str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-/ ".contains(&b);
@@ -242,10 +270,10 @@ fn path(text: &str) -> Result<(), &'static str> {
 
 /// Returns the list of columns as text for `--help`.
 pub fn help() -> String {
-    let lines = COLUMNS.iter().map(|d| {
-        let need = if d.required { "required" } else { "optional" };
-        format!("  {:<18} {need}  {}\n", d.name, d.help)
-    });
+    let lines = COLUMNS.iter().map(|d| format!("  {:<18} {}\n", d.name, d.help));
     let body: String = lines.collect();
-    format!("Columns of the input, in any order, named in its first line:\n{body}")
+    format!(
+        "Columns of the input, in any order, named in its first line. A card needs card_ref and what its product uses; \
+         a product may rename columns and add its own:\n{body}"
+    )
 }

@@ -13,6 +13,8 @@
 //! Certificates and card key pairs (FIG 4) are missing. Not here: custody of keys (`hsm::store`), the layout of the file
 //! (`record`).
 
+mod agreement;
+pub mod allow;
 pub mod columns;
 pub mod fields;
 pub mod input;
@@ -23,6 +25,7 @@ mod maker;
 pub mod offline;
 pub mod order;
 mod output;
+mod own_field;
 mod photo;
 pub mod plan;
 mod plastic;
@@ -35,6 +38,7 @@ pub mod template;
 #[cfg(test)]
 mod testing;
 pub mod today;
+mod transliterate;
 
 pub use output::write_output;
 pub use run::{PrepRunArgs, SampleArgs, run, sample};

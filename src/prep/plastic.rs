@@ -7,11 +7,13 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::ClearBytes;
-use super::columns::Column;
+use super::columns::{Column, printable};
+use super::fields::CardValues;
 use super::input::{Cardholder, InputError};
 use super::photo;
 use super::plan::{GraphicsPlan, PrepPlan, PrintedLine};
 use super::template::{DataTemplate, FieldValues};
+use super::transliterate::{is_embossed, spelled};
 use crate::modules::sections::check_track;
 use crate::wiped::WipedBytes;
 
@@ -20,7 +22,7 @@ use crate::wiped::WipedBytes;
 pub fn sections(
     plan: &PrepPlan,
     card: &Cardholder,
-    values: &impl FieldValues,
+    values: &CardValues,
     folder: &Path,
 ) -> Result<Vec<(&'static str, ClearBytes)>, InputError> {
     let fail = |what: String| InputError::Line { place: card.place.clone(), what };
@@ -30,12 +32,12 @@ pub fn sections(
             sections.push((mic, data));
         }
     };
-    add("MAG", stripe(&plan.stripe, values).map_err(fail)?);
-    add("EMB", lines(&plan.emboss, values).map_err(fail)?);
-    add("IND", lines(&plan.indent, values).map_err(fail)?);
+    add("MAG", stripe(plan, values).map_err(fail)?);
+    add("EMB", lines(plan, &plan.emboss, values).map_err(fail)?);
+    add("IND", lines(plan, &plan.indent, values).map_err(fail)?);
     if let Some(graphics) = &plan.graphics {
         let images = images(graphics, card, folder)?;
-        add("GFX", self::graphics(graphics, &images, values).map_err(fail)?);
+        add("GFX", self::graphics(graphics, &images, &values.printed()).map_err(fail)?);
     }
     add("FUL", fulfilment(card).map_err(fail)?);
     Ok(sections)
@@ -47,10 +49,10 @@ fn buffer() -> ClearBytes {
 }
 
 /// Writes `~n` and the track with its sentinels, after the check that the bureau makes at acceptance.
-fn stripe(tracks: &[(u8, DataTemplate)], values: &impl FieldValues) -> Result<ClearBytes, String> {
+fn stripe(plan: &PrepPlan, values: &CardValues) -> Result<ClearBytes, String> {
     let mut data = buffer();
-    for (number, template) in tracks {
-        let track = text(template, values).map_err(|what| format!("stripe.track{number}: {what}"))?;
+    for (number, template) in &plan.stripe {
+        let track = track(plan, template, values).map_err(|what| format!("stripe.track{number}: {what}"))?;
         check_track(*number, &track).map_err(|what| format!("stripe.track{number}: {what}"))?;
         data.extend_from_slice(format!("~{number}").as_bytes());
         data.extend_from_slice(&track);
@@ -59,19 +61,40 @@ fn stripe(tracks: &[(u8, DataTemplate)], values: &impl FieldValues) -> Result<Cl
     Ok(data)
 }
 
-fn lines(lines: &[PrintedLine], values: &impl FieldValues) -> Result<ClearBytes, String> {
+/// Renders a track. Its set has no lower case, so spelled text is written in capitals.
+fn track(plan: &PrepPlan, template: &DataTemplate, values: &CardValues) -> Result<WipedBytes, String> {
+    let mut track = known(template, values)?;
+    if plan.input.transliterate {
+        track.make_ascii_uppercase();
+    }
+    Ok(track)
+}
+
+/// Writes lines in ISO 8859-1, the character set of their section. A line of one optional field that the card lacks falls
+/// out.
+fn lines(plan: &PrepPlan, lines: &[PrintedLine], values: &CardValues) -> Result<ClearBytes, String> {
     let mut data = buffer();
-    for line in lines {
+    let values = values.printed();
+    for line in lines.iter().filter(|line| !line.text.falls_out(&values)) {
         let place = format!("the line at {};{};{}", line.font, line.x, line.y);
-        let text = text(&line.text, values).map_err(|what| format!("{place}: {what}"))?;
-        if text.iter().any(|b| matches!(b, b'<' | b'>')) {
-            return Err(format!("{place}: a line of embossing or indent print holds < or >"));
-        }
+        let fail = |what: String| format!("{place}: {what}");
+        let text = embossed(plan, &text(&line.text, &values).map_err(fail)?).map_err(fail)?;
         data.extend_from_slice(format!("~EM%{};{};{};", line.font, line.x, line.y).as_bytes());
         data.extend_from_slice(&text);
         data.extend_from_slice(b"\r\n");
     }
     Ok(data)
+}
+
+/// Returns a text in ISO 8859-1.
+fn embossed(plan: &PrepPlan, text: &str) -> Result<ClearBytes, String> {
+    let text = match plan.input.transliterate {
+        true => spelled(text, is_embossed),
+        false => Some(Zeroizing::new(text.to_owned())).filter(|text| text.chars().all(is_embossed)),
+    };
+    let text = text.ok_or("a line of embossing or indent print holds < or >, or what ISO 8859-1 has not")?;
+    let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
+    bytes.map(Zeroizing::new).map_err(|_| "a line holds what ISO 8859-1 has not".into())
 }
 
 /// A slot of the graphics template and its image.
@@ -97,7 +120,7 @@ fn images<'a>(
 }
 
 /// Writes the TLVs of GFX. 01: template name. 02: text field, L1 name, then UTF-8. 03: image, L1 slot, then
-/// PNG or JPEG.
+/// PNG or JPEG. A text of one optional field that the card lacks falls out.
 fn graphics(
     graphics: &GraphicsPlan,
     images: &[SlotImage<'_>],
@@ -106,8 +129,9 @@ fn graphics(
     let room: usize = images.iter().map(|(_, image)| image.len()).sum();
     let mut data = Zeroizing::new(Vec::with_capacity(2048 + room));
     push_tlv(&mut data, 0x01, &[graphics.template.as_bytes()])?;
-    for (name, template) in &graphics.text {
-        push_tlv(&mut data, 0x02, &[&[length(name)?], name.as_bytes(), &text(template, values)?])?;
+    for (name, template) in graphics.text.iter().filter(|(_, template)| !template.falls_out(values)) {
+        let text = text(template, values).map_err(|what| format!("graphics field {name}: {what}"))?;
+        push_tlv(&mut data, 0x02, &[&[length(name)?], name.as_bytes(), text.as_bytes()])?;
     }
     for (slot, image) in images {
         push_tlv(&mut data, 0x03, &[&[length(slot)?], slot.as_bytes(), image])?;
@@ -149,11 +173,13 @@ fn push_tlv(data: &mut ClearBytes, tag: u8, value: &[&[u8]]) -> Result<(), Strin
     Ok(())
 }
 
-/// Renders a text of printable ASCII, which is valid ISO 8859-1 and UTF-8 as well.
-fn text(template: &DataTemplate, values: &impl FieldValues) -> Result<WipedBytes, String> {
-    let text = template.render_known(values).map_err(|f| format!("the card has no {}", f.name()))?;
-    match text.iter().all(|b| (0x20..=0x7E).contains(b)) {
-        true => Ok(text),
-        false => Err("a text of stripe or plastic holds more than printable ASCII".into()),
-    }
+/// Renders a text for print.
+fn text(template: &DataTemplate, values: &impl FieldValues) -> Result<Zeroizing<String>, String> {
+    let bytes = known(template, values)?;
+    let text = std::str::from_utf8(&bytes).ok().filter(|text| text.chars().all(printable));
+    text.map(|text| Zeroizing::new(text.to_owned())).ok_or_else(|| "holds what cannot be printed".into())
+}
+
+fn known(template: &DataTemplate, values: &impl FieldValues) -> Result<WipedBytes, String> {
+    template.render_known(values).map_err(|field| format!("the card has no {}", field.name()))
 }

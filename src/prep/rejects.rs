@@ -96,6 +96,9 @@ fn write<W: std::io::Write>(
                     (place.line.to_string(), column.as_str(), what.clone())
                 }
                 InputError::Line { place, what } => (place.line.to_string(), "", what.clone()),
+                InputError::RowTooLong { place } => {
+                    (place.line.to_string(), "", InputError::TOO_LONG.to_owned())
+                }
                 InputError::Io(_) => (String::new(), "", fault.to_string()),
             };
             out.write_record([line.as_str(), column, card_ref, what.as_str()]).map_err(fail)?;

@@ -3,7 +3,18 @@
 //!
 //! ```toml
 //! [prep]
-//! card_keys = "B"                   # EMV Book 2 A1.4: A or B
+//! card_keys = "B"                   # EMV Book 2 A1.4: A or B; for products with card keys
+//! transliterate = true              # spell names in ASCII where chip and stripe take no more
+//! required = ["stock"]              # columns that every card must have beside those that the product uses
+//! [prep.input]                      # how files of cardholders are written
+//! format = "csv"                    # or jsonl; files that end with .jsonl are JSON Lines in any case
+//! delimiter = ";"
+//! encoding = "iso-8859-1"           # utf-8, utf-16 (with byte order mark), utf-16le, utf-16be
+//! [prep.columns]                    # names of columns in the files, where they differ
+//! card_ref = "CustomerNo"
+//! [prep.fields.shelf]               # a field of the product's own: column and field of templates
+//! form = "text"                     # text, digits, bcd, hex
+//! max = 20                          # and min, required, default
 //! [prep.defaults]                   # values for columns that the input leaves empty
 //! currency = "978"
 //! [prep.stripe]                     # lines of MAG, each a template; sentinels included
@@ -41,7 +52,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::input::{SourceKind, TextEncoding};
 use super::offline::{CardKeySize, OfflineMethod};
+use super::own_field::OwnForm;
 use crate::crypto::payment::CardKeyMethod;
 use crate::ids::{Aid, Dgi};
 use crate::scp::SecLevel;
@@ -54,11 +67,26 @@ pub struct PrepFile {
 }
 
 /// `[prep]`. Unknown keys are errors here and below.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrepTables {
-    /// How card keys are derived from the issuer's keys.
-    pub card_keys: CardKeyMethod,
+    /// How card keys are derived from the issuer's keys; a product without card keys has none.
+    pub card_keys: Option<CardKeyMethod>,
+    /// Whether text is spelled in ASCII where a medium takes no more.
+    #[serde(default)]
+    pub transliterate: bool,
+    /// Columns that every card must have, beside those that the product uses.
+    #[serde(default)]
+    pub required: Vec<String>,
+    /// How files of cardholders are written.
+    #[serde(default)]
+    pub input: InputTable,
+    /// Names of columns in the files, by the name of the column.
+    #[serde(default)]
+    pub columns: BTreeMap<String, String>,
+    /// The product's own fields by name.
+    #[serde(default)]
+    pub fields: BTreeMap<String, OwnFieldTable>,
     /// Values for columns that the input leaves empty, by column name.
     #[serde(default)]
     pub defaults: BTreeMap<String, String>,
@@ -76,6 +104,40 @@ pub struct PrepTables {
     /// CHP: the applications.
     #[serde(default, rename = "application")]
     pub applications: Vec<ApplicationTable>,
+}
+
+/// `[prep.input]`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputTable {
+    /// csv (the default) or jsonl.
+    pub format: Option<SourceKind>,
+    /// The character between values of CSV [default: a comma].
+    pub delimiter: Option<char>,
+    /// How characters are written; without it UTF-8, or what a byte order mark says.
+    pub encoding: Option<TextEncoding>,
+}
+
+/// `[prep.fields.NAME]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnFieldTable {
+    /// text, digits, bcd or hex.
+    pub form: OwnForm,
+    /// Fewest characters, digits or bytes.
+    #[serde(default = "one")]
+    pub min: u8,
+    /// Most characters, digits or bytes.
+    pub max: u8,
+    /// Whether every card must have it.
+    #[serde(default)]
+    pub required: bool,
+    /// Value for cards that have none.
+    pub default: Option<String>,
+}
+
+const fn one() -> u8 {
+    1
 }
 
 /// `[prep.stripe]`.

@@ -7,10 +7,11 @@ use crate::hsm::store::KeyUsage;
 use crate::hsm::store::{KeyStore, StoreSide};
 use crate::hsm::{CardToProtect, CodesRequest, Issuer};
 use crate::ids::CardRef;
-use crate::prep::columns;
-use crate::prep::input::{Cardholder, Defaults, InputSchema};
+use crate::prep::columns::Column;
+use crate::prep::input::{Cardholder, ColumnUse, InputSchema};
 use crate::prep::keys::IssuerKeys;
 use crate::prep::order::{BuildError, CardBuilder, CardInputs, OrderedCard};
+use crate::prep::tables::PrepTables;
 use crate::profile::ProductProfile;
 
 /// Issuer identifier of the keys.
@@ -31,9 +32,12 @@ pub const MASTERS: [KeyUsage; 7] = [
 /// The master key of the published vectors of pyemv and psec.
 pub const MASTER: &str = "0123456789ABCDEFFEDCBA9876543210";
 
-/// Every known column, with those required that a payment card needs.
+/// Every known column, with those required that a payment card needs, and no defaults.
 pub fn schema() -> InputSchema {
-    InputSchema::new(&columns::required(), Defaults::new())
+    let mut schema = InputSchema::new(&PrepTables::default(), &[]).unwrap();
+    let required = [Column::Pan, Column::Name, Column::Expiry, Column::Effective, Column::ServiceCode];
+    schema.used(ColumnUse { required: required.into(), ..ColumnUse::default() });
+    schema
 }
 
 /// An HSM with these master keys: purpose, version, value in hex.

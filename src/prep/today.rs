@@ -12,6 +12,14 @@ pub fn this_month() -> MonthYear {
     month_of(seconds)
 }
 
+/// YYMM as a month; `None` for anything else.
+pub fn year_month(text: &str) -> Option<MonthYear> {
+    let (year, month) = text.split_at_checked(2)?;
+    let mut bcd = [0; 2];
+    hex::decode_to_slice([month, year].concat(), &mut bcd).ok()?;
+    MonthYear::from_bcd(bcd)
+}
+
 /// The month of a Unix time.
 fn month_of(seconds: u64) -> MonthYear {
     // RFC 3339: YYYY-MM-..

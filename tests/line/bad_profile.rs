@@ -482,7 +482,7 @@ fn a_wrong_word_of_the_preparation_is_quoted_with_its_table_and_what_is_allowed(
         (
             "currency = \"978\"",
             "curency = \"978\"",
-            "defaults: \"curency\" is no column that may be left out; these may be: psn, ",
+            "defaults: \"curency\" is no column that can have one value for all cards; these can: psn, ",
         ),
         (
             "track1 = \"track1\"",

@@ -47,8 +47,8 @@ impl Expected {
     pub fn of(world: &World, csv: &str) -> Self {
         let text = std::fs::read_to_string(world.path(csv)).unwrap();
         let mut cards = ClearCards::new(&world.path("issuer.store"), &world.path(csv));
-        let defaults = cards.builder.plan().defaults.clone();
-        let holders = CardholderReader::new(text.as_bytes(), &defaults).unwrap();
+        let schema = cards.builder.plan().input.clone();
+        let holders = CardholderReader::new(text.as_bytes(), &schema).unwrap();
         let cards = rows(&text).into_iter().zip(holders).map(|(row, holder)| {
             let clear = cards.card(&holder.unwrap());
             assert_eq!(row["card_ref"], clear.card_ref.as_str());

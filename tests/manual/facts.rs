@@ -124,6 +124,8 @@ fn the_issuers_page_has_every_column_field_and_table() {
     let tables = source("src/prep/tables.rs");
     for table in [
         "PrepTables",
+        "InputTable",
+        "OwnFieldTable",
         "StripeTable",
         "LineTable",
         "GraphicsTable",

@@ -12,7 +12,9 @@ use super::ClearBytes;
 use super::columns::Column;
 use super::input::Cardholder;
 use super::keys::IssuerKeys;
+use super::own_field::OwnField;
 use super::template::{FieldValue, FieldValues};
+use super::transliterate::{is_ascii_text, spelled};
 use crate::crypto::payment::CardKeyMethod;
 use crate::crypto::payment::digits::{bcd, compressed};
 use crate::exit::{Exit, Failure};
@@ -57,9 +59,14 @@ pub enum CardField {
     PanGrouped,
     PanNumberLine,
     PanLast4,
+    PanDigits,
     NamePrinted,
+    Title,
+    Line2,
     ExpiryPrinted,
+    ExpiryDigits,
     Cvv2,
+    Own(OwnField),
     Aip,
     Afl,
     CaIndex,
@@ -145,8 +152,12 @@ pub const FIELDS: &[FieldDefinition] = &[
         "as pan_grouped, but whole if the groups do not fit the 19 places of the number line",
     ),
     clear(CardField::PanLast4, "pan_last4", "last 4 digits of the PAN"),
-    clear(CardField::NamePrinted, "name_printed", "TITLE FIRST MIDDLE SURNAME"),
+    clear(CardField::PanDigits, "pan_digits", "PAN as text, for a track or print"),
+    clear(CardField::NamePrinted, "name_printed", "the column, or TITLE FIRST MIDDLE SURNAME of name"),
+    clear(CardField::Title, "title", "the column; without it a line or TLV of this field alone falls out"),
+    clear(CardField::Line2, "line2", "the column; without it a line or TLV of this field alone falls out"),
     clear(CardField::ExpiryPrinted, "expiry_printed", "MM/YY"),
+    clear(CardField::ExpiryDigits, "expiry_digits", "YYMM as text, for a track"),
     made(CardField::Cvv2, "cvv2", &[KeyUsage::Cvk], "CVV2, 3 digits"),
     clear(CardField::Aip, "aip", "application interchange profile, with the bits of the method (tag 82)"),
     clear(CardField::Afl, "afl", "application file locator of the card's records (tag 94)"),
@@ -195,15 +206,16 @@ const fn secret(
     FieldDefinition { field, name, secret: true, needs, help }
 }
 
-/// The message about a name that no field has.
-pub fn unknown(name: &str) -> String {
-    let known: Vec<_> = FIELDS.iter().map(|d| d.name).collect();
+/// The message about a name that neither a field nor one of the product's own has.
+pub fn unknown(name: &str, own: &[OwnField]) -> String {
+    let known: Vec<_> = FIELDS.iter().map(|d| d.name).chain(own.iter().map(OwnField::name)).collect();
     format!("no computed field {name:?}; there are {}", known.join(", "))
 }
 
-/// Returns the field with this name in templates.
-pub fn by_name(name: &str) -> Option<CardField> {
-    FIELDS.iter().find(|d| d.name == name).map(|d| d.field)
+/// Returns the field with this name in the templates of a product with these own fields.
+pub fn by_name(name: &str, own: &[OwnField]) -> Option<CardField> {
+    let known = FIELDS.iter().find(|d| d.name == name).map(|d| d.field);
+    known.or_else(|| own.iter().find(|own| own.name() == name).map(|own| CardField::Own(*own)))
 }
 
 impl CardField {
@@ -212,13 +224,58 @@ impl CardField {
     }
 
     /// Returns the name of the field in templates.
-    pub fn name(self) -> &'static str {
-        self.definition().map_or("", |d| d.name)
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Own(own) => own.name(),
+            known => known.definition().map_or("", |d| d.name),
+        }
     }
 
     /// Whether the field may stand only in encrypted DGIs.
     pub fn secret(self) -> bool {
-        self.definition().is_none_or(|d| d.secret)
+        !matches!(self, Self::Own(_)) && self.definition().is_none_or(|d| d.secret)
+    }
+
+    /// The columns without which the field has no value.
+    pub fn columns(self) -> &'static [Column] {
+        match self {
+            Self::Pan | Self::PanGrouped | Self::PanNumberLine | Self::PanLast4 | Self::PanDigits => {
+                &[Column::Pan]
+            }
+            Self::UdkAc | Self::UdkSmi | Self::UdkSmc | Self::KcvAc | Self::KcvSmi | Self::KcvSmc => {
+                &[Column::Pan]
+            }
+            Self::Name => &[Column::Name],
+            Self::ExpiryDate | Self::ExpiryPrinted | Self::ExpiryDigits => &[Column::Expiry],
+            Self::EffectiveDate => &[Column::Effective],
+            Self::ServiceCode => &[Column::ServiceCode],
+            Self::Track2Chip | Self::Track1Disc | Self::Track2 | Self::Cvv2 => {
+                &[Column::Pan, Column::Expiry, Column::ServiceCode]
+            }
+            Self::Track1 => &[Column::Pan, Column::Name, Column::Expiry, Column::ServiceCode],
+            Self::Kdl | Self::Kdu | Self::KcvKdl | Self::KcvKdu | Self::PurseId => &[Column::PurseId],
+            Self::PinBlock => &[Column::Pin],
+            Self::Balance => &[Column::Balance],
+            Self::MaxBalance => &[Column::MaxBalance],
+            Self::Currency => &[Column::Currency],
+            Self::CurrencyExponent => &[Column::CurrencyExponent],
+            Self::Member => &[Column::Member],
+            Self::Points => &[Column::Points],
+            Self::Offer => &[Column::Offer],
+            // The printed name comes from either of two columns, the others have one of their own or none.
+            _ => &[],
+        }
+    }
+
+    /// The column whose text the field is, if that may hold more than ASCII.
+    pub fn text_column(self) -> Option<Column> {
+        match self {
+            Self::NamePrinted => Some(Column::NamePrinted),
+            Self::Title => Some(Column::Title),
+            Self::Line2 => Some(Column::Line2),
+            Self::Own(own) => Some(Column::Own(own)).filter(|column| column.is_text()),
+            _ => None,
+        }
     }
 
     /// Whether the field belongs to the offline data authentication of an application.
@@ -226,9 +283,13 @@ impl CardField {
         self >= Self::Aip
     }
 
-    /// Whether a TLV with this field alone falls out of its template when there is no value.
+    /// Whether a TLV or a line with this field alone falls out when there is no value.
     pub fn may_fall_out(self) -> bool {
-        matches!(self, Self::IssuerRemainder | Self::CardRemainder)
+        match self {
+            Self::IssuerRemainder | Self::CardRemainder | Self::Title | Self::Line2 => true,
+            Self::Own(own) => !own.is_required(),
+            _ => false,
+        }
     }
 
     /// Returns the text of the field on a made-up card; `None` for a field that is no text but bytes for the
@@ -243,8 +304,12 @@ impl CardField {
             Self::Track2 => ";000000000000=000000000000000?",
             Self::PanGrouped | Self::PanNumberLine => "0000 0000 0000",
             Self::PanLast4 => "0000",
+            Self::PanDigits => "000000000000",
             Self::NamePrinted => "B A",
+            Self::Title | Self::Line2 => "A",
             Self::ExpiryPrinted => "00/00",
+            Self::ExpiryDigits => "0000",
+            Self::Own(own) => return own.example(),
             Self::Cvv2 => "000",
             Self::Pan
             | Self::Psn
@@ -303,12 +368,26 @@ pub enum FieldContent {
     Made(ValuePart, usize),
 }
 
-/// The values of one card; wiped when dropped.
-pub struct CardValues(BTreeMap<CardField, FieldContent>);
+/// The values of one card as chip and stripe take them; wiped when dropped.
+pub struct CardValues {
+    values: BTreeMap<CardField, FieldContent>,
+    /// Texts that hold more than ASCII, as they were written.
+    written: BTreeMap<CardField, ClearBytes>,
+}
 
 impl FieldValues for CardValues {
     fn value(&self, field: CardField) -> Option<FieldValue<'_>> {
-        self.0.get(&field).map(FieldContent::as_field)
+        self.values.get(&field).map(FieldContent::as_field)
+    }
+}
+
+/// The values of one card as plastic takes them: UTF-8.
+pub struct PrintedValues<'a>(&'a CardValues);
+
+impl FieldValues for PrintedValues<'_> {
+    fn value(&self, field: CardField) -> Option<FieldValue<'_>> {
+        let written = self.0.written.get(&field).map(|text| FieldValue::Bytes(text));
+        written.or_else(|| self.0.value(field))
     }
 }
 
@@ -333,13 +412,36 @@ impl CardValues {
         method: CardKeyMethod,
     ) -> Result<Self, Failure> {
         let source = FieldSource { card, codes, keys, method };
-        let mut values = BTreeMap::new();
+        let mut values = Self { values: BTreeMap::new(), written: BTreeMap::new() };
         for field in used {
             if let Some(value) = source.value(*field)? {
-                values.insert(*field, value);
+                values.add(*field, value);
             }
         }
-        Ok(Self(values))
+        Ok(values)
+    }
+
+    /// Adds a value. The input has refused text that a medium of its field cannot take, so what has no spelling in ASCII
+    /// goes to none that needs one.
+    fn add(&mut self, field: CardField, value: FieldContent) {
+        let FieldContent::Known(bytes) = value else {
+            self.values.insert(field, value);
+            return;
+        };
+        if field.text_column().is_none() || bytes.is_ascii() {
+            self.values.insert(field, FieldContent::Known(bytes));
+            return;
+        }
+        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        if let Some(ascii) = spelled(text, is_ascii_text) {
+            self.values.insert(field, FieldContent::Known(self::bytes(&ascii)));
+        }
+        self.written.insert(field, bytes);
+    }
+
+    /// The values as plastic takes them.
+    pub fn printed(&self) -> PrintedValues<'_> {
+        PrintedValues(self)
     }
 }
 
@@ -355,12 +457,12 @@ impl FieldSource<'_> {
     fn value(&self, field: CardField) -> Result<Option<FieldContent>, Failure> {
         use KeyUsage::{ImkAc, ImkSmc, ImkSmi, Kml, Kmu};
         Ok(match field {
-            CardField::UdkAc => Some(self.card_key(ImkAc)?),
-            CardField::UdkSmi => Some(self.card_key(ImkSmi)?),
-            CardField::UdkSmc => Some(self.card_key(ImkSmc)?),
-            CardField::KcvAc => Some(check_value(self.card_key(ImkAc)?)),
-            CardField::KcvSmi => Some(check_value(self.card_key(ImkSmi)?)),
-            CardField::KcvSmc => Some(check_value(self.card_key(ImkSmc)?)),
+            CardField::UdkAc => self.card_key(ImkAc)?,
+            CardField::UdkSmi => self.card_key(ImkSmi)?,
+            CardField::UdkSmc => self.card_key(ImkSmc)?,
+            CardField::KcvAc => self.card_key(ImkAc)?.map(check_value),
+            CardField::KcvSmi => self.card_key(ImkSmi)?.map(check_value),
+            CardField::KcvSmc => self.card_key(ImkSmc)?.map(check_value),
             CardField::Kdl => self.purse_key(Kml)?,
             CardField::Kdu => self.purse_key(Kmu)?,
             CardField::KcvKdl => self.purse_key(Kml)?.map(check_value),
@@ -376,16 +478,20 @@ impl FieldSource<'_> {
     /// (`offline`).
     fn known(&self, field: CardField) -> Result<Option<ClearBytes>, Failure> {
         let card = self.card;
-        let (pan, expiry) = (card.required(Column::Pan), card.required(Column::Expiry));
         let number =
             |column, width: usize| card.get(column).map(|v| bcd(&Zeroizing::new(format!("{v:0>width$}"))));
-        let text = |column| card.get(column).map(|v| Zeroizing::new(v.as_bytes().to_vec()));
+        let text = |column| card.get(column).map(bytes);
+        let (pan, expiry) = (card.get(Column::Pan), card.get(Column::Expiry));
+        // A card without the data of a field has no value for it.
+        if field.columns().iter().any(|column| card.get(*column).is_none()) {
+            return Ok(None);
+        }
         Ok(match field {
-            CardField::Pan => Some(compressed(pan)),
+            CardField::Pan => pan.map(compressed),
             CardField::Psn => number(Column::Psn, 2),
             CardField::Name => text(Column::Name),
-            CardField::ExpiryDate => Some(date(expiry, last_day(expiry))),
-            CardField::EffectiveDate => Some(date(card.required(Column::Effective), 1)),
+            CardField::ExpiryDate => expiry.map(|expiry| date(expiry, last_day(expiry))),
+            CardField::EffectiveDate => card.get(Column::Effective).map(|effective| date(effective, 1)),
             CardField::ServiceCode => number(Column::ServiceCode, 4),
             CardField::Track2Chip => Some(compressed(&self.track2_content(&self.codes()?.icvv)?)),
             CardField::Track1Disc => Some(bytes(&self.discretionary(&self.codes()?.icvv)?)),
@@ -407,14 +513,16 @@ impl FieldSource<'_> {
                 let content = self.track2_content(&self.codes()?.cvv)?;
                 Some(joined(&[";", &content, "?"]))
             }
-            CardField::PanGrouped => Some(grouped(pan)),
-            CardField::PanNumberLine => Some(number_line(pan)),
-            CardField::PanLast4 => pan.len().checked_sub(4).and_then(|from| pan.get(from..)).map(bytes),
-            CardField::NamePrinted => Some(name_printed(card.required(Column::Name))),
-            CardField::ExpiryPrinted => {
-                let (year, month) = expiry.split_at_checked(2).unwrap_or_default();
-                Some(joined(&[month, "/", year]))
-            }
+            CardField::PanGrouped => pan.map(grouped),
+            CardField::PanNumberLine => pan.map(number_line),
+            CardField::PanLast4 => pan.and_then(last_4),
+            CardField::PanDigits => text(Column::Pan),
+            CardField::NamePrinted => text(Column::NamePrinted),
+            CardField::Title => text(Column::Title),
+            CardField::Line2 => text(Column::Line2),
+            CardField::ExpiryPrinted => expiry.map(month_and_year),
+            CardField::ExpiryDigits => text(Column::Expiry),
+            CardField::Own(own) => card.get(Column::Own(own)).map(|text| own.value(text)),
             CardField::Cvv2 => Some(Zeroizing::new(self.codes()?.cvv2.to_vec())),
             _ => None,
         })
@@ -456,9 +564,10 @@ impl FieldSource<'_> {
         Ok(Zeroizing::new(vec![self.keys.get(usage)?.name.version]))
     }
 
-    fn card_key(&self, usage: KeyUsage) -> Result<FieldContent, Failure> {
-        let card = self.card;
-        self.derived(usage, self.method, card.required(Column::Pan), card.required(Column::Psn))
+    /// `None` if the card has no account number.
+    fn card_key(&self, usage: KeyUsage) -> Result<Option<FieldContent>, Failure> {
+        let Some(pan) = self.card.get(Column::Pan) else { return Ok(None) };
+        self.derived(usage, self.method, pan, self.card.required(Column::Psn)).map(Some)
     }
 
     /// A key of the purse comes by option A from the purse's identifier and the sequence number 00: a load
@@ -505,26 +614,14 @@ fn joined_text(parts: &[&str]) -> Zeroizing<String> {
     Zeroizing::new(parts.concat())
 }
 
-/// Turns the name field of ISO/IEC 7813, `SURNAME/FIRST MIDDLE.TITLE`, into `TITLE FIRST MIDDLE SURNAME`.
-fn name_printed(name: &str) -> ClearBytes {
-    let (surname, given) = name.split_once('/').unwrap_or_default();
-    let (given, title) = title_apart(given);
-    let parts: Vec<&str> =
-        [title, given, surname].into_iter().map(str::trim).filter(|part| !part.is_empty()).collect();
-    Zeroizing::new(parts.join(" ").into_bytes())
+fn last_4(pan: &str) -> Option<ClearBytes> {
+    pan.len().checked_sub(4).and_then(|from| pan.get(from..)).map(bytes)
 }
 
-/// Splits `FIRST MIDDLE.TITLE` at the period that announces the title. A period after an initial (`J. P.`,
-/// `J.P.`) announces none: a title follows its period directly and has at least two characters before the
-/// next one.
-fn title_apart(given: &str) -> (&str, &str) {
-    let announces = |(at, _): &(usize, &str)| {
-        let after = given.get(at + 1..).unwrap_or_default();
-        let word = after.split('.').next().unwrap_or_default();
-        word.len() >= 2 && !word.starts_with(' ')
-    };
-    let Some((at, _)) = given.match_indices('.').find(announces) else { return (given, "") };
-    (given.get(..at).unwrap_or_default(), given.get(at + 1..).unwrap_or_default())
+/// Returns YYMM as MM/YY.
+fn month_and_year(expiry: &str) -> ClearBytes {
+    let (year, month) = expiry.split_at_checked(2).unwrap_or_default();
+    joined(&[month, "/", year])
 }
 
 /// Returns YYMM and a day as n 6.

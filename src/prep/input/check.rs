@@ -8,47 +8,88 @@ use std::io::Read;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Cardholder, InputError, InputPlace, InputSchema, RejectedLine, RowReader, SourceRow};
+use super::{
+    Cardholder, InputError, InputPlace, InputSchema, RejectedLine, RowReader, SourceRow, TextLimit, names,
+};
+use crate::emv::MonthYear;
 use crate::ids::{CardRef, KekId};
+use crate::prep::allow::{Allowances, AllowedKind, TakenCards};
 use crate::prep::columns::{self, Column};
 use crate::prep::plastic::FULFILMENT;
+use crate::prep::today::year_month;
+use crate::prep::transliterate::spelled;
 
 /// Makes checked cards of rows.
 pub struct CardholderReader<'a, I> {
     rows: I,
     schema: &'a InputSchema,
+    rules: RunRules<'a>,
+    seen: HashSet<[u8; 16]>,
+    taken: TakenCards,
+}
+
+/// The rules of a run beside those of the columns. Without a run, as in tests of the columns, there are none.
+#[derive(Default, Clone, Copy)]
+struct RunRules<'a> {
     /// The KEK that protects the cards.
     kek: Option<KekId>,
-    seen: HashSet<[u8; 16]>,
+    /// This month.
+    today: Option<MonthYear>,
+    /// What is taken in spite of the rules.
+    allowed: Option<&'a Allowances>,
 }
 
 impl<'a, R: Read> CardholderReader<'a, RowReader<'a, R>> {
     /// Reads the cards of one source, whose header is checked here.
     pub fn new(source: R, schema: &'a InputSchema) -> Result<Self, RejectedLine> {
-        Ok(Self::of(RowReader::new(source, None, schema)?, schema))
+        Ok(Self::of(RowReader::new(source, schema.format, None, schema)?, schema))
     }
 }
 
 impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'a, I> {
     /// Makes cards of rows, one of each.
     pub fn of(rows: I, schema: &'a InputSchema) -> Self {
-        Self { rows, schema, kek: None, seen: HashSet::new() }
+        let (rules, seen, taken) = (RunRules::default(), HashSet::new(), TakenCards::default());
+        Self { rows, schema, rules, seen, taken }
     }
 
-    /// Refuses also a card_ref that could be an account number of the issuer to whom this KEK belongs.
+    /// Refuses account numbers outside the issuer identifier of this KEK, and a card_ref that could be one inside.
     #[must_use]
     pub fn under(mut self, kek: KekId) -> Self {
-        self.kek = Some(kek);
+        self.rules.kek = Some(kek);
         self
+    }
+
+    /// Refuses cards that have expired before this month.
+    #[must_use]
+    pub fn at(mut self, today: MonthYear) -> Self {
+        self.rules.today = Some(today);
+        self
+    }
+
+    /// Takes cards in spite of these rules, and counts them.
+    #[must_use]
+    pub fn allowing(mut self, allowed: &'a Allowances) -> Self {
+        self.rules.allowed = Some(allowed);
+        self
+    }
+
+    /// The cards so far that were taken in spite of a rule.
+    pub fn taken(&self) -> &TakenCards {
+        &self.taken
     }
 
     fn checked(&mut self, row: SourceRow) -> Result<Cardholder, RejectedLine> {
         let mut checked = CheckedLine::new(self.schema, row);
         checked.complete();
+        checked.characters();
         checked.relate();
-        checked.name(self.kek);
+        let taken = checked.admit(self.rules);
+        checked.name(self.rules.kek);
         checked.unique(&mut self.seen);
-        checked.card()
+        let card = checked.card()?;
+        self.taken.add(taken);
+        Ok(card)
     }
 }
 
@@ -71,6 +112,8 @@ struct CheckedLine<'a> {
     values: BTreeMap<Column, Zeroizing<String>>,
     /// The values that break them.
     wrong: BTreeMap<Column, Zeroizing<String>>,
+    /// The name before it was spelled for the track.
+    as_written: Option<Zeroizing<String>>,
     faults: Vec<InputError>,
 }
 
@@ -83,6 +126,7 @@ impl<'a> CheckedLine<'a> {
             source: BTreeMap::new(),
             values: BTreeMap::new(),
             wrong: BTreeMap::new(),
+            as_written: None,
             faults: Vec::new(),
         };
         let SourceRow { place, values, others } = row;
@@ -117,32 +161,104 @@ impl<'a> CheckedLine<'a> {
 
     /// Checks a value by the rule of its column.
     fn add(&mut self, column: Column, text: Zeroizing<String>) {
+        let text =
+            if column == Column::Name && self.schema.transliterate { self.spelled(text) } else { text };
         let checked = columns::check(column, &text);
         let kept = if checked.is_ok() { &mut self.values } else { &mut self.wrong };
         kept.insert(column, text);
         if let Err(what) = checked {
-            self.fault(column, what);
+            self.fault(column, &what);
         }
+    }
+
+    /// Returns a name as the track has it, and keeps it for print as it was written.
+    fn spelled(&mut self, name: Zeroizing<String>) -> Zeroizing<String> {
+        let all_printed = name.chars().all(columns::printable);
+        match spelled(&name, |c| TextLimit::Ascii.takes(c)).filter(|_| all_printed) {
+            Some(mut ascii) => {
+                ascii.make_ascii_uppercase();
+                self.as_written = Some(name);
+                ascii
+            }
+            // The rule of the column refuses it.
+            None => name,
+        }
+    }
+
+    fn absent(&self, column: Column) -> bool {
+        !self.values.contains_key(&column) && !self.wrong.contains_key(&column)
     }
 
     /// Adds the values that the line leaves out.
     fn complete(&mut self) {
         let schema = self.schema;
-        let absent = |line: &Self, column: Column| {
-            !line.values.contains_key(&column) && !line.wrong.contains_key(&column)
-        };
         let psn = (Column::Psn, "00");
         let values = schema.defaults.iter().map(|(column, text)| (*column, text.as_str())).chain([psn]);
         for (column, text) in values {
-            if absent(self, column) {
-                self.values.insert(column, Zeroizing::new(text.to_owned()));
+            if self.absent(column) {
+                self.add(column, Zeroizing::new(text.to_owned()));
             }
         }
         for required in schema.columns().iter().filter(|known| known.required) {
-            if absent(self, required.column) {
+            if self.absent(required.column) {
                 self.fault(required.column, "is empty");
             }
         }
+        if !self.absent(Column::NamePrinted) {
+            return;
+        }
+        if let Some(name) = self.values.get(&Column::Name) {
+            let printed = names::printed(self.as_written.as_ref().unwrap_or(name));
+            self.values.insert(Column::NamePrinted, printed);
+        } else if schema.needs_printed_name && self.absent(Column::Name) {
+            let what = format!("is empty, and so is {}", schema.name(Column::Name));
+            self.fault(Column::NamePrinted, &what);
+        }
+    }
+
+    /// Checks that the media of each text take its characters.
+    fn characters(&mut self) {
+        let schema = self.schema;
+        let mut found = Vec::new();
+        for (column, text) in self.values.iter().filter(|(column, _)| column.is_text()) {
+            let Some(limit) = schema.limit(*column) else { continue };
+            let media = match limit {
+                TextLimit::Ascii => "chip or stripe",
+                TextLimit::Embossed => "embossing or indent print",
+            };
+            if schema.transliterate {
+                if spelled(text, |c| limit.takes(c)).is_none() {
+                    found.push((
+                        *column,
+                        format!("holds a character that {media} cannot take, nor its spelling"),
+                    ));
+                }
+            } else if !text.chars().all(|c| limit.takes(c)) {
+                let advice = "the product can say transliterate = true";
+                found.push((*column, format!("holds a character that {media} cannot take; {advice}")));
+            }
+        }
+        found.into_iter().for_each(|(column, what)| self.fault(column, &what));
+    }
+
+    /// Checks the rules of the run. Returns what the card breaks and is taken for all that.
+    fn admit(&mut self, rules: RunRules<'_>) -> Vec<AllowedKind> {
+        let get = |column: Column| self.values.get(&column).map(|v| v.as_str());
+        let mut broken = Vec::new();
+        if let (Some(today), Some(expiry)) = (rules.today, get(Column::Expiry).and_then(year_month))
+            && expiry < today
+        {
+            broken.push((AllowedKind::Expired, Column::Expiry));
+        }
+        if let (Some(kek), Some(pan)) = (rules.kek, get(Column::Pan))
+            && !pan.starts_with(&kek.issuer_digits())
+        {
+            broken.push((AllowedKind::ForeignIin, Column::Pan));
+        }
+        let is_allowed = |kind| rules.allowed.is_some_and(|allowed| allowed.reason(kind).is_some());
+        let (taken, refused): (Vec<_>, Vec<_>) = broken.into_iter().partition(|(kind, _)| is_allowed(*kind));
+        refused.into_iter().for_each(|(kind, column)| self.fault(column, &kind.fault()));
+        taken.into_iter().map(|(kind, _)| kind).collect()
     }
 
     /// Checks the rules between columns, where the values follow the rules of their own.
@@ -240,7 +356,7 @@ impl<'a> CheckedLine<'a> {
             return Err(RejectedLine { card_ref: None, faults: self.faults });
         }
         // In a line whose values have slipped into other columns, the card_ref may be anything.
-        let private = [Column::Pan, Column::Pin, Column::Name];
+        let private = [Column::Pan, Column::Pin, Column::Name, Column::NamePrinted];
         let card_ref = card_ref.filter(|name| !private.iter().any(|c| self.shows(name.as_str(), *c)));
         Err(RejectedLine { card_ref, faults: self.faults })
     }

@@ -1,4 +1,4 @@
-//! The header line of the input: which column stands where.
+//! The names of a row's values: the header line of CSV, the keys of a JSON object.
 
 use super::{InputError, InputPlace, InputSchema, RejectedLine};
 use crate::prep::columns::Column;
@@ -6,40 +6,72 @@ use crate::prep::columns::Column;
 /// Longest name of an unknown column that a message shows.
 const NAME_MAX: usize = 40;
 
-/// Returns the columns in the order of the header, or all its faults.
+/// Returns the columns in the order of a header line, or all its faults.
 pub(super) fn columns(
-    names: &csv::StringRecord,
+    names: &[&str],
     place: &InputPlace,
     schema: &InputSchema,
 ) -> Result<Vec<Column>, RejectedLine> {
-    let known = || schema.columns().iter().map(|known| known.name.as_str());
-    let is_header = names.iter().any(|name| known().any(|known| known.eq_ignore_ascii_case(name)));
-    let (mut found, mut unknown, mut twice) = (Vec::new(), Vec::new(), Vec::new());
-    for (number, name) in (1..).zip(names) {
-        match schema.by_name(name) {
-            None => unknown.push(called(number, Some(name).filter(|_| is_header))),
-            Some(column) if found.contains(&column) => twice.push(format!("`{name}`")),
-            Some(column) => found.push(column),
-        }
-    }
+    let mut names = Names::of(names, schema);
     // Of several sources together, every required column must be in one.
-    let missing = if place.file.is_none() { schema.missing(&found) } else { Vec::new() };
-    let missing: Vec<String> = missing.into_iter().map(|name| format!("`{name}`")).collect();
-    let known = known().collect::<Vec<_>>().join(", ");
-    let mut faults = Vec::new();
-    let mut fault = |columns: &[String], one: String, more: String| {
-        let what = match columns {
-            [] => return,
-            [column] => format!("column {column} {one}"),
-            all => format!("columns {} {more}", all.join(", ")),
+    if place.file.is_none() {
+        names.missing = schema.missing(&names.found).into_iter().map(|name| format!("`{name}`")).collect();
+    }
+    names.checked(place, schema)
+}
+
+/// Returns the columns in the order of an object's keys, or all their faults.
+pub(super) fn keys(
+    names: &[&str],
+    place: &InputPlace,
+    schema: &InputSchema,
+) -> Result<Vec<Column>, RejectedLine> {
+    Names::of(names, schema).checked(place, schema)
+}
+
+/// Names, sorted by what is wrong with them.
+struct Names {
+    found: Vec<Column>,
+    unknown: Vec<String>,
+    twice: Vec<String>,
+    missing: Vec<String>,
+}
+
+impl Names {
+    fn of(names: &[&str], schema: &InputSchema) -> Self {
+        let known = |name: &&str| schema.columns().iter().any(|known| known.name.eq_ignore_ascii_case(name));
+        let are_names = names.iter().any(known);
+        let mut sorted =
+            Self { found: Vec::new(), unknown: Vec::new(), twice: Vec::new(), missing: Vec::new() };
+        for (number, name) in (1..).zip(names) {
+            match schema.by_name(name) {
+                None => sorted.unknown.push(called(number, Some(*name).filter(|_| are_names))),
+                Some(column) if sorted.found.contains(&column) => sorted.twice.push(format!("`{name}`")),
+                Some(column) => sorted.found.push(column),
+            }
+        }
+        sorted
+    }
+
+    fn checked(self, place: &InputPlace, schema: &InputSchema) -> Result<Vec<Column>, RejectedLine> {
+        let mut faults = Vec::new();
+        let mut fault = |columns: &[String], one: &str, more: &str, end: String| {
+            let what = match columns {
+                [] => return,
+                [column] => format!("column {column} {one}{end}"),
+                all => format!("columns {} {more}{end}", all.join(", ")),
+            };
+            faults.push(InputError::Line { place: place.clone(), what });
         };
-        faults.push(InputError::Line { place: place.clone(), what });
-    };
-    let unknown_name = |verb: &str| format!("{verb}; known are {known}");
-    fault(&unknown, unknown_name("has an unknown name"), unknown_name("have unknown names"));
-    fault(&twice, "stands twice".into(), "stand twice".into());
-    fault(&missing, "is missing".into(), "are missing".into());
-    if faults.is_empty() { Ok(found) } else { Err(RejectedLine { card_ref: None, faults }) }
+        if !self.unknown.is_empty() {
+            let known: Vec<_> = schema.columns().iter().map(|known| known.name.as_str()).collect();
+            let end = format!("; known are {}", known.join(", "));
+            fault(&self.unknown, "has an unknown name", "have unknown names", end);
+        }
+        fault(&self.twice, "stands twice", "stand twice", String::new());
+        fault(&self.missing, "is missing", "are missing", String::new());
+        if faults.is_empty() { Ok(self.found) } else { Err(RejectedLine { card_ref: None, faults }) }
+    }
 }
 
 /// Returns the number of an unknown column, and its name if that can be no cardholder's data: a file without

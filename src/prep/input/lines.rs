@@ -4,7 +4,10 @@
 //! CR LF, and lower after blank lines.
 
 use std::collections::VecDeque;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+
+/// Most bytes of a row: a quotation mark that is never closed would make the rest of the file one row.
+pub(super) const ROW_MAX: usize = 1 << 20;
 
 /// Counts the lines of what is read through it. A line ends with LF, CR LF or CR.
 pub(super) struct LineCounter<R> {
@@ -18,11 +21,26 @@ pub(super) struct LineCounter<R> {
     blank: bool,
     /// Offset and number of each line that is not blank, from the last one that was asked for.
     starts: VecDeque<(u64, u64)>,
+    /// Bytes that may still be read for this row.
+    left: usize,
 }
 
 impl<R: Read> LineCounter<R> {
     pub fn new(source: R) -> Self {
-        Self { source, offset: 0, line: 1, after_cr: false, blank: true, starts: VecDeque::new() }
+        Self {
+            source,
+            offset: 0,
+            line: 1,
+            after_cr: false,
+            blank: true,
+            starts: VecDeque::new(),
+            left: ROW_MAX,
+        }
+    }
+
+    /// Begins a row, which may have [`ROW_MAX`] bytes.
+    pub fn begin_row(&mut self) {
+        self.left = ROW_MAX;
     }
 
     /// Returns the number of the first line that is not blank and begins at this offset or later; the last
@@ -37,7 +55,12 @@ impl<R: Read> LineCounter<R> {
 
 impl<R: Read> Read for LineCounter<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.source.read(buffer)?;
+        if self.left == 0 {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        let most = buffer.len().min(self.left);
+        let count = self.source.read(buffer.get_mut(..most).unwrap_or_default())?;
+        self.left -= count;
         for byte in buffer.iter().take(count) {
             match byte {
                 // The line ended with the CR before.

@@ -16,10 +16,17 @@
 //! (`run`).
 
 mod check;
+mod csv_rows;
+mod decode;
+mod format;
 mod header;
+mod json_rows;
 mod lines;
+mod names;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod source_tests;
 #[cfg(test)]
 mod tests;
 
@@ -30,8 +37,9 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 pub use self::check::{CardholderReader, check};
+pub use self::format::{SourceFormat, SourceKind, TextEncoding};
 pub use self::rows::{RowReader, SourceRow};
-pub use self::schema::{Defaults, InputSchema};
+pub use self::schema::{ColumnUse, Defaults, InputSchema, TextLimit};
 use super::columns::Column;
 use crate::ids::CardRef;
 
@@ -95,9 +103,25 @@ pub enum InputError {
         /// What is wrong.
         what: String,
     },
+    /// A row is longer than any card's.
+    #[error("input: {place}: {}", Self::TOO_LONG)]
+    RowTooLong {
+        /// Where the row begins.
+        place: InputPlace,
+    },
     /// The file cannot be read.
     #[error("input: cannot be read: {0}")]
     Io(std::io::ErrorKind),
+}
+
+impl InputError {
+    /// What is wrong with a row that has no end.
+    pub const TOO_LONG: &str = "is longer than 1 MiB; a quotation mark at the end of a value may be missing";
+
+    /// Whether nothing can be read behind it.
+    fn ends_source(&self) -> bool {
+        matches!(self, Self::RowTooLong { .. } | Self::Io(_))
+    }
 }
 
 /// A line of which no card can be made, with all its faults.

@@ -1,23 +1,56 @@
-//! What a product expects of its input: the columns with their names in the file, which of them a card must have, and
-//! values for those that a file leaves out.
+//! What a product expects of its input: the columns with their names in the files, which of them a card must have, values
+//! for those that a file leaves out, and the characters that each may hold.
 //!
-//! Not here: the shape of values (`columns`), how the product's tables are read (`plan`).
+//! Not here: the shape of values (`columns`), which fields take which columns (`plan`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::prep::columns::{COLUMNS, Column};
+use super::format::SourceFormat;
+use crate::prep::columns::{self, COLUMNS, Column};
+use crate::prep::own_field::OwnField;
+use crate::prep::tables::PrepTables;
+use crate::prep::transliterate::{is_ascii_text, is_embossed};
 
 /// Values of the product profile for columns that a file does not have or leaves empty.
 pub type Defaults = BTreeMap<Column, String>;
 
+/// The characters that the media of a text take, from the narrowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TextLimit {
+    /// Chip and stripe: printable ASCII.
+    Ascii,
+    /// Embossing and indent print: ISO 8859-1 without `<` and `>`.
+    Embossed,
+}
+
+impl TextLimit {
+    /// Whether a medium takes a character.
+    pub fn takes(self, c: char) -> bool {
+        match self {
+            Self::Ascii => is_ascii_text(c),
+            Self::Embossed => is_embossed(c),
+        }
+    }
+}
+
 /// The columns of a product's input.
+#[derive(Default, Clone)]
 pub struct InputSchema {
-    columns: Vec<SchemaColumn>,
+    /// How files are written.
+    pub format: SourceFormat,
+    /// Whether text is spelled in ASCII where a medium takes no more.
+    pub transliterate: bool,
     /// Values for columns that the input leaves empty.
     pub defaults: Defaults,
+    columns: Vec<SchemaColumn>,
+    /// Whether print or embossing need the cardholder's name, from the one column or the other.
+    pub(super) needs_printed_name: bool,
+    /// The narrowest medium for the text of a column, if it takes not everything.
+    limits: BTreeMap<Column, TextLimit>,
 }
 
 /// A column as the product's files have it.
+#[derive(Clone)]
 pub(super) struct SchemaColumn {
     pub column: Column,
     /// Name in the header.
@@ -26,15 +59,99 @@ pub(super) struct SchemaColumn {
     pub required: bool,
 }
 
+/// What a product's templates take from the input.
+#[derive(Default)]
+pub struct ColumnUse {
+    /// The columns without which a card cannot be built.
+    pub required: BTreeSet<Column>,
+    /// Whether print or embossing need the cardholder's name.
+    pub printed_name: bool,
+    /// The narrowest medium for the text of a column.
+    pub limits: BTreeMap<Column, TextLimit>,
+}
+
 impl InputSchema {
-    /// The schema of a product whose cards need these columns.
-    pub fn new(required: &BTreeSet<Column>, defaults: Defaults) -> Self {
-        let known = COLUMNS.iter().map(|d| SchemaColumn {
-            column: d.column,
-            name: d.name.to_owned(),
-            required: required.contains(&d.column),
-        });
-        Self { columns: known.collect(), defaults }
+    /// Reads the tables of a product with these own fields. Call [`Self::used`] for what its templates take.
+    pub fn new(tables: &PrepTables, own: &[OwnField]) -> Result<Self, String> {
+        let known = COLUMNS.iter().map(|d| d.column).chain(own.iter().map(|own| Column::Own(*own)));
+        let column = |column: Column| {
+            let renamed = tables.columns.get(column.name()).cloned();
+            SchemaColumn {
+                column,
+                name: renamed.unwrap_or_else(|| column.name().to_owned()),
+                required: false,
+            }
+        };
+        let mut schema = Self {
+            format: SourceFormat::new(&tables.input).map_err(|what| format!("input: {what}"))?,
+            transliterate: tables.transliterate,
+            columns: known.map(column).collect(),
+            ..Self::default()
+        };
+        for (name, renamed) in &tables.columns {
+            schema.own_name(name).map_err(|what| format!("columns: {what}"))?;
+            let good = (1..=40).contains(&renamed.chars().count()) && renamed.chars().all(columns::printable);
+            let twice = schema.columns.iter().filter(|known| known.name == *renamed).count() > 1;
+            if !good || twice {
+                let rule = "a name is 1 to 40 printable characters, and no column's own";
+                return Err(format!("columns: {name} = {renamed:?}: {rule}"));
+            }
+        }
+        for name in &tables.required {
+            let column = schema.own_name(name).map_err(|what| format!("required: {what}"))?;
+            schema.require(column);
+        }
+        schema.defaults = schema.defaults_of(tables)?;
+        Ok(schema)
+    }
+
+    /// The column with this name in profiles.
+    fn own_name(&self, name: &str) -> Result<Column, String> {
+        let found = self.columns.iter().find(|known| known.column.name() == name);
+        found.map(|known| known.column).ok_or_else(|| {
+            let names: Vec<_> = self.columns.iter().map(|known| known.column.name()).collect();
+            format!("no column {name:?}; there are {}", names.join(", "))
+        })
+    }
+
+    fn defaults_of(&self, tables: &PrepTables) -> Result<Defaults, String> {
+        let own = tables.fields.iter().filter_map(|(name, table)| Some((name, table.default.as_ref()?)));
+        let mut defaults = Defaults::new();
+        for (name, value) in tables.defaults.iter().chain(own) {
+            let column = self.own_name(name).ok().filter(|column| column.may_have_default());
+            let Some(column) = column else {
+                let others = self.columns.iter().map(|known| known.column);
+                let others: Vec<_> = others.filter(|column| column.may_have_default()).collect();
+                let others: Vec<_> = others.iter().map(Column::name).collect();
+                return Err(format!(
+                    "defaults: {name:?} is no column that can have one value for all cards; these can: {}",
+                    others.join(", ")
+                ));
+            };
+            let check = if value.is_empty() { Err("is empty".into()) } else { columns::check(column, value) };
+            check.map_err(|what| format!("defaults: {name} = {value:?} {what}"))?;
+            if defaults.insert(column, value.clone()).is_some() {
+                return Err(format!("defaults: {name} has two"));
+            }
+        }
+        Ok(defaults)
+    }
+
+    fn require(&mut self, column: Column) {
+        if let Some(known) = self.columns.iter_mut().find(|known| known.column == column) {
+            known.required = true;
+        }
+    }
+
+    /// Adds what the product's templates take.
+    pub fn used(&mut self, by_templates: ColumnUse) {
+        let own = self.columns.iter().map(|known| known.column);
+        let own: Vec<_> =
+            own.filter(|column| matches!(column, Column::Own(own) if own.is_required())).collect();
+        let needed = by_templates.required.into_iter().chain(own).chain([Column::CardRef]);
+        needed.for_each(|column| self.require(column));
+        self.needs_printed_name = by_templates.printed_name;
+        self.limits = by_templates.limits;
     }
 
     /// Every column, in the order of the documentation.
@@ -42,19 +159,28 @@ impl InputSchema {
         &self.columns
     }
 
-    /// The column with this name in the header.
+    /// The column with this name in the files.
     pub fn by_name(&self, name: &str) -> Option<Column> {
         self.columns.iter().find(|known| known.name == name).map(|known| known.column)
     }
 
-    /// The name of a column in the header.
+    /// The name of a column in the files.
     pub fn name(&self, column: Column) -> &str {
         self.columns.iter().find(|known| known.column == column).map_or("", |known| &known.name)
     }
 
-    /// The names of the columns that a card must have and that no source has.
+    /// The narrowest medium to which the text of a column goes; `None` if all of them take everything.
+    pub fn limit(&self, column: Column) -> Option<TextLimit> {
+        self.limits.get(&column).copied()
+    }
+
+    /// The names of the columns that a card must have, and that neither a source with the columns `found` nor the product
+    /// has.
     pub fn missing(&self, found: &[Column]) -> Vec<&str> {
-        let missing = self.columns.iter().filter(|known| known.required && !found.contains(&known.column));
-        missing.map(|known| known.name.as_str()).collect()
+        let has = |column: Column| found.contains(&column) || self.defaults.contains_key(&column);
+        let missing = self.columns.iter().filter(|known| known.required && !has(known.column));
+        let printed = self.needs_printed_name && !has(Column::Name) && !has(Column::NamePrinted);
+        let printed = printed.then(|| self.name(Column::NamePrinted)).into_iter();
+        missing.map(|known| known.name.as_str()).chain(printed).collect()
     }
 }

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use super::{CardInputs, has};
-use crate::emv::MonthYear;
 use crate::exit::Failure;
 use crate::hsm::{ApplicationToProtect, DgiToProtect, OfflineToSign, SealedCardKey, ValuePart};
 use crate::ids::Dgi;
@@ -15,6 +14,7 @@ use crate::prep::input::Cardholder;
 use crate::prep::offline::{CertifiedNumber, OfflineKey};
 use crate::prep::plan::{ApplicationPlan, DataGroupPlan, OfflinePlan};
 use crate::prep::template::{FieldValue, FieldValues};
+use crate::prep::today::year_month;
 use crate::record::chip::{EncType, Pdi};
 
 /// An application of a card before it is ordered.
@@ -96,17 +96,9 @@ impl ApplicationPart<'_> {
             format!("the card's certificate needs {}, for which the line has no value", plan.number.name())
         })?;
         let expiry =
-            month_year(self.holder.required(Column::Expiry)).ok_or("the card has no date of expiry")?;
+            year_month(self.holder.required(Column::Expiry)).ok_or("the card has no date of expiry")?;
         issuer.to_sign(plan, records, &CertifiedNumber { number, expiry, sequence }, key)
     }
-}
-
-/// YYMM as a month.
-fn month_year(text: &str) -> Option<MonthYear> {
-    let (year, month) = text.split_at_checked(2)?;
-    let mut bcd = [0; 2];
-    hex::decode_to_slice([month, year].concat(), &mut bcd).ok()?;
-    MonthYear::from_bcd(bcd)
 }
 
 fn is_record(dgi: Dgi) -> bool {

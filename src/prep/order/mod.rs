@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use self::application::{ApplicationPart, PartError};
+use super::agreement;
 use super::columns::Column;
 use super::fields::{CardField, CardValues};
 use super::input::{Cardholder, InputError};
@@ -159,8 +160,13 @@ impl CardBuilder {
         let fail = |what: String| BuildError::Input(InputError::Line { place: holder.place.clone(), what });
         let values =
             CardValues::compute(&self.plan.used, holder, inputs.codes, &self.keys, self.plan.card_keys)?;
+        let rendered = plastic::sections(&self.plan, holder, &values, &self.folder)?;
+        let parts = self.plan.applications.iter().filter(|plan| has(&values, plan.when));
+        let parts =
+            parts.map(|plan| (plan, plan.dgis.iter().filter(|group| has(&values, group.when)).collect()));
+        agreement::check(&rendered, parts, &values).map_err(fail)?;
         let mut sections = Vec::new();
-        for (mic, data) in plastic::sections(&self.plan, holder, &values, &self.folder)? {
+        for (mic, data) in rendered {
             let mic = Mic::new(mic).map_err(|e| Failure::new(Exit::Bug, format!("us: MIC {mic} {e}")))?;
             sections.push(Section { mic, data });
         }

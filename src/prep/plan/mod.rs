@@ -4,14 +4,16 @@
 //! a PIN block only alone in its DGI and with ENC 22, and nothing secret may go on stripe or plastic or into
 //! LOGDATA. So is a text that no card's stripe or plastic can take. Not here: building a card (`clear`).
 
+mod column_use;
 mod offline;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::columns::{self, COLUMNS, Column};
+use super::columns::{self, Column};
 use super::fields::{self, CardField};
-use super::input::{Defaults, InputSchema};
+use super::input::InputSchema;
 use super::offline::{CardKeySize, OfflineMethod};
+use super::own_field::OwnField;
 use super::tables;
 use super::template::{DataTemplate, FieldValue, FieldValues};
 use crate::exit::{Exit, Failure};
@@ -27,9 +29,9 @@ pub use crate::crypto::payment::CardKeyMethod;
 
 /// The preparation of one product.
 pub struct PrepPlan {
-    /// How card keys are derived from the issuer's keys.
+    /// How card keys are derived from the issuer's keys; without a meaning in a product that has none.
     pub card_keys: CardKeyMethod,
-    /// The columns that the input has.
+    /// What the product expects of its input.
     pub input: InputSchema,
     /// MAG: the number of each track and its template.
     pub stripe: Vec<(u8, DataTemplate)>,
@@ -136,45 +138,31 @@ impl PrepPlan {
         Self::from_tables(file.prep, product).map_err(|what| fail(format!("[prep]: {what}")))
     }
 
-    fn from_tables(tables: tables::PrepTables, product: &ProductProfile) -> Result<Self, String> {
-        let tracks = [(1, tables.stripe.track1), (2, tables.stripe.track2), (3, tables.stripe.track3)];
-        let mut stripe = Vec::new();
-        for (number, text) in tracks {
-            if let Some(text) = text {
-                stripe.push((
-                    number,
-                    track(number, &text).map_err(|what| format!("stripe.track{number}: {what}"))?,
-                ));
-            }
-        }
+    fn from_tables(mut tables: tables::PrepTables, product: &ProductProfile) -> Result<Self, String> {
+        let own = own_fields(&tables)?;
+        let input = InputSchema::new(&tables, &own)?;
         let lines = |table: &str, lines: Vec<tables::LineTable>| {
-            lines.into_iter().map(|entry| line(table, entry)).collect::<Result<Vec<_>, _>>()
+            lines.into_iter().map(|entry| line(table, entry, &own)).collect::<Result<Vec<_>, _>>()
         };
+        let card_keys = tables.card_keys;
+        let applications = std::mem::take(&mut tables.applications);
         let mut plan = Self {
-            card_keys: tables.card_keys,
-            input: InputSchema::new(&columns::required(), defaults(tables.defaults)?),
-            stripe,
+            card_keys: card_keys.unwrap_or(CardKeyMethod::A),
+            input,
+            stripe: stripe(tables.stripe, &own)?,
             emboss: lines("emboss", tables.emboss)?,
             indent: lines("indent", tables.indent)?,
-            graphics: tables.graphics.map(graphics).transpose()?,
-            applications: Vec::new(),
+            graphics: tables.graphics.map(|table| graphics(table, &own)).transpose()?,
+            applications: self::applications(applications, product, &own)?,
             used: BTreeSet::new(),
         };
-        for table in tables.applications {
-            let aid = table.aid.clone();
-            if product.application(&aid).is_none() {
-                let aids: Vec<_> = product.applications.iter().map(|a| a.aid.to_string()).collect();
-                let aids = aids.join(", ");
-                return Err(format!(
-                    "application {aid} is not one of the product's applications, which are {aids}"
-                ));
-            }
-            if plan.applications.iter().any(|a| a.aid == aid) {
-                return Err(format!("application {aid} stands twice"));
-            }
-            plan.applications.push(application(table).map_err(|what| format!("application {aid}: {what}"))?);
-        }
         plan.used = plan.named().collect();
+        let of_master = [KeyUsage::ImkAc, KeyUsage::ImkSmi, KeyUsage::ImkSmc];
+        if card_keys.is_none() && plan.needs().iter().any(|usage| of_master.contains(usage)) {
+            return Err("card_keys is missing: A or B, how card keys come from the issuer's".into());
+        }
+        let used = column_use::of(&plan);
+        plan.input.used(used);
         Ok(plan)
     }
 
@@ -196,28 +184,54 @@ impl PrepPlan {
     }
 }
 
-fn defaults(table: BTreeMap<String, String>) -> Result<Defaults, String> {
-    let mut defaults = Defaults::new();
-    for (name, value) in table {
-        let known = columns::by_name(&name).filter(|d| !d.required);
-        let definition = known.ok_or_else(|| {
-            let others = COLUMNS.iter().filter(|d| !d.required).map(|d| d.name);
-            let others: Vec<_> = others.collect();
-            format!(
-                "defaults: {name:?} is no column that may be left out; these may be: {}",
-                others.join(", ")
-            )
-        })?;
-        let check = if value.is_empty() { Err("is empty") } else { (definition.check)(&value) };
-        check.map_err(|what| format!("defaults: {name} = {value:?} {what}"))?;
-        defaults.insert(definition.column, value);
+/// The product's own fields.
+fn own_fields(tables: &tables::PrepTables) -> Result<Vec<OwnField>, String> {
+    let own = tables.fields.iter().map(|(name, table)| {
+        let taken = fields::by_name(name, &[]).is_some() || columns::by_name(name).is_some();
+        match OwnField::new(name, table) {
+            Ok(_) if taken => Err(format!("fields.{name}: there is a field or column of this name already")),
+            made => made.map_err(|what| format!("fields.{name}: {what}")),
+        }
+    });
+    own.collect()
+}
+
+fn stripe(table: tables::StripeTable, own: &[OwnField]) -> Result<Vec<(u8, DataTemplate)>, String> {
+    let tracks = [(1, table.track1), (2, table.track2), (3, table.track3)];
+    let tracks = tracks.into_iter().filter_map(|(number, text)| Some((number, text?)));
+    let tracks = tracks.map(|(number, text)| match track(number, &text, own) {
+        Ok(template) => Ok((number, template)),
+        Err(what) => Err(format!("stripe.track{number}: {what}")),
+    });
+    tracks.collect()
+}
+
+fn applications(
+    tables: Vec<tables::ApplicationTable>,
+    product: &ProductProfile,
+    own: &[OwnField],
+) -> Result<Vec<ApplicationPlan>, String> {
+    let mut applications: Vec<ApplicationPlan> = Vec::new();
+    for table in tables {
+        let aid = table.aid.clone();
+        if product.application(&aid).is_none() {
+            let aids: Vec<_> = product.applications.iter().map(|a| a.aid.to_string()).collect();
+            let aids = aids.join(", ");
+            return Err(format!(
+                "application {aid} is not one of the product's applications, which are {aids}"
+            ));
+        }
+        if applications.iter().any(|a| a.aid == aid) {
+            return Err(format!("application {aid} stands twice"));
+        }
+        applications.push(application(table, own).map_err(|what| format!("application {aid}: {what}"))?);
     }
-    Ok(defaults)
+    Ok(applications)
 }
 
 /// Parses a template for stripe or plastic: a text of these characters, without a secret field.
-fn public(text: &str, allowed: impl Fn(u8) -> bool) -> Result<DataTemplate, String> {
-    let template = DataTemplate::parse(text).map_err(|e| e.to_string())?;
+fn public(text: &str, own: &[OwnField], allowed: impl Fn(u8) -> bool) -> Result<DataTemplate, String> {
+    let template = DataTemplate::parse(text, own).map_err(|e| e.to_string())?;
     if let Some(secret) = template.fields().into_iter().find(|f| f.secret()) {
         return Err(format!("{} is secret", secret.name()));
     }
@@ -226,9 +240,9 @@ fn public(text: &str, allowed: impl Fn(u8) -> bool) -> Result<DataTemplate, Stri
 }
 
 /// Parses the template of a track, and tries it on a made-up card with the check of the bureau's acceptance.
-fn track(number: u8, text: &str) -> Result<DataTemplate, String> {
+fn track(number: u8, text: &str, own: &[OwnField]) -> Result<DataTemplate, String> {
     let set = track_set(number).ok_or("a stripe has the tracks 1 to 3")?;
-    let template = public(text, |b| set.contains(&b))?;
+    let template = public(text, own, |b| set.contains(&b))?;
     let tried = template.render_known(&Examples).map_err(|field| format!("{} is no text", field.name()))?;
     check_track(number, &tried)?;
     Ok(template)
@@ -249,21 +263,23 @@ fn printed(b: u8) -> bool {
 }
 
 /// Checks a line of `~EM%` against the limits of its format (`src/manual/cwf1.md` section 4).
-fn line(table: &str, entry: tables::LineTable) -> Result<PrintedLine, String> {
+fn line(table: &str, entry: tables::LineTable, own: &[OwnField]) -> Result<PrintedLine, String> {
     let tables::LineTable { font, x, y, text } = entry;
     let place = format!("{table} {font};{x};{y}");
     if !matches!(font, 1..=11 | 21..=31) || !(100..=3275).contains(&x) || !(135..=1460).contains(&y) {
         return Err(format!("{place} (font;x;y): font is 1-11 or 21-31, x 100-3275 mils, y 135-1460 mils"));
     }
     let allowed = |b| printed(b) && !b"<>".contains(&b);
-    Ok(PrintedLine { font, x, y, text: public(&text, allowed).map_err(|what| format!("{place}: {what}"))? })
+    let text = public(&text, own, allowed).map_err(|what| format!("{place}: {what}"))?;
+    Ok(PrintedLine { font, x, y, text })
 }
 
-fn graphics(table: tables::GraphicsTable) -> Result<GraphicsPlan, String> {
+fn graphics(table: tables::GraphicsTable, own: &[OwnField]) -> Result<GraphicsPlan, String> {
     let mut text = BTreeMap::new();
     for (name, template) in table.text {
         name_fits(&name)?;
-        let template = public(&template, printed).map_err(|what| format!("graphics field {name}: {what}"))?;
+        let template =
+            public(&template, own, printed).map_err(|what| format!("graphics field {name}: {what}"))?;
         text.insert(name, template);
     }
     let mut images = BTreeMap::new();
@@ -283,14 +299,14 @@ fn name_fits(name: &str) -> Result<(), String> {
     if fits { Ok(()) } else { Err("graphics: a field or image name has 1 to 255 bytes".into()) }
 }
 
-fn application(table: tables::ApplicationTable) -> Result<ApplicationPlan, String> {
+fn application(table: tables::ApplicationTable, own: &[OwnField]) -> Result<ApplicationPlan, String> {
     let mut dgis: Vec<DataGroupPlan> = Vec::new();
     for group in table.dgis {
         let dgi = group.dgi;
         if dgis.iter().any(|d| d.dgi == dgi) {
             return Err(format!("DGI {dgi} stands twice"));
         }
-        dgis.push(data_group(group).map_err(|what| format!("DGI {dgi}: {what}"))?);
+        dgis.push(data_group(group, own).map_err(|what| format!("DGI {dgi}: {what}"))?);
     }
     if dgis.is_empty() {
         return Err("has no DGI".into());
@@ -298,7 +314,7 @@ fn application(table: tables::ApplicationTable) -> Result<ApplicationPlan, Strin
     let application = ApplicationPlan {
         aid: table.aid,
         level: table.seclev,
-        when: table.when.map(|name| field(&name)).transpose()?,
+        when: table.when.map(|name| field(&name, own)).transpose()?,
         order: table.order,
         version_control: table.version_control,
         group: table.group,
@@ -345,8 +361,8 @@ fn lists(application: &ApplicationPlan) -> Result<(), String> {
     }
 }
 
-fn data_group(table: tables::DataGroupTable) -> Result<DataGroupPlan, String> {
-    let value = DataTemplate::parse(&table.value).map_err(|e| e.to_string())?;
+fn data_group(table: tables::DataGroupTable, own: &[OwnField]) -> Result<DataGroupPlan, String> {
+    let value = DataTemplate::parse(&table.value, own).map_err(|e| e.to_string())?;
     let enc = match table.enc.as_deref() {
         None => None,
         Some("11") => Some(EncType::AsIs),
@@ -367,12 +383,12 @@ fn data_group(table: tables::DataGroupTable) -> Result<DataGroupPlan, String> {
     if (0x01..=0x0A).contains(&(table.dgi.0 >> 8)) && !value.is_one(&[0x70]) {
         return Err("a record of SFI 1-10 is one 70{...}".into());
     }
-    let when = table.when.map(|name| field(&name)).transpose()?;
+    let when = table.when.map(|name| field(&name, own)).transpose()?;
     Ok(DataGroupPlan { dgi: table.dgi, value, enc, is_static: table.is_static, when })
 }
 
-fn field(name: &str) -> Result<CardField, String> {
-    fields::by_name(name).ok_or_else(|| format!("when: {}", fields::unknown(name)))
+fn field(name: &str, own: &[OwnField]) -> Result<CardField, String> {
+    fields::by_name(name, own).ok_or_else(|| format!("when: {}", fields::unknown(name, own)))
 }
 
 #[cfg(test)]

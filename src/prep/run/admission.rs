@@ -31,7 +31,11 @@ pub(super) fn pools(builder: &CardBuilder, paths: &[PathBuf]) -> Result<Vec<KeyP
 
 /// Refuses what the bureau would refuse later: a KEK too weak for the product, a security level too low for
 /// the KEK.
-pub(super) fn admitted(product: &ProductProfile, builder: &CardBuilder, kek: &KekInfo) -> Result<(), Failure> {
+pub(super) fn admitted(
+    product: &ProductProfile,
+    builder: &CardBuilder,
+    kek: &KekInfo,
+) -> Result<(), Failure> {
     if !Suite::from_tk_type(kek.tk_type).is_some_and(|suite| product.min_suite.admits(suite)) {
         let what = format!(
             "key: KEK {} is {}, weaker than min_suite of product {}; name another with --kek",

@@ -8,12 +8,14 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use crate::emv::MonthYear;
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::hsm::SealedCardKey;
 use crate::hsm::client::HsmClient;
 use crate::hsm::key_host::KeyHost;
 use crate::ids::KekId;
+use crate::prep::allow::{Allowances, TakenCards};
 use crate::prep::input::{Cardholder, CardholderReader, RejectedLine, RowReader, check};
 use crate::prep::offline::CardKeySize;
 use crate::prep::order::{BuildError, CardBuilder, CardInputs, OrderedCard};
@@ -30,6 +32,9 @@ pub(super) struct RunInput<'a> {
     pub output: &'a Path,
     pub builder: &'a CardBuilder,
     pub kek: KekId,
+    /// This month.
+    pub today: MonthYear,
+    pub allowed: &'a Allowances,
 }
 
 impl<'a> RunInput<'a> {
@@ -37,14 +42,19 @@ impl<'a> RunInput<'a> {
         &self,
         source: &'s mut HashedInput,
     ) -> Result<CardholderReader<'a, RowReader<'a, &'s mut HashedInput>>, RejectedLine> {
-        Ok(CardholderReader::new(source, &self.builder.plan().input)?.under(self.kek))
+        let schema = &self.builder.plan().input;
+        let rows = RowReader::new(source, schema.format.of_file(self.path), None, schema)?;
+        Ok(CardholderReader::of(rows, schema).under(self.kek).at(self.today).allowing(self.allowed))
     }
 
-    /// Checks all lines. Returns the number of cards and the SHA-256 of the file; `None` if a line is wrong.
-    pub fn count(&self) -> Result<Option<(u32, [u8; 32])>, Failure> {
+    /// Checks all lines. Returns the number of cards, the SHA-256 of the file, and the cards that are taken in spite of a
+    /// rule; `None` if a line is wrong.
+    pub fn count(&self) -> Result<Option<(u32, [u8; 32], TakenCards)>, Failure> {
         let mut source = HashedInput::open(self.path)?;
-        let Ok(records) = self.cards(&mut source).and_then(check) else { return Ok(None) };
-        Ok(Some((records, source.finish()?)))
+        let Ok(mut cards) = self.cards(&mut source) else { return Ok(None) };
+        let Ok(records) = check(&mut cards) else { return Ok(None) };
+        let taken = cards.taken().clone();
+        Ok(Some((records, source.finish()?, taken)))
     }
 
     /// Reads the whole input again and lists every fault, also those that show only when a card is built.

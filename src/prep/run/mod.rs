@@ -26,6 +26,7 @@ use self::admission::{admitted, pools};
 use self::file::{finish, header};
 use self::input::{HashedInput, RunInput, changed};
 use self::summary::summary;
+use super::allow::{Allowance, Allowances};
 use super::keys::{choose_kek, issuer_of};
 use super::maker::{FileOrder, RecordMaker};
 use super::order::CardBuilder;
@@ -46,8 +47,8 @@ use crate::stdout;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = columns::help())]
 pub struct PrepRunArgs {
-    /// Cardholder data: CSV with a header line (--help lists the columns).
-    #[arg(long, value_name = "FILE.csv")]
+    /// Cardholder data: CSV with a header line, or JSON Lines if the name ends with .jsonl (--help lists the columns).
+    #[arg(long, value_name = "FILE")]
     pub input: PathBuf,
     /// Product: a shipped one by name, or a .toml file.
     #[arg(long)]
@@ -64,6 +65,9 @@ pub struct PrepRunArgs {
     /// Pool of cards' key pairs, for a product with RSA; one for each size that the product needs.
     #[arg(long = "pool", value_name = "FILE")]
     pub pools: Vec<PathBuf>,
+    /// Takes cards that break a rule, and says why: expired:REASON or foreign-iin:REASON.
+    #[arg(long = "allow", value_name = "RULE:REASON")]
+    pub allowances: Vec<Allowance>,
     /// KEK as issuer identifier and version, as 476173FF:1 [default: the issuer's strongest and newest]
     #[arg(long, value_name = "ISSUER:VERSION")]
     pub kek: Option<String>,
@@ -82,14 +86,19 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
     let mut keys = KeyHost::open(&args.keys)?;
     let info = keys.hsm.issuer_keys()?;
     let kek = choose_kek(&info, args.kek.as_deref())?;
-    let builder = CardBuilder::new(&product, &info, issuer_of(kek.id), this_month())?;
+    let today = this_month();
+    let builder = CardBuilder::new(&product, &info, issuer_of(kek.id), today)?;
     let builder = builder.with_photos_next_to(&args.input);
     admitted(&product, &builder, kek)?;
     let pools = pools(&builder, &args.pools)?;
 
     let builder = Arc::new(builder);
-    let input = RunInput { path: &args.input, output: &args.output, builder: &builder, kek: kek.id };
-    let Some((records, digest)) = input.count()? else { return Err(input.rejected(changed(), &mut keys)) };
+    let allowed = Allowances(args.allowances.clone());
+    let (path, output) = (args.input.as_path(), args.output.as_path());
+    let input = RunInput { path, output, builder: &builder, kek: kek.id, today, allowed: &allowed };
+    let Some((records, digest, taken)) = input.count()? else {
+        return Err(input.rejected(changed(), &mut keys));
+    };
     for pool in &pools {
         pool.want(builder.keys_per_card(pool.size()).saturating_mul(records.into()))?;
     }
@@ -123,6 +132,7 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
         _ => failure,
     })?;
     rejects::remove_earlier(&args.output);
-    stdout::read(summary(args, &header, kek, finished))?;
+    let taken: Vec<_> = taken.with_reasons(&allowed).collect();
+    stdout::read(summary(args, &header, kek, finished, &taken))?;
     Ok(Exit::Ok)
 }

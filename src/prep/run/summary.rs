@@ -6,6 +6,7 @@ use std::io::Write;
 
 use super::PrepRunArgs;
 use crate::hsm::KekInfo;
+use crate::prep::allow::AllowedKind;
 use crate::prep::keys::{kek_name, kek_type};
 use crate::record::Header;
 use crate::report::counted;
@@ -16,11 +17,15 @@ pub(super) fn summary(
     header: &Header,
     kek: &KekInfo,
     (digest, length): ([u8; 32], u64),
+    taken: &[(AllowedKind, u32, &str)],
 ) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let id = kek_name(kek.id);
     let digest = hex::encode(digest);
     if args.json {
+        let taken = taken.iter().map(|(rule, cards, reason)| {
+            serde_json::json!({ "rule": rule.word(), "cards": cards, "reason": reason })
+        });
         let document = serde_json::json!({
             "output": args.output.display().to_string(),
             "file_id": header.file_id,
@@ -30,6 +35,7 @@ pub(super) fn summary(
             "records": header.records,
             "bytes": length,
             "sha256": digest,
+            "allowed": taken.collect::<Vec<_>>(),
             "kek": { "id": id, "type": kek_type(kek), "tk_type": kek.tk_type, "kcv": kek.kcv },
         });
         return writeln!(out, "{document:#}");
@@ -38,6 +44,9 @@ pub(super) fn summary(
     writeln!(out, "file_id    {}", header.file_id)?;
     writeln!(out, "issuer_id  {}", header.issuer_id)?;
     writeln!(out, "KEK        {id} {} KCV {}", kek_type(kek), kek.kcv)?;
+    for (rule, cards, reason) in taken {
+        writeln!(out, "allowed    {}: {}: {reason}", rule.word(), counted(*cards, "card"))?;
+    }
     writeln!(out, "bytes      {length}")?;
     writeln!(out, "SHA-256    {digest}")
 }

@@ -5,7 +5,8 @@
 //! template = item*                      items are joined; blanks separate them and mean nothing
 //! item     = HEX                        bytes: an even number of 0-9 A-F (upper case)
 //!          | 'text'                     printable ASCII, without '
-//!          | name                       a computed field (`fields::FIELDS`): a-z 0-9 _, begins with a-z
+//!          | name                       a computed field (`fields::FIELDS`) or one of the product's own: a-z 0-9 _,
+//!                                       begins with a-z
 //!          | TAG{ template }            BER-TLV: the tag as HEX, directly before the brace; length minimal
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! 7816-4 5.2.2.
 
 use super::fields::{self, CardField};
+use super::own_field::OwnField;
 use crate::hsm::{ValuePart, WipedBytes};
 
 /// A template, parsed once for a run.
@@ -118,9 +120,9 @@ impl Rendered {
 const MAX_DEPTH: usize = 8;
 
 impl DataTemplate {
-    /// Parses and checks a template.
-    pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        let mut parser = TemplateParser { rest: text, length: text.len() };
+    /// Parses and checks a template of a product with these own fields.
+    pub fn parse(text: &str, own: &[OwnField]) -> Result<Self, TemplateError> {
+        let mut parser = TemplateParser { rest: text, length: text.len(), own };
         let template = parser.template(0)?;
         match parser.peek() {
             None => Ok(template),
@@ -156,7 +158,7 @@ impl DataTemplate {
     }
 
     /// Whether the template is one field that has no value and may fall out.
-    fn falls_out(&self, values: &impl FieldValues) -> bool {
+    pub(super) fn falls_out(&self, values: &impl FieldValues) -> bool {
         let [PlacedItem { item: TemplateItem::Field(field), .. }] = self.0.as_slice() else { return false };
         field.may_fall_out() && values.value(*field).is_none()
     }
@@ -185,6 +187,20 @@ impl DataTemplate {
             TemplateItem::Tlv { content, .. } => content.fields(),
         };
         self.0.iter().flat_map(each).collect()
+    }
+
+    /// Returns the contents of every TLV with this tag.
+    pub fn contents_of(&self, wanted: &[u8]) -> Vec<&DataTemplate> {
+        let mut found = Vec::new();
+        for PlacedItem { item, .. } in &self.0 {
+            if let TemplateItem::Tlv { tag, content } = item {
+                if tag == wanted {
+                    found.push(content);
+                }
+                found.extend(content.contents_of(wanted));
+            }
+        }
+        found
     }
 
     /// Whether the template is exactly one TLV with this tag.
@@ -242,6 +258,7 @@ fn push_length(out: &mut Vec<u8>, length: usize) {
 struct TemplateParser<'a> {
     rest: &'a str,
     length: usize,
+    own: &'a [OwnField],
 }
 
 impl<'a> TemplateParser<'a> {
@@ -281,9 +298,9 @@ impl<'a> TemplateParser<'a> {
     fn field(&mut self) -> Result<TemplateItem, TemplateError> {
         let before = self.error("");
         let name = self.take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-        match fields::by_name(name) {
+        match fields::by_name(name, self.own) {
             Some(field) => Ok(TemplateItem::Field(field)),
-            None => Err(TemplateError { what: fields::unknown(name), ..before }),
+            None => Err(TemplateError { what: fields::unknown(name, self.own), ..before }),
         }
     }
 

@@ -15,7 +15,7 @@ impl FieldValues for BTreeMap<CardField, Vec<u8>> {
 
 fn render(template: &str, values: &[(CardField, &[u8])]) -> String {
     let values: BTreeMap<CardField, Vec<u8>> = values.iter().map(|(f, v)| (*f, v.to_vec())).collect();
-    let rendered = DataTemplate::parse(template).unwrap().render_known(&values);
+    let rendered = DataTemplate::parse(template, &[]).unwrap().render_known(&values);
     hex::encode_upper(rendered.map_err(|f| format!("{f:?}")).unwrap().as_slice())
 }
 
@@ -48,7 +48,7 @@ fn fields_and_bytes_are_joined() {
 fn a_missing_value_names_its_field() {
     let none = BTreeMap::new();
     assert_eq!(
-        DataTemplate::parse("70{5F20{name}}").unwrap().render_known(&none).err().unwrap(),
+        DataTemplate::parse("70{5F20{name}}", &[]).unwrap().render_known(&none).err().unwrap(),
         CardField::Name
     );
 }
@@ -79,7 +79,8 @@ fn wrong_templates() {
         ("Name", 1, "neither"),
         ("é", 1, "neither"),
     ] {
-        let error = DataTemplate::parse(template).err().unwrap_or_else(|| panic!("{template} was accepted"));
+        let error =
+            DataTemplate::parse(template, &[]).err().unwrap_or_else(|| panic!("{template} was accepted"));
         assert!(error.what.contains(what) && error.at == at, "{template}: {error}");
     }
 }
@@ -87,19 +88,19 @@ fn wrong_templates() {
 #[test]
 fn nesting_is_bounded() {
     let deep = |n: usize| format!("{}{}", "70{".repeat(n), "}".repeat(n));
-    assert!(DataTemplate::parse(&deep(MAX_DEPTH)).is_ok());
-    assert!(DataTemplate::parse(&deep(MAX_DEPTH + 1)).is_err());
-    assert!(DataTemplate::parse(&deep(100_000)).is_err());
+    assert!(DataTemplate::parse(&deep(MAX_DEPTH), &[]).is_ok());
+    assert!(DataTemplate::parse(&deep(MAX_DEPTH + 1), &[]).is_err());
+    assert!(DataTemplate::parse(&deep(100_000), &[]).is_err());
 }
 
 #[test]
 fn questions_that_the_profile_asks() {
-    let record = DataTemplate::parse("70{57{track2_chip} 5F20{name}}").unwrap();
+    let record = DataTemplate::parse("70{57{track2_chip} 5F20{name}}", &[]).unwrap();
     assert_eq!(record.fields(), [CardField::Track2Chip, CardField::Name]);
     assert!(record.is_one(&[0x70]) && !record.is_one(&[0xA5]));
-    assert!(!DataTemplate::parse("70{} 70{}").unwrap().is_one(&[0x70]));
-    assert!(DataTemplate::parse("pin_block").unwrap().is_field(CardField::PinBlock));
-    assert!(!DataTemplate::parse("pin_block 00").unwrap().is_field(CardField::PinBlock));
+    assert!(!DataTemplate::parse("70{} 70{}", &[]).unwrap().is_one(&[0x70]));
+    assert!(DataTemplate::parse("pin_block", &[]).unwrap().is_field(CardField::PinBlock));
+    assert!(!DataTemplate::parse("pin_block 00", &[]).unwrap().is_field(CardField::PinBlock));
 }
 
 /// `iso7816-tlv` reads our bytes. It counts the length bytes of 127 wrong, so minimal lengths are checked here.
@@ -127,7 +128,7 @@ fn lengths_at_the_boundaries() {
 proptest! {
     #[test]
     fn any_text_parses_or_fails_without_a_panic(text in "[0-9A-Fa-z{}' _é]{0,40}") {
-        let _ = DataTemplate::parse(&text);
+        let _ = DataTemplate::parse(&text, &[]);
     }
 
     #[test]
