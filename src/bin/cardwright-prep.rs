@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use cardwright::cli::counter::{self, CounterCommand};
 use cardwright::cli::hosts::{HsmHostArgs, hold_issuers_keys};
 use cardwright::cli::issuer_cert::{self, IssuerCertCommand};
 use cardwright::cli::keys::{self, KeyCommand};
@@ -39,6 +40,9 @@ enum PrepCommand {
     /// Make RSA key pairs of cards ahead.
     #[command(subcommand)]
     Pool(PoolCommand),
+    /// Counters of card numbers.
+    #[command(subcommand)]
+    Counter(CounterCommand),
     /// Serve the keys of a store over a Unix socket, until standard input closes.
     #[command(hide = true)]
     HsmHost(HsmHostArgs),
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
             PrepCommand::Key(command) => keys::run(&command, StoreSide::Issuer),
             PrepCommand::IssuerCert(command) => issuer_cert::run(&command),
             PrepCommand::Pool(command) => pool::run(&command),
+            PrepCommand::Counter(command) => counter::run(&command),
             PrepCommand::HsmHost(args) => hold_issuers_keys(&args),
             PrepCommand::Sample(args) => prep::sample(&args),
         });

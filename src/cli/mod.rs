@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod card;
 pub mod common;
+pub mod counter;
 pub mod daemon;
 mod foreground;
 pub mod hosts;

@@ -141,19 +141,19 @@ fn application(groups: &[&DataGroupPlan], values: &CardValues) -> Vec<Statement>
         bytes.map(|bytes| Zeroizing::new(hex::encode_upper(&*bytes)))
     };
     let mut found = Vec::new();
-    for text in of(&[0x57]).into_iter().filter_map(hex) {
+    for text in of(&[0x57]).filter_map(hex) {
         if let Some((number, rest)) = text.split_once('D') {
             found.push(said(Datum::Number, "tag 57", number));
             found.extend(dated("tag 57", rest));
         }
     }
-    for text in of(&[0x5A]).into_iter().filter_map(hex) {
+    for text in of(&[0x5A]).filter_map(hex) {
         found.push(said(Datum::Number, "tag 5A", text.trim_end_matches('F')));
     }
-    for text in of(&[0x5F, 0x24]).into_iter().filter_map(hex) {
+    for text in of(&[0x5F, 0x24]).filter_map(hex) {
         found.extend(text.get(..4).map(|expiry| said(Datum::Expiry, "tag 5F24", expiry)));
     }
-    for text in of(&[0x5F, 0x30]).into_iter().filter_map(hex) {
+    for text in of(&[0x5F, 0x30]).filter_map(hex) {
         found.extend(text.get(1..).map(|service| said(Datum::Service, "tag 5F30", service)));
     }
     for content in of(&[0x5F, 0x20]) {

@@ -16,6 +16,7 @@
 mod agreement;
 pub mod allow;
 pub mod columns;
+pub mod counter;
 pub mod fields;
 pub mod input;
 pub mod issuer_desk;

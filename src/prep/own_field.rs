@@ -77,6 +77,11 @@ impl OwnField {
         self.required
     }
 
+    /// Most digits, if it is a number.
+    pub fn digits(self) -> Option<usize> {
+        matches!(self.form, OwnForm::Digits | OwnForm::Bcd).then_some(usize::from(self.max))
+    }
+
     /// Whether it may hold more than ASCII.
     pub fn is_text(self) -> bool {
         self.form == OwnForm::Text

@@ -13,7 +13,7 @@ use super::input::{Cardholder, InputError};
 use super::photo;
 use super::plan::{GraphicsPlan, PrepPlan, PrintedLine};
 use super::template::{DataTemplate, FieldValues};
-use super::transliterate::{is_embossed, spelled};
+use super::transliterate::{is_latin1_text, spelled};
 use crate::modules::sections::check_track;
 use crate::wiped::WipedBytes;
 
@@ -89,8 +89,8 @@ fn lines(plan: &PrepPlan, lines: &[PrintedLine], values: &CardValues) -> Result<
 /// Returns a text in ISO 8859-1.
 fn embossed(plan: &PrepPlan, text: &str) -> Result<ClearBytes, String> {
     let text = match plan.input.transliterate {
-        true => spelled(text, is_embossed),
-        false => Some(Zeroizing::new(text.to_owned())).filter(|text| text.chars().all(is_embossed)),
+        true => spelled(text, is_latin1_text),
+        false => Some(Zeroizing::new(text.to_owned())).filter(|text| text.chars().all(is_latin1_text)),
     };
     let text = text.ok_or("a line of embossing or indent print holds < or >, or what ISO 8859-1 has not")?;
     let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();

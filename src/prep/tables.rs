@@ -12,6 +12,9 @@
 //! encoding = "iso-8859-1"           # utf-8, utf-16 (with byte order mark), utf-16le, utf-16be
 //! [prep.columns]                    # names of columns in the files, where they differ
 //! card_ref = "CustomerNo"
+//! [prep.counter]                    # numbers of the tool for cards whose row has none
+//! column = "purse_id"               # or an own field of form digits or bcd
+//! prefix = "476173"                 # digits before the number
 //! [prep.fields.shelf]               # a field of the product's own: column and field of templates
 //! form = "text"                     # text, digits, bcd, hex
 //! max = 20                          # and min, required, default
@@ -84,6 +87,8 @@ pub struct PrepTables {
     /// Names of columns in the files, by the name of the column.
     #[serde(default)]
     pub columns: BTreeMap<String, String>,
+    /// The column that the tool's counter fills.
+    pub counter: Option<CounterTable>,
     /// The product's own fields by name.
     #[serde(default)]
     pub fields: BTreeMap<String, OwnFieldTable>,
@@ -116,6 +121,17 @@ pub struct InputTable {
     pub delimiter: Option<char>,
     /// How characters are written; without it UTF-8, or what a byte order mark says.
     pub encoding: Option<TextEncoding>,
+}
+
+/// `[prep.counter]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CounterTable {
+    /// purse_id, or an own field of form digits or bcd.
+    pub column: String,
+    /// Digits before the number.
+    #[serde(default)]
+    pub prefix: String,
 }
 
 /// `[prep.fields.NAME]`.

@@ -21,7 +21,7 @@ const ICAO: [(char, &str); 11] = [
 ];
 
 /// Whether a character can be embossed: printable in ISO 8859-1, and no bracket of the machine's escapes.
-pub fn is_embossed(c: char) -> bool {
+pub fn is_latin1_text(c: char) -> bool {
     matches!(c, ' '..='~' | '\u{A0}'..='\u{FF}') && !matches!(c, '<' | '>')
 }
 
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn embossing_keeps_what_its_character_set_has() {
-        let embossed = |text| spelled(text, is_embossed).map(|text| text.to_string());
+        let embossed = |text| spelled(text, is_latin1_text).map(|text| text.to_string());
         assert_eq!(embossed("Müller Dvořák").as_deref(), Some("Müller Dvorák"));
         assert_eq!(embossed("A<B"), None);
     }

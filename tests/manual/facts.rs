@@ -125,6 +125,7 @@ fn the_issuers_page_has_every_column_field_and_table() {
     for table in [
         "PrepTables",
         "InputTable",
+        "CounterTable",
         "OwnFieldTable",
         "StripeTable",
         "LineTable",

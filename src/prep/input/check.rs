@@ -26,6 +26,8 @@ pub struct CardholderReader<'a, I> {
     rules: RunRules<'a>,
     seen: HashSet<[u8; 16]>,
     taken: TakenCards,
+    /// The number of the tool's counter that comes next, and how many were used; none without a counter.
+    numbers: Option<(u64, u64)>,
 }
 
 /// The rules of a run beside those of the columns. Without a run, as in tests of the columns, there are none.
@@ -50,7 +52,7 @@ impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'
     /// Makes cards of rows, one of each.
     pub fn of(rows: I, schema: &'a InputSchema) -> Self {
         let (rules, seen, taken) = (RunRules::default(), HashSet::new(), TakenCards::default());
-        Self { rows, schema, rules, seen, taken }
+        Self { rows, schema, rules, seen, taken, numbers: None }
     }
 
     /// Refuses account numbers outside the issuer identifier of this KEK, and a card_ref that could be one inside.
@@ -74,6 +76,18 @@ impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'
         self
     }
 
+    /// Gives cards without a value in the counted column numbers from this one on.
+    #[must_use]
+    pub fn counting_from(mut self, first: u64) -> Self {
+        self.numbers = Some((first, 0));
+        self
+    }
+
+    /// How many numbers of the counter were used so far.
+    pub fn counted(&self) -> u64 {
+        self.numbers.map_or(0, |(_, used)| used)
+    }
+
     /// The cards so far that were taken in spite of a rule.
     pub fn taken(&self) -> &TakenCards {
         &self.taken
@@ -81,6 +95,11 @@ impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'
 
     fn checked(&mut self, row: SourceRow) -> Result<Cardholder, RejectedLine> {
         let mut checked = CheckedLine::new(self.schema, row);
+        if let Some((next, used)) = self.numbers
+            && checked.count(next)
+        {
+            self.numbers = Some((next.saturating_add(1), used + 1));
+        }
         checked.complete();
         checked.characters();
         checked.relate();
@@ -189,6 +208,20 @@ impl<'a> CheckedLine<'a> {
         !self.values.contains_key(&column) && !self.wrong.contains_key(&column)
     }
 
+    /// Gives the card this number of the counter, if it has no value in the counted column. Returns whether it does.
+    fn count(&mut self, number: u64) -> bool {
+        let counted = self.schema.counter.as_ref().filter(|counted| self.absent(counted.column));
+        let Some(counted) = counted else { return false };
+        match counted.value(number) {
+            Some(value) => self.add(counted.column, Zeroizing::new(value)),
+            None => {
+                self.wrong.insert(counted.column, Zeroizing::default());
+                self.fault(counted.column, "has too few digits for the next number of the counter");
+            }
+        }
+        true
+    }
+
     /// Adds the values that the line leaves out.
     fn complete(&mut self) {
         let schema = self.schema;
@@ -222,10 +255,7 @@ impl<'a> CheckedLine<'a> {
         let mut found = Vec::new();
         for (column, text) in self.values.iter().filter(|(column, _)| column.is_text()) {
             let Some(limit) = schema.limit(*column) else { continue };
-            let media = match limit {
-                TextLimit::Ascii => "chip or stripe",
-                TextLimit::Embossed => "embossing or indent print",
-            };
+            let media = limit.media();
             if schema.transliterate {
                 if spelled(text, |c| limit.takes(c)).is_none() {
                     found.push((

@@ -26,8 +26,6 @@ mod names;
 mod rows;
 mod schema;
 #[cfg(test)]
-mod source_tests;
-#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -39,7 +37,7 @@ use zeroize::Zeroizing;
 pub use self::check::{CardholderReader, check};
 pub use self::format::{SourceFormat, SourceKind, TextEncoding};
 pub use self::rows::{RowReader, SourceRow};
-pub use self::schema::{ColumnUse, Defaults, InputSchema, TextLimit};
+pub use self::schema::{ColumnUse, CountedColumn, Defaults, InputSchema, TextLimit};
 use super::columns::Column;
 use crate::ids::CardRef;
 

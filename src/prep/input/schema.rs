@@ -9,10 +9,13 @@ use super::format::SourceFormat;
 use crate::prep::columns::{self, COLUMNS, Column};
 use crate::prep::own_field::OwnField;
 use crate::prep::tables::PrepTables;
-use crate::prep::transliterate::{is_ascii_text, is_embossed};
+use crate::prep::transliterate::{is_ascii_text, is_latin1_text};
 
 /// Values of the product profile for columns that a file does not have or leaves empty.
 pub type Defaults = BTreeMap<Column, String>;
+
+/// Digits of a purse's identifier.
+const PURSE_ID: usize = 10;
 
 /// The characters that the media of a text take, from the narrowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,15 +23,23 @@ pub enum TextLimit {
     /// Chip and stripe: printable ASCII.
     Ascii,
     /// Embossing and indent print: ISO 8859-1 without `<` and `>`.
-    Embossed,
+    Latin1,
 }
 
 impl TextLimit {
+    /// The media in words, for faults.
+    pub(super) fn media(self) -> &'static str {
+        match self {
+            Self::Ascii => "chip or stripe",
+            Self::Latin1 => "a line on plastic",
+        }
+    }
+
     /// Whether a medium takes a character.
     pub fn takes(self, c: char) -> bool {
         match self {
             Self::Ascii => is_ascii_text(c),
-            Self::Embossed => is_embossed(c),
+            Self::Latin1 => is_latin1_text(c),
         }
     }
 }
@@ -42,6 +53,8 @@ pub struct InputSchema {
     pub transliterate: bool,
     /// Values for columns that the input leaves empty.
     pub defaults: Defaults,
+    /// The column that the tool's counter fills.
+    pub counter: Option<CountedColumn>,
     columns: Vec<SchemaColumn>,
     /// Whether print or embossing need the cardholder's name, from the one column or the other.
     pub(super) needs_printed_name: bool,
@@ -57,6 +70,24 @@ pub(super) struct SchemaColumn {
     pub name: String,
     /// Whether every card must have a value.
     pub required: bool,
+}
+
+/// A column whose value is a number of the tool where a row has none.
+#[derive(Clone)]
+pub struct CountedColumn {
+    /// The column.
+    pub column: Column,
+    prefix: String,
+    /// Digits of the value.
+    width: usize,
+}
+
+impl CountedColumn {
+    /// Returns the value for a number; `None` if it has too many digits.
+    pub(super) fn value(&self, number: u64) -> Option<String> {
+        let width = self.width.saturating_sub(self.prefix.len());
+        Some(format!("{}{number:0>width$}", self.prefix)).filter(|text| text.len() == self.width)
+    }
 }
 
 /// What a product's templates take from the input.
@@ -102,6 +133,7 @@ impl InputSchema {
             schema.require(column);
         }
         schema.defaults = schema.defaults_of(tables)?;
+        schema.counter = schema.counter_of(tables).map_err(|what| format!("counter: {what}"))?;
         Ok(schema)
     }
 
@@ -135,6 +167,25 @@ impl InputSchema {
             }
         }
         Ok(defaults)
+    }
+
+    fn counter_of(&self, tables: &PrepTables) -> Result<Option<CountedColumn>, String> {
+        let Some(table) = &tables.counter else { return Ok(None) };
+        let column = self.own_name(&table.column)?;
+        let width = match column {
+            Column::PurseId => Some(PURSE_ID),
+            Column::Own(own) => own.digits(),
+            _ => None,
+        };
+        let width = width.ok_or("column is purse_id or an own field of form digits or bcd")?;
+        let prefix = table.prefix.clone();
+        if prefix.len() >= width || !prefix.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(format!("prefix is digits, fewer than the {width} of the column"));
+        }
+        if self.defaults.contains_key(&column) {
+            return Err("column has a default already".into());
+        }
+        Ok(Some(CountedColumn { column, prefix, width }))
     }
 
     fn require(&mut self, column: Column) {
@@ -177,9 +228,13 @@ impl InputSchema {
     /// The names of the columns that a card must have, and that neither a source with the columns `found` nor the product
     /// has.
     pub fn missing(&self, found: &[Column]) -> Vec<&str> {
-        let has = |column: Column| found.contains(&column) || self.defaults.contains_key(&column);
+        let counted = self.counter.as_ref().map(|counter| counter.column);
+        let has = |column: Column| {
+            found.contains(&column) || self.defaults.contains_key(&column) || counted == Some(column)
+        };
         let missing = self.columns.iter().filter(|known| known.required && !has(known.column));
-        let printed = self.needs_printed_name && !has(Column::Name) && !has(Column::NamePrinted);
+        let of_name = self.columns.iter().any(|known| known.column == Column::Name && known.required);
+        let printed = self.needs_printed_name && !of_name && !has(Column::Name) && !has(Column::NamePrinted);
         let printed = printed.then(|| self.name(Column::NamePrinted)).into_iter();
         missing.map(|known| known.name.as_str()).chain(printed).collect()
     }

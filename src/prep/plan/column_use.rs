@@ -19,7 +19,7 @@ pub(super) fn of(plan: &PrepPlan) -> ColumnUse {
     }
     plan.stripe.iter().for_each(|(_, template)| add(&mut found, template, true, Some(TextLimit::Ascii)));
     let lines = plan.emboss.iter().chain(&plan.indent);
-    lines.for_each(|line| add(&mut found, &line.text, true, Some(TextLimit::Embossed)));
+    lines.for_each(|line| add(&mut found, &line.text, true, Some(TextLimit::Latin1)));
     let printed = plan.graphics.iter().flat_map(|graphics| graphics.text.values());
     printed.for_each(|template| add(&mut found, template, true, None));
     for application in &plan.applications {

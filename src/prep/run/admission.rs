@@ -2,11 +2,12 @@
 //!
 //! Not here: which keys of the issuer a product needs (`order`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
 use crate::hsm::KekInfo;
+use crate::prep::counter::NumberCounter;
 use crate::prep::keys::{kek_name, kek_type};
 use crate::prep::offline::CardKeySize;
 use crate::prep::order::CardBuilder;
@@ -27,6 +28,25 @@ pub(super) fn pools(builder: &CardBuilder, paths: &[PathBuf]) -> Result<Vec<KeyP
         }
     }
     Ok(pools)
+}
+
+/// Opens the counter of a product that has one.
+pub(super) fn counter(builder: &CardBuilder, path: Option<&Path>) -> Result<Option<NumberCounter>, Failure> {
+    match (&builder.plan().input.counter, path) {
+        (Some(_), Some(path)) => NumberCounter::open(path).map(Some),
+        (Some(counted), None) => {
+            let what = format!(
+                "operator: the product counts {}: name its counter with --counter (cardwright-prep counter new makes one)",
+                counted.column.name()
+            );
+            Err(Failure::new(Exit::Usage, what))
+        }
+        (None, Some(_)) => {
+            let what = "operator: --counter is for a product with [prep.counter], which this one has not";
+            Err(Failure::new(Exit::Usage, what))
+        }
+        (None, None) => Ok(None),
+    }
 }
 
 /// Refuses what the bureau would refuse later: a KEK too weak for the product, a security level too low for

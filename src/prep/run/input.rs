@@ -16,6 +16,7 @@ use crate::hsm::client::HsmClient;
 use crate::hsm::key_host::KeyHost;
 use crate::ids::KekId;
 use crate::prep::allow::{Allowances, TakenCards};
+use crate::prep::counter::NumberCounter;
 use crate::prep::input::{Cardholder, CardholderReader, RejectedLine, RowReader, check};
 use crate::prep::offline::CardKeySize;
 use crate::prep::order::{BuildError, CardBuilder, CardInputs, OrderedCard};
@@ -28,13 +29,25 @@ pub(super) fn changed() -> Failure {
 
 /// The input of a run, read as often as it takes.
 pub(super) struct RunInput<'a> {
-    pub path: &'a Path,
-    pub output: &'a Path,
-    pub builder: &'a CardBuilder,
-    pub kek: KekId,
+    path: &'a Path,
+    output: &'a Path,
+    builder: &'a CardBuilder,
+    kek: KekId,
     /// This month.
-    pub today: MonthYear,
-    pub allowed: &'a Allowances,
+    today: MonthYear,
+    allowed: &'a Allowances,
+    /// The first number of the product's counter that is this run's.
+    first_number: Option<u64>,
+}
+
+/// What a first reading of the input finds.
+pub(super) struct InputCount {
+    /// Number of cards.
+    pub records: u32,
+    /// SHA-256 of the file.
+    pub digest: [u8; 32],
+    /// The cards that are taken in spite of a rule.
+    pub taken: TakenCards,
 }
 
 impl<'a> RunInput<'a> {
@@ -44,17 +57,33 @@ impl<'a> RunInput<'a> {
     ) -> Result<CardholderReader<'a, RowReader<'a, &'s mut HashedInput>>, RejectedLine> {
         let schema = &self.builder.plan().input;
         let rows = RowReader::new(source, schema.format.of_file(self.path), None, schema)?;
-        Ok(CardholderReader::of(rows, schema).under(self.kek).at(self.today).allowing(self.allowed))
+        let cards = CardholderReader::of(rows, schema).under(self.kek).at(self.today).allowing(self.allowed);
+        Ok(match self.first_number {
+            Some(first) => cards.counting_from(first),
+            None => cards,
+        })
     }
 
-    /// Checks all lines. Returns the number of cards, the SHA-256 of the file, and the cards that are taken in spite of a
-    /// rule; `None` if a line is wrong.
-    pub fn count(&self) -> Result<Option<(u32, [u8; 32], TakenCards)>, Failure> {
+    /// The input at `path` for the output at `output`, under the rules of a run: KEK, this month, what is allowed.
+    pub fn of(
+        builder: &'a CardBuilder,
+        (path, output): (&'a Path, &'a Path),
+        (kek, today, allowed): (KekId, MonthYear, &'a Allowances),
+    ) -> Self {
+        Self { path, output, builder, kek, today, allowed, first_number: None }
+    }
+
+    /// Checks all lines; `None` if one is wrong. Then takes the numbers that the cards need: from here on they belong to
+    /// this run, also if it is killed.
+    pub fn count(&mut self, counter: Option<&NumberCounter>) -> Result<Option<InputCount>, Failure> {
+        self.first_number = counter.map(NumberCounter::next).transpose()?;
         let mut source = HashedInput::open(self.path)?;
         let Ok(mut cards) = self.cards(&mut source) else { return Ok(None) };
         let Ok(records) = check(&mut cards) else { return Ok(None) };
-        let taken = cards.taken().clone();
-        Ok(Some((records, source.finish()?, taken)))
+        let (taken, numbers) = (cards.taken().clone(), cards.counted());
+        let digest = source.finish()?;
+        self.first_number = counter.map(|counter| counter.take(numbers)).transpose()?;
+        Ok(Some(InputCount { records, digest, taken }))
     }
 
     /// Reads the whole input again and lists every fault, also those that show only when a card is built.

@@ -22,11 +22,12 @@ use std::sync::Arc;
 
 pub use self::sample::{SampleArgs, sample};
 
-use self::admission::{admitted, pools};
+use self::admission::{admitted, counter, pools};
 use self::file::{finish, header};
-use self::input::{HashedInput, RunInput, changed};
+use self::input::{HashedInput, InputCount, RunInput, changed};
 use self::summary::summary;
 use super::allow::{Allowance, Allowances};
+use super::counter::NumberCounter;
 use super::keys::{choose_kek, issuer_of};
 use super::maker::{FileOrder, RecordMaker};
 use super::order::CardBuilder;
@@ -68,6 +69,9 @@ pub struct PrepRunArgs {
     /// Takes cards that break a rule, and says why: expired:REASON or foreign-iin:REASON.
     #[arg(long = "allow", value_name = "RULE:REASON")]
     pub allowances: Vec<Allowance>,
+    /// The counter of a product that numbers its cards.
+    #[arg(long, value_name = "FILE")]
+    pub counter: Option<PathBuf>,
     /// KEK as issuer identifier and version, as 476173FF:1 [default: the issuer's strongest and newest]
     #[arg(long, value_name = "ISSUER:VERSION")]
     pub kek: Option<String>,
@@ -91,12 +95,13 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
     let builder = builder.with_photos_next_to(&args.input);
     admitted(&product, &builder, kek)?;
     let pools = pools(&builder, &args.pools)?;
+    let counter = counter(&builder, args.counter.as_deref())?;
 
     let builder = Arc::new(builder);
     let allowed = Allowances(args.allowances.clone());
-    let (path, output) = (args.input.as_path(), args.output.as_path());
-    let input = RunInput { path, output, builder: &builder, kek: kek.id, today, allowed: &allowed };
-    let Some((records, digest, taken)) = input.count()? else {
+    let rules = (kek.id, today, &allowed);
+    let mut input = RunInput::of(&builder, (&args.input, &args.output), rules);
+    let Some(InputCount { records, digest, taken }) = input.count(counter.as_ref())? else {
         return Err(input.rejected(changed(), &mut keys));
     };
     for pool in &pools {

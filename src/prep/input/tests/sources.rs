@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::super::*;
 use crate::ids::KekId;
 use crate::prep::allow::{Allowance, Allowances, AllowedKind};
 use crate::prep::plan::PrepPlan;
@@ -283,6 +283,9 @@ fn tables_that_contradict_each_other() {
         ("[prep.fields.a]\nform = \"date\"\nmax = 3\n", "fields.a.form"),
         ("[prep.fields.a]\nform = \"text\"\n", "max"),
         ("[prep.fields.a]\nform = \"digits\"\nmax = 3\ndefault = \"x\"\n", "a = \"x\" is not 1 to 3 digits"),
+        ("[prep.counter]\ncolumn = \"name\"\n", "counter: column is purse_id or an own field"),
+        ("[prep.counter]\ncolumn = \"purse_id\"\nprefix = \"4761731234\"\n", "counter: prefix is digits"),
+        ("[prep.counter]\ncolumn = \"purse_id\"\nprefix = \"A\"\n", "counter: prefix is digits"),
         ("[prep.input]\nformat = \"xml\"\n", "format"),
         ("[prep.input]\nencoding = \"ebcdic\"\n", "encoding"),
         ("[prep.input]\nformat = \"jsonl\"\ndelimiter = \";\"\n", "delimiter belongs to format csv"),
@@ -332,7 +335,7 @@ fn each_text_holds_what_its_narrowest_medium_takes() {
     let shown = faults(&row("Dvořák", "A<B", ""), &plain);
     assert_eq!(shown.len(), 2);
     assert!(
-        shown[0].starts_with("input: line 2, column name_printed: holds a character that embossing"),
+        shown[0].starts_with("input: line 2, column name_printed: holds a character that a line on plastic"),
         "{shown:?}"
     );
     assert!(!shown.iter().any(|fault| fault.contains("Dvo")));
@@ -392,6 +395,26 @@ fn expired_cards_and_foreign_numbers_need_a_reason() {
     let both = Allowances(vec![allow("expired:a trial"), allow("foreign-iin:a merger")]);
     let (shown, taken) = read(&both);
     assert_eq!((shown.len(), taken.len()), (0, 2));
+}
+
+/// Derivation data of the tool where the row has none (WO 99/19846 FIG 2, steps 304 and 316).
+#[test]
+fn a_counter_fills_the_rows_that_have_no_number() {
+    let counter = |prefix: &str| {
+        let own = "[prep.fields.no]\nform = \"bcd\"\nmax = 4\nrequired = true\n";
+        schema(&format!("[prep.counter]\ncolumn = \"no\"\nprefix = \"{prefix}\"\n{own}"))
+    };
+    let schema = counter("7");
+    let column = schema.by_name("no").unwrap();
+    let text = "card_ref,no\nA,\nB,12\nC,\n";
+    let mut reader = CardholderReader::new(text.as_bytes(), &schema).unwrap().counting_from(41);
+    let numbers: Vec<_> = reader.by_ref().map(|card| card.unwrap().get(column).unwrap().to_owned()).collect();
+    assert_eq!((numbers, reader.counted()), (vec!["7041".into(), "12".into(), "7042".into()], 2));
+    assert!(schema.missing(&[Column::CardRef]).is_empty());
+    let reader = CardholderReader::new(text.as_bytes(), &schema).unwrap().counting_from(999);
+    let faults: Vec<_> = reader.filter_map(Result::err).flat_map(|line| line.faults).collect();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].to_string().starts_with("input: line 4, column no: has too few digits"), "{faults:?}");
 }
 
 /// The seam of a join: rows of other sources are parts of a card, and a fault names the file of its column.

@@ -1,5 +1,7 @@
 //! Every fault of the input, one by one.
 
+mod sources;
+
 use super::*;
 use crate::ids::KekId;
 use crate::prep::columns::COLUMNS;
