@@ -27,7 +27,6 @@ use self::file::{finish, header};
 use self::input::{HashedInput, InputCount, RunInput, changed};
 use self::summary::summary;
 use super::allow::{Allowance, Allowances};
-use super::counter::NumberCounter;
 use super::keys::{choose_kek, issuer_of};
 use super::maker::{FileOrder, RecordMaker};
 use super::order::CardBuilder;

@@ -53,7 +53,8 @@ fn a_good_file() {
 #[test]
 fn values_and_defaults() {
     let defaults = Defaults::from([(Column::Currency, "978".to_owned()), (Column::Points, "7".to_owned())]);
-    let schema = InputSchema { defaults, ..testing::schema() };
+    let mut schema = testing::schema();
+    schema.defaults = defaults;
     let text = with("psn", "");
     let card = CardholderReader::new(text.as_bytes(), &schema).unwrap().next().unwrap().unwrap();
     assert_eq!(card.place.line, 2);
