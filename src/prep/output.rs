@@ -1,12 +1,17 @@
-//! Writes a file that appears whole or not at all: it is written under a temporary name in its directory,
-//! synced, and renamed.
+//! Writes a file that appears whole or not at all: it is written without a name in its directory, synced, and gets its name
+//! then.
 //!
-//! It has mode 0600 from the first byte. An earlier file of its name is replaced.
+//! So nothing of it remains when the program is killed. A file system without such files (`O_TMPFILE`, open(2)) gets one under
+//! a temporary name. It has mode 0600 from the first byte. An earlier file of its name is replaced, a link is not followed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::unistd::linkat;
 
 use super::fill_random;
 use crate::exit::{Exit, Failure};
@@ -29,12 +34,19 @@ pub fn write_whole<T>(
         ));
     };
     let temporary = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), hex::encode(random)));
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(fail)?;
-    let unfinished = UnfinishedOutput(Some(temporary));
+    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (file, mut unfinished) = match nameless(directory) {
+        Some(file) => (file, UnfinishedOutput(None)),
+        None => {
+            let mut options = OpenOptions::new();
+            let file = options.write(true).create_new(true).mode(0o600).open(&temporary).map_err(fail)?;
+            (file, UnfinishedOutput(Some(temporary.clone())))
+        }
+    };
     let result = write(BufWriter::with_capacity(256 * 1024, &file))?;
     file.sync_all().map_err(fail)?;
+    unfinished.name(&file, temporary).map_err(fail)?;
     unfinished.rename(path).map_err(fail)?;
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(directory).and_then(|d| d.sync_all()).map_err(fail)?;
     Ok(result)
 }
@@ -52,10 +64,31 @@ pub fn write_output(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write_whole(path, |mut out| out.write_all(bytes).and_then(|()| out.flush()).map_err(fail))
 }
 
-/// The temporary file; it is removed when this value is dropped, unless it was renamed.
+/// Makes a file without a name, if it can get one later.
+fn nameless(directory: &Path) -> Option<File> {
+    let flags = OFlag::O_TMPFILE.bits();
+    let file = OpenOptions::new().write(true).mode(0o600).custom_flags(flags).open(directory).ok()?;
+    descriptor(&file).exists().then_some(file)
+}
+
+/// The name of an open file in this process.
+fn descriptor(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// The temporary name, if there is one by now; it is removed when this value is dropped, unless the file was renamed.
 struct UnfinishedOutput(Option<PathBuf>);
 
 impl UnfinishedOutput {
+    /// Gives the file its temporary name if it has none: a file without a name cannot replace another.
+    fn name(&mut self, file: &File, temporary: PathBuf) -> std::io::Result<()> {
+        if self.0.is_none() {
+            linkat(AT_FDCWD, &descriptor(file), AT_FDCWD, &temporary, AtFlags::AT_SYMLINK_FOLLOW)?;
+            self.0 = Some(temporary);
+        }
+        Ok(())
+    }
+
     fn rename(mut self, to: &Path) -> std::io::Result<()> {
         if let Some(from) = &self.0 {
             std::fs::rename(from, to)?;
@@ -101,6 +134,32 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn nothing_has_a_name_while_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.cwf");
+        let names = || std::fs::read_dir(dir.path()).unwrap().count();
+        // Every file system on which the tests run has files without a name.
+        write_whole(&path, |_| {
+            assert_eq!(names(), 0);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(names(), 1);
+    }
+
+    #[test]
+    fn a_link_is_replaced_and_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("out.cwf"), dir.path().join("other"));
+        std::fs::write(&other, b"other").unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        write_whole(&path, |mut out| out.write_all(b"abc").map_err(|_| unreachable!())).unwrap();
+        assert_eq!(std::fs::read(&other).unwrap(), b"other");
+        assert!(path.symlink_metadata().unwrap().is_file());
+        assert_eq!(std::fs::read(&path).unwrap(), b"abc");
     }
 
     #[test]
