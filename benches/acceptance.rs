@@ -35,7 +35,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cardwright::crypto::{ApplicationScope, Purpose, Suite, application_mac_input, unwrap_mac_key};
+use cardwright::crypto::{ApplicationScope, FileKind, Purpose, Suite, application_mac_input, unwrap_mac_key};
 use cardwright::record::chip::{ChipApplication, ChipSection};
 use cardwright::record::{Record, others_digest};
 use daemon::Daemon;
@@ -160,6 +160,7 @@ fn floor(sample: &[Sealed], cores: usize) -> f64 {
                     let Sealed { record, others, applications } = &sample[place % sample.len()];
                     for application in applications {
                         let scope = ApplicationScope {
+                            kind: FileKind::Finished,
                             issuer_id: "TESTBANK",
                             file_id: "TESTBANK-20260101-0001",
                             sequence: record.sequence,

@@ -76,6 +76,7 @@ fn write(path: &Path, count: u32, mut prepared: Vec<Record>) {
         chip.data = section.encode().unwrap();
     }
     let header = Header {
+        kind: FileKind::Finished,
         file_id: FileId::new("BENCH").unwrap(),
         issuer_id: IssuerId::new("TESTBANK").unwrap(),
         product: ProductName::new("multiapp").unwrap(),

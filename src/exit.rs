@@ -36,7 +36,7 @@ pub enum Exit {
     /// A record's data is wrong (application MAC, padding, account numbers that differ): acceptance refuses the file. If
     /// only the run finds it, the record waits and the job is held.
     RecordData = 15,
-    /// An input of the preparation (CSV) is wrong.
+    /// An input of the preparation is wrong; or a file is unfinished where a finished one belongs.
     Input = 16,
     /// The file uses a KEK that the key store does not hold, or the store has no KMC to whose cards its secrets may go.
     KeyUnknown = 20,

@@ -15,6 +15,8 @@ pub enum OutputKind {
     Json,
     /// CWF1: `H`, a length, "CWF1" (`src/manual/cwf1.md` section 2).
     Cwf1,
+    /// An unfinished file of the issuer's preparation: `H`, a length, "CWFU".
+    Unfinished,
     /// Cardholders: a CSV file that begins with the name of its first column.
     Csv,
     /// The rejected lines of an input: a CSV file with its own header line.
@@ -26,6 +28,7 @@ impl OutputKind {
         match self {
             Self::Json => head.starts_with(b"{"),
             Self::Cwf1 => head.starts_with(b"H") && head.get(5..9) == Some(b"CWF1"),
+            Self::Unfinished => head.starts_with(b"H") && head.get(5..9) == Some(b"CWFU"),
             Self::Csv => head.starts_with(b"card_ref"),
             Self::Rejects => head.starts_with(b"line,column,card"),
         }
@@ -35,6 +38,7 @@ impl OutputKind {
         match self {
             Self::Json => "events or report file",
             Self::Cwf1 => "CWF1 file",
+            Self::Unfinished => "unfinished file of an earlier pass",
             Self::Csv => "file of cardholders",
             Self::Rejects => "list of rejected lines",
         }
@@ -112,17 +116,19 @@ mod tests {
         let path = directory.path().join("x");
         assert!(check_replaceable(&path, OutputKind::Json).is_ok());
         for (content, fits) in [
-            (&b""[..], [true, true, true, true]),
-            (b"{\"n\":1}", [true, false, false, false]),
-            (b"H\0\0\0\x40CWF1\0\x01", [false, true, false, false]),
-            (b"card_ref,pan", [false, false, true, false]),
-            (b"line,column,card_ref,fault\n", [false, false, false, true]),
-            (b"SQLite format 3\0", [false; 4]),
-            (b"cardwright key store", [false; 4]),
+            (&b""[..], [true; 5]),
+            (b"{\"n\":1}", [true, false, false, false, false]),
+            (b"H\0\0\0\x40CWF1\0\x01", [false, true, false, false, false]),
+            (b"card_ref,pan", [false, false, true, false, false]),
+            (b"line,column,card_ref,fault\n", [false, false, false, true, false]),
+            (b"H\0\0\0\x40CWFU\0\x01", [false, false, false, false, true]),
+            (b"SQLite format 3\0", [false; 5]),
+            (b"cardwright key store", [false; 5]),
         ] {
             std::fs::write(&path, content).unwrap();
-            let got = [OutputKind::Json, OutputKind::Cwf1, OutputKind::Csv, OutputKind::Rejects]
-                .map(|kind| check_replaceable(&path, kind).is_ok());
+            use OutputKind::{Csv, Cwf1, Json, Rejects, Unfinished};
+            let kinds = [Json, Cwf1, Csv, Rejects, Unfinished];
+            let got = kinds.map(|kind| check_replaceable(&path, kind).is_ok());
             assert_eq!(got, fits, "{content:?}");
         }
         assert!(check_replaceable(directory.path(), OutputKind::Json).is_err());

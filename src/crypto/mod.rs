@@ -13,7 +13,7 @@ pub mod rsa;
 mod symmetric;
 
 pub use cwf1::{
-    ApplicationScope, Purpose, Suite, application_mac_input, mac_key_is_sound, trailer_mac_input,
+    ApplicationScope, FileKind, Purpose, Suite, application_mac_input, mac_key_is_sound, trailer_mac_input,
     unwrap_mac_key, wrap_mac_key,
 };
 pub use des::{TdesKey, retail_mac, set_odd_parity, tdes_cbc_decrypt, tdes_cbc_encrypt};

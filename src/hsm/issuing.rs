@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::store::KeyUsage;
 use super::{KekInfo, Realm, WipedBytes};
-use crate::crypto::KeyType;
 use crate::crypto::payment::CardKeyMethod;
+use crate::crypto::{FileKind, KeyType};
 use crate::ids::{Aid, CardRef, Dgi, FileId, IssuerId, Kcv, KekId};
 use crate::record::chip::Pdi;
 
@@ -207,6 +207,8 @@ pub struct CardCodes {
 /// Cards of one file to be protected.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct ProtectRequest {
+    /// The kind of the file, from the Header.
+    pub kind: FileKind,
     /// The KEK of the file.
     pub kek: KekId,
     /// Issuer, from the Header; must be the KEK's.
@@ -242,9 +244,11 @@ impl CardToProtect {
             ValuePart::Clear(bytes) => bytes.len(),
             _ => 256,
         });
+        let earlier = self.applications.iter().filter_map(|a| a.earlier.as_ref());
+        let earlier: usize = earlier.map(|earlier| earlier.application.len()).sum();
         let offline = self.applications.iter().filter_map(|a| a.offline.as_ref());
         let signed = offline.map(|o| o.static_data.len() + o.card.as_ref().map_or(0, |card| card.key.len()));
-        known.sum::<usize>() + signed.sum::<usize>()
+        earlier + known.sum::<usize>() + signed.sum::<usize>()
     }
 }
 
@@ -261,6 +265,19 @@ pub struct ApplicationToProtect {
     pub dgis: Vec<DgiToProtect>,
     /// What the issuer signs for offline data authentication.
     pub offline: Option<OfflineToSign>,
+    /// The application in the unfinished file from which its sealed values come. Then everything else is as it is there.
+    pub earlier: Option<EarlierApplication>,
+}
+
+/// An application of an unfinished file. Names of file and issuer, KEK, card_ref and AID are those of the request.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct EarlierApplication {
+    /// Number of its record in that file.
+    pub sequence: u32,
+    /// SHA-256 of the record's other sections in that file, as in [`CardToProtect`].
+    pub others: [u8; 32],
+    /// The application as it stands there: from the length byte of 3a.1 (`L1 { L1 AID ...`) to the last byte of the MAC.
+    pub application: WipedBytes,
 }
 
 /// What the issuer signs of an application, so that a terminal can authenticate the card offline.
@@ -315,6 +332,8 @@ pub enum ValuePart {
     CardCertificate,
     /// Signed static data (tag 93), as long as the issuer's modulus.
     SignedStaticData,
+    /// The value of this DGI in the earlier application.
+    Sealed,
 }
 
 /// A part of a card's RSA key pair (EMV CPS, DGIs 8201 to 8205): half as long as the modulus.
@@ -352,6 +371,8 @@ pub type ProtectedCard = Vec<WipedBytes>;
 /// The Trailer of a file, to be MACed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TrailerToProtect {
+    /// The kind of the file, from the Header.
+    pub kind: FileKind,
     /// The KEK of the file.
     pub kek: KekId,
     /// Issuer, from the Header; must be the KEK's.

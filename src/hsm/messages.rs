@@ -97,7 +97,7 @@ pub struct KmcInfo {
     pub kcv: Kcv,
 }
 
-/// The Trailer of a file, for its MAC.
+/// The Trailer of a file, for its MAC. The operation knows which kind of file it is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TrailerRequest {
     /// Issuer, from the Header; must be the KEK's.

@@ -147,6 +147,10 @@ hsm_operations! {
         #[counted = "card-keys"]
         fn make_card_keys(request: &NewCardKeys) -> Vec<SealedCardKey>
             where |keys| keys.len() == usize::from(request.count);
+
+        /// Checks the MAC of the Trailer of an unfinished file.
+        #[counted = "verify-unfinished"]
+        fn verify_unfinished(request: &TrailerRequest) -> ();
     }
 }
 

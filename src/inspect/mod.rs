@@ -14,23 +14,28 @@ mod tests;
 
 use std::path::Path;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::ids::{Mic, NameError, ProductName};
 use crate::modules::crosscheck;
 use crate::modules::kind::section_kinds;
 use crate::record::chip::{ApplicationView, ChipError, SectionScratch, check_crn, walk};
-use crate::record::{Cwf1Reader, FileError, FileFault, FileLimits, Frame, SectionRef, open_input};
+use crate::record::{Cwf1Reader, FileError, FileFault, FileKind, FileLimits, Frame, SectionRef, open_input};
 pub use report::InspectionReport;
 use tally::NameTally;
 pub use verify::FileKeys;
 use verify::Verifier;
 
-/// Inspects a file. Without an HSM the best exit is [`crate::exit::Exit::StructureOnly`]; wrong application data gives
+/// Inspects a file. An unfinished file is taken without an HSM. Without an HSM the best exit is [`crate::exit::Exit::StructureOnly`]; wrong application data gives
 /// [`crate::exit::Exit::RecordData`] and is listed; an error that refuses the whole file is a [`Failure`].
 pub fn inspect(path: &Path, keys: Option<&mut dyn FileKeys>) -> Result<InspectionReport, Failure> {
     let file = open_input(path)?;
-    let mut reader = Cwf1Reader::open(file, FileLimits::default())?;
+    let mut reader = Cwf1Reader::open_any(file, FileLimits::default())?;
     let header = reader.header().clone();
+    if header.kind == FileKind::Unfinished && keys.is_some() {
+        let what = "file: it is unfinished: only the issuer's next pass (cardwright-prep run) checks its MACs; inspect it \
+                    without --keys";
+        return Err(Failure::new(Exit::Input, what));
+    }
     let mut verifier = keys.map(|keys| Verifier::new(keys, &header));
     let mut counts = SectionCounts::new(&[]);
     while let Some(frame) = reader.next_frame()? {

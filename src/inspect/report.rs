@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::ids::{FileId, IssuerId, Kcv, KekId, ProductName};
 use crate::ledger::rfc3339_seconds;
 use crate::printable::one_line;
-use crate::record::{CheckedFile, FileEnd, Header};
+use crate::record::{CheckedFile, FileEnd, FileKind, Header};
 
 /// The report: names and counts, no cardholder data.
 #[derive(Serialize)]
@@ -28,6 +28,8 @@ pub struct InspectionReport {
     file_id: FileId,
     issuer_id: IssuerId,
     product: ProductName,
+    /// Whether the file is for another pass of the issuer's preparation, so that no bureau takes it.
+    unfinished: bool,
     /// When the file was made, in UTC (ISO 8601).
     created: String,
     records: u32,
@@ -95,6 +97,7 @@ impl InspectionReport {
             file_id: header.file_id,
             issuer_id: header.issuer_id,
             product: header.product,
+            unfinished: header.kind == FileKind::Unfinished,
             created: rfc3339_seconds(header.created),
             records: header.records,
             structure: "right",
@@ -155,6 +158,14 @@ impl InspectionReport {
         text.map(|text| text + "\n").map_err(|e| Failure::new(Exit::Bug, format!("us: the report: {e}")))
     }
 
+    /// Whether a bureau may take the file, in words.
+    fn kind(&self) -> &'static str {
+        match self.unfinished {
+            true => "UNFINISHED: for another pass of cardwright-prep run; no bureau takes it",
+            false => "finished",
+        }
+    }
+
     /// Returns the report as text for people.
     pub fn text(&self) -> String {
         let mut out = String::new();
@@ -181,6 +192,7 @@ impl InspectionReport {
             ("Issuer", self.issuer_id.as_str()),
             ("Product", self.product.as_str()),
             ("Created", &self.created),
+            ("Kind", self.kind()),
             ("Records", &records),
             ("Structure", self.structure),
             ("Digest", self.digest),

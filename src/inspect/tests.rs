@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::crypto::{
-    ApplicationScope, CipherKey, Purpose, Suite, application_mac_input, trailer_mac_input, unwrap_mac_key,
-    wrap_mac_key,
+    ApplicationScope, CipherKey, FileKind, Purpose, Suite, application_mac_input, trailer_mac_input,
+    unwrap_mac_key, wrap_mac_key,
 };
 use crate::exit::Exit;
 use crate::hsm::{
@@ -60,8 +60,8 @@ impl Hsm for TestKeys {
 
     fn verify_trailer(&mut self, r: &TrailerRequest) -> Result<(), HsmError> {
         assert!(r.body.ends_with(&r.wrapped_mac_key));
-        let scope = ApplicationScope::trailer(r.issuer_id.as_str(), r.file_id.as_str());
-        let input = trailer_mac_input(&r.body);
+        let scope = ApplicationScope::trailer(FileKind::Finished, r.issuer_id.as_str(), r.file_id.as_str());
+        let input = trailer_mac_input(FileKind::Finished, &r.body);
         let mac = mac(&scope, Purpose::TrailerKey, Purpose::TrailerBlind, &r.wrapped_mac_key, &input);
         if mac.as_ref() == Some(&r.mac) { Ok(()) } else { Err(HsmError::TrailerMac) }
     }
@@ -98,6 +98,7 @@ impl TestKeys {
             return Err(HsmError::UnknownKek(application.kek));
         }
         let scope = ApplicationScope {
+            kind: FileKind::Finished,
             issuer_id: r.issuer_id.as_str(),
             file_id: r.file_id.as_str(),
             sequence: record.sequence,
@@ -116,6 +117,7 @@ impl TestKeys {
 
 fn header(records: u32) -> Header {
     Header {
+        kind: FileKind::Finished,
         file_id: FileId::new("F-0001").unwrap(),
         issuer_id: IssuerId::new("TESTBANK").unwrap(),
         product: ProductName::new("multiapp").unwrap(),
@@ -135,6 +137,7 @@ fn sealed(count: u32) -> Vec<u8> {
             |mic: &str, data: Vec<u8>| Section { mic: Mic::new(mic).unwrap(), data: Zeroizing::new(data) };
         let mut record = Record { sequence, card_ref, sections: vec![section("MAG", b"%B\r\n".to_vec())] };
         let scope = ApplicationScope {
+            kind: FileKind::Finished,
             issuer_id: header.issuer_id.as_str(),
             file_id: header.file_id.as_str(),
             sequence,
@@ -157,13 +160,14 @@ fn sealed(count: u32) -> Vec<u8> {
         record.sections.push(section("CHP", chip.encode().unwrap().to_vec()));
         writer.record(&record).unwrap();
     }
-    let scope = ApplicationScope::trailer(header.issuer_id.as_str(), header.file_id.as_str());
+    let scope =
+        ApplicationScope::trailer(FileKind::Finished, header.issuer_id.as_str(), header.file_id.as_str());
     let wrapped_mac_key = wrapped(&scope, Purpose::TrailerKey);
     let key = TrailerKey { kek: KekId(KEKID), tk_type: 0x42, kcv: Kcv([1, 2, 3]) };
     let finished = writer.finish(key, |mut body| {
         body.push(u8::try_from(wrapped_mac_key.len()).unwrap());
         body.extend_from_slice(&wrapped_mac_key);
-        let input = trailer_mac_input(&body);
+        let input = trailer_mac_input(FileKind::Finished, &body);
         let mac = mac(&scope, Purpose::TrailerKey, Purpose::TrailerBlind, &wrapped_mac_key, &input);
         Ok::<_, FileError>(TrailerMac { wrapped_mac_key, mac: mac.unwrap() })
     });
@@ -249,10 +253,16 @@ fn with_front(good: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     change(&mut front);
     trailer[9..41].copy_from_slice(&Sha256::digest(&front));
     let body = &trailer[5..trailer.len() - 17];
-    let scope = ApplicationScope::trailer("TESTBANK", "F-0001");
+    let scope = ApplicationScope::trailer(FileKind::Finished, "TESTBANK", "F-0001");
     let wrapped = wrapped(&scope, Purpose::TrailerKey);
-    let new =
-        mac(&scope, Purpose::TrailerKey, Purpose::TrailerBlind, &wrapped, &trailer_mac_input(body)).unwrap();
+    let new = mac(
+        &scope,
+        Purpose::TrailerKey,
+        Purpose::TrailerBlind,
+        &wrapped,
+        &trailer_mac_input(FileKind::Finished, body),
+    )
+    .unwrap();
     let at = trailer.len() - 16;
     trailer[at..].copy_from_slice(&new);
     [front, trailer].concat()

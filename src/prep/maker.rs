@@ -2,7 +2,7 @@
 //! the issuer's HSM, and come back in order.
 //!
 //! ```text
-//! Cardholder ── HSM: card_codes ──> OrderedCard ── HSM: protect_cards ──> Record
+//! CardToMake ── HSM: card_codes ──> OrderedCard ── HSM: protect_cards ──> Record
 //! ```
 //!
 //! Not here: reading the input and writing the file (`run`).
@@ -12,14 +12,15 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::input::Cardholder;
+use super::input::{Cardholder, InputError};
 use super::order::{BuildError, CardBuilder, CardInputs, OrderedCard};
 use super::pool::KeyPool;
+use super::unfinished::add_earlier;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::store::KeyUsage;
 use crate::hsm::{CardCodes, CardToProtect, CodesRequest, Issuer, ProtectRequest, ProtectedCard};
-use crate::ids::{KekId, Mic};
+use crate::ids::{Aid, KekId, Mic};
 use crate::record::chip::{ChipError, chip_section};
 use crate::record::{Header, Record, Section, others_digest};
 use crate::threads;
@@ -30,19 +31,42 @@ const BATCH: usize = 64;
 /// Most bytes of cards in a message to the HSM that has several: half of the longest message, because the answer is longer.
 const MESSAGE: usize = 512 << 10;
 
+/// A card of the input.
+pub(super) struct CardToMake {
+    pub holder: Cardholder,
+    /// Its record in the unfinished file that this pass goes on with.
+    pub earlier: Option<Record>,
+}
+
 /// What all threads share.
 pub(super) struct FileOrder {
-    pub builder: Arc<CardBuilder>,
-    pub header: Header,
-    pub kek: KekId,
+    builder: Arc<CardBuilder>,
+    /// The product's applications.
+    applications: Vec<Aid>,
+    header: Header,
+    kek: KekId,
     /// A pool for each size of cards' key pairs.
-    pub pools: Vec<KeyPool>,
+    pools: Vec<KeyPool>,
+}
+
+impl FileOrder {
+    /// The order of a file.
+    pub fn new(
+        builder: &Arc<CardBuilder>,
+        applications: &[Aid],
+        header: &Header,
+        kek: KekId,
+        pools: Vec<KeyPool>,
+    ) -> Self {
+        let (builder, applications) = (Arc::clone(builder), applications.to_vec());
+        Self { builder, applications, header: header.clone(), kek, pools }
+    }
 }
 
 /// Cards in the order of the input, with the number of the first record.
 struct CardBatch {
     first: u32,
-    holders: Vec<Cardholder>,
+    cards: Vec<CardToMake>,
     reply: Sender<MadeRecords>,
 }
 
@@ -55,7 +79,7 @@ pub(super) struct RecordMaker {
     out: VecDeque<Receiver<MadeRecords>>,
     /// Most answers that may be out.
     ahead: usize,
-    filling: Vec<Cardholder>,
+    filling: Vec<CardToMake>,
     next: u32,
 }
 
@@ -72,9 +96,9 @@ impl RecordMaker {
             let mut worker = Worker { order: Arc::clone(&order), hsm: connect()? };
             let received = received.clone();
             threads::start("prepare", move || {
-                for CardBatch { first, holders, reply } in received {
+                for CardBatch { first, cards, reply } in received {
                     // The receiver is gone only after another batch has failed.
-                    let _ = reply.send(worker.records(first, &holders));
+                    let _ = reply.send(worker.records(first, cards));
                 }
             })?;
         }
@@ -82,7 +106,7 @@ impl RecordMaker {
     }
 
     /// Takes the next card, and returns records that are ready.
-    pub fn add(&mut self, card: Cardholder) -> Result<Vec<Record>, BuildError> {
+    pub fn add(&mut self, card: CardToMake) -> Result<Vec<Record>, BuildError> {
         self.filling.push(card);
         if self.filling.len() < BATCH {
             return Ok(Vec::new());
@@ -100,11 +124,11 @@ impl RecordMaker {
     }
 
     fn send(&mut self) -> Result<(), BuildError> {
-        let holders = std::mem::take(&mut self.filling);
+        let cards = std::mem::take(&mut self.filling);
         let (reply, answer) = bounded(1);
         let first = self.next;
-        self.next = first.saturating_add(u32::try_from(holders.len()).unwrap_or(u32::MAX));
-        self.batches.send(CardBatch { first, holders, reply }).map_err(|_| died())?;
+        self.next = first.saturating_add(u32::try_from(cards.len()).unwrap_or(u32::MAX));
+        self.batches.send(CardBatch { first, cards, reply }).map_err(|_| died())?;
         self.out.push_back(answer);
         Ok(())
     }
@@ -127,10 +151,10 @@ struct Worker {
 }
 
 impl Worker {
-    fn records(&mut self, first: u32, holders: &[Cardholder]) -> MadeRecords {
-        let mut records = Vec::with_capacity(holders.len());
-        let mut to_protect = Vec::with_capacity(holders.len());
-        for (sequence, ordered) in (first..).zip(self.ordered(first, holders)?) {
+    fn records(&mut self, first: u32, cards: Vec<CardToMake>) -> MadeRecords {
+        let mut records = Vec::with_capacity(cards.len());
+        let mut to_protect = Vec::with_capacity(cards.len());
+        for (sequence, ordered) in (first..).zip(self.ordered(first, cards)?) {
             let OrderedCard { card_ref, sections, pin, applications } = ordered;
             let record = Record { sequence, card_ref, sections };
             if !applications.is_empty() {
@@ -147,18 +171,18 @@ impl Worker {
     }
 
     /// The orders of cards, with their verification values and key pairs.
-    fn ordered(&mut self, first: u32, holders: &[Cardholder]) -> Result<Vec<OrderedCard>, BuildError> {
-        let FileOrder { builder, pools, .. } = &*self.order;
-        let codes = codes(builder, holders, &mut self.hsm)?;
+    fn ordered(&mut self, first: u32, cards: Vec<CardToMake>) -> Result<Vec<OrderedCard>, BuildError> {
+        let FileOrder { builder, pools, applications, .. } = &*self.order;
+        let codes = codes(builder, &cards, &mut self.hsm)?;
         let mut card_key = |size| match pools.iter().find(|pool| pool.size() == size) {
             Some(pool) => pool.take(),
             None => Err(Failure::new(Exit::Bug, "us: a card was built without its pool of key pairs")),
         };
-        let cards = (first..).zip(holders).enumerate().map(|(place, (sequence, holder))| {
+        let orders = (first..).zip(cards).enumerate().map(|(place, (sequence, card))| {
             let inputs = CardInputs { sequence, codes: codes.get(place), card_key: &mut card_key };
-            builder.card(holder, inputs)
+            ordered(builder, card, applications, inputs)
         });
-        cards.collect()
+        orders.collect()
     }
 
     /// Has the HSM protect the applications of cards, and adds them to their records, which follow in this order.
@@ -169,6 +193,7 @@ impl Worker {
     ) -> Result<(), Failure> {
         let order = &self.order;
         let request = ProtectRequest {
+            kind: order.header.kind,
             kek: order.kek,
             issuer_id: order.header.issuer_id.clone(),
             file_id: order.header.file_id.clone(),
@@ -204,10 +229,26 @@ fn messages(cards: Vec<CardToProtect>) -> Vec<Vec<CardToProtect>> {
     messages
 }
 
+/// The order of a card, with what its record in the unfinished file has. `applications` are the product's.
+pub(super) fn ordered(
+    builder: &CardBuilder,
+    card: CardToMake,
+    applications: &[Aid],
+    inputs: CardInputs<'_>,
+) -> Result<OrderedCard, BuildError> {
+    let CardToMake { holder, earlier } = card;
+    let mut order = builder.card(&holder, inputs)?;
+    if let Some(record) = earlier {
+        let added = add_earlier(&mut order, record, applications);
+        added.map_err(|what| InputError::Line { place: holder.place, what })?;
+    }
+    Ok(order)
+}
+
 /// The verification values of cards; none if the product needs none.
 pub(super) fn codes(
     builder: &CardBuilder,
-    holders: &[Cardholder],
+    cards: &[CardToMake],
     hsm: &mut HsmClient,
 ) -> Result<Vec<CardCodes>, Failure> {
     if !builder.needs_codes() {
@@ -218,7 +259,7 @@ pub(super) fn codes(
         issuer: keys.issuer().to_owned(),
         cvk: keys.get(KeyUsage::Cvk)?.name,
         pvk: keys.find(KeyUsage::Pvk).map(|pvk| pvk.name),
-        cards: holders.iter().map(CardBuilder::for_codes).collect(),
+        cards: cards.iter().map(|card| CardBuilder::for_codes(&card.holder)).collect(),
     };
     Ok(hsm.card_codes(&request)?)
 }

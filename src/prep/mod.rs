@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! CSV ─ input ─► Cardholder ─ fields ─► values ─ order ─► OrderedCard ─ maker ─► record::Cwf1Writer ─► file
-//!       columns                         │ plan, template,              │
-//!                                       │ plastic, photo               └─ HSM: keys, PIN blocks, encryption, MACs
-//!                                       └─ HSM: CVV, PVV
+//!       join,                           │ plan, template,  ▲           │
+//!       columns                         │ plastic, photo   │           └─ HSM: keys, PIN blocks, encryption, MACs
+//!                                       └─ HSM: CVV, PVV   └─ unfinished: what an earlier pass has made
 //! ```
 //!
 //! The `[prep]` tables of a product's profile define the contents of its cards ([`tables`] shows them); the
@@ -20,6 +20,7 @@ pub mod counter;
 pub mod fields;
 pub mod input;
 pub mod issuer_desk;
+mod join;
 pub mod key_pairs;
 pub mod keys;
 mod maker;
@@ -40,6 +41,7 @@ pub mod template;
 mod testing;
 pub mod today;
 mod transliterate;
+mod unfinished;
 
 pub use output::write_output;
 pub use run::{PrepRunArgs, SampleArgs, run, sample};

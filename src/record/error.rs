@@ -31,6 +31,14 @@ pub enum FileFault {
     /// The first bytes are not those of a CWF1 file.
     #[error("this is not a CWF1 file")]
     NotCwf1,
+    /// An unfinished file where a finished one belongs.
+    #[error(
+        "this file is unfinished: it is for another pass of cardwright-prep run; ask the issuer for the finished one"
+    )]
+    Unfinished,
+    /// A finished file where an unfinished one belongs.
+    #[error("this file is finished: a pass takes only a file that run --unfinished has made")]
+    Finished,
     /// A CWF1 version other than 1.
     #[error("the CWF1 version is not 1")]
     Version,
@@ -146,6 +154,7 @@ impl FileError {
             FileFault::Digest | FileFault::Spool => Exit::FileDigest,
             FileFault::Profile(_) => Exit::FileProfile,
             FileFault::Refused(failure) => failure.exit,
+            FileFault::Unfinished | FileFault::Finished => Exit::Input,
             FileFault::NoSuchRecord | FileFault::Broken => Exit::Bug,
             _ => Exit::FileFormat,
         }

@@ -4,12 +4,11 @@
 use sha2::{Digest, Sha256};
 
 use super::cursor::{FieldCursor, ShortInput};
-use super::{FileFault, Header, Trailer};
+use super::{FileFault, FileKind, Header, Trailer};
 use crate::crypto::Suite;
 use crate::ids::{FileId, IssuerId, Kcv, KekId, NameError, ProductName};
 
-/// "CWF1" and version 0001.
-const MAGIC: &[u8; 4] = b"CWF1";
+/// Version 0001, after "CWF1" or "CWFU".
 const VERSION: u16 = 1;
 
 /// A value read from a body, or the offset in the body and the fault.
@@ -34,16 +33,17 @@ pub(super) fn ends(cursor: &FieldCursor<'_>) -> BodyResult<()> {
     if cursor.is_empty() { Ok(()) } else { Err((cursor.at(), FileFault::Leftover)) }
 }
 
-/// `"CWF1" | version u16 | L1 file_id | L1 issuer_id | L1 product | created u64 | records u32`
+/// `"CWF1" or "CWFU" | version u16 | L1 file_id | L1 issuer_id | L1 product | created u64 | records u32`
 pub(super) fn read_header(body: &[u8]) -> BodyResult<Header> {
     let mut cursor = FieldCursor::new(body, 0);
-    if cursor.array().ok() != Some(*MAGIC) {
-        return Err((0, FileFault::NotCwf1));
-    }
+    let magic: Option<[u8; 4]> = cursor.array().ok();
+    let kind = FileKind::ALL.into_iter().find(|kind| magic == Some(*kind.magic()));
+    let kind = kind.ok_or((0, FileFault::NotCwf1))?;
     if cursor.u16()? != VERSION {
         return Err((4, FileFault::Version));
     }
     let header = Header {
+        kind,
         file_id: l1_name(&mut cursor, "file_id", FileId::from_bytes)?,
         issuer_id: l1_name(&mut cursor, "issuer_id", IssuerId::from_bytes)?,
         product: l1_name(&mut cursor, "product", ProductName::from_bytes)?,
@@ -59,7 +59,7 @@ pub(super) fn read_header(body: &[u8]) -> BodyResult<Header> {
 
 pub(super) fn write_header(header: &Header) -> Vec<u8> {
     let mut body = Vec::new();
-    body.extend(MAGIC);
+    body.extend(header.kind.magic());
     body.extend(VERSION.to_be_bytes());
     for text in [header.file_id.as_str(), header.issuer_id.as_str(), header.product.as_str()] {
         // The types of these names hold 1 to 255 bytes.

@@ -10,7 +10,7 @@ use super::fields::{BodyResult, read_header, read_trailer};
 use super::frame::{Frame, HEAD, ParsedRecord, offset, parse};
 use super::unique::UniqueNames;
 use super::window::ReadWindow;
-use super::{FileError, FileFault, Header, Record, Trailer};
+use super::{FileError, FileFault, FileKind, Header, Record, Trailer};
 use crate::ids::CardNames;
 
 /// Bounds on the memory that a file may take.
@@ -67,23 +67,38 @@ enum ReaderState {
 }
 
 impl<R: Read> Cwf1Reader<R> {
-    /// Reads the Header of a file of any origin.
+    /// Reads the Header of a finished file of any origin. An unfinished one is refused by its first bytes.
     pub fn open(input: R, limits: FileLimits) -> Result<Self, FileError> {
-        Self::begin(input, limits, Some(UniqueNames::default()))
+        Self::begin(input, limits, Some(UniqueNames::default()), &[FileKind::Finished])
+    }
+
+    /// Reads the Header of an unfinished file. A finished one is refused by its first bytes.
+    pub fn open_unfinished(input: R, limits: FileLimits) -> Result<Self, FileError> {
+        Self::begin(input, limits, Some(UniqueNames::default()), &[FileKind::Unfinished])
+    }
+
+    /// Reads the Header of a file of any kind, for a caller that only shows it.
+    pub fn open_any(input: R, limits: FileLimits) -> Result<Self, FileError> {
+        Self::begin(input, limits, Some(UniqueNames::default()), &FileKind::ALL)
     }
 
     /// Reads the Header of a file that acceptance has checked, so that no limit applies. The caller must compare the digest
     /// at the end.
     pub(super) fn accepted(input: R) -> Result<Self, FileError> {
-        Self::begin(input, FileLimits { body: u32::MAX }, None)
+        Self::begin(input, FileLimits { body: u32::MAX }, None, &[FileKind::Finished])
     }
 
-    fn begin(input: R, limits: FileLimits, unique: Option<UniqueNames>) -> Result<Self, FileError> {
+    fn begin(
+        input: R,
+        limits: FileLimits,
+        unique: Option<UniqueNames>,
+        admitted: &[FileKind],
+    ) -> Result<Self, FileError> {
         let mut window = ReadWindow::new(input);
         let begins = window.peek(HEAD + 4).map_err(|fault| FileError::at(0, fault))?;
         // Checked first: in a file of another kind the length is nonsense, and the error would be about that.
         match (begins.first(), begins.get(HEAD..)) {
-            (Some(b'H'), magic) if b"CWF1".starts_with(magic.unwrap_or_default()) => {}
+            (Some(b'H'), magic) => known(magic.unwrap_or_default(), admitted)?,
             (None, _) => return Err(FileError::at(0, FileFault::Truncated)),
             _ => return Err(FileError::at(0, FileFault::NotCwf1)),
         }
@@ -184,6 +199,18 @@ impl<R: Read> Cwf1Reader<R> {
         let cards = unique.into_names();
         Ok(FileEnd { trailer, body, digest: self.window.digest(), length, cards })
     }
+}
+
+/// Checks the first bytes of a Header, of which there may be fewer at the end of a file.
+fn known(magic: &[u8], admitted: &[FileKind]) -> Result<(), FileError> {
+    let is = |kind: &FileKind| kind.magic().starts_with(magic);
+    let fault = match FileKind::ALL.iter().find(|kind| is(kind)) {
+        _ if admitted.iter().any(is) => return Ok(()),
+        Some(FileKind::Unfinished) => FileFault::Unfinished,
+        Some(FileKind::Finished) => FileFault::Finished,
+        None => FileFault::NotCwf1,
+    };
+    Err(FileError::at(0, fault))
 }
 
 /// Consumes a whole element of the type that belongs here, and returns the position of its body.

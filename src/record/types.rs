@@ -2,11 +2,14 @@
 
 use zeroize::Zeroizing;
 
+pub use crate::crypto::FileKind;
 use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic, ProductName};
 
 /// The first element of a file: `H`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
+    /// Whether the file is finished.
+    pub kind: FileKind,
     /// Name of the file, unique for its issuer.
     pub file_id: FileId,
     /// The issuer of the cards.

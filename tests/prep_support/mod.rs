@@ -137,8 +137,13 @@ impl Scope<'_> {
     /// TK = leading bytes of ECB(KEK) of SHA-256("CWF1" | purpose | L1 issuer_id | L1 file_id | sequence | L1
     /// card_ref | L1 AID).
     pub fn tk(&self, family: Family, kek: &[u8], purpose: u8) -> Vec<u8> {
+        self.tk_of(b"CWF1", family, kek, purpose)
+    }
+
+    /// The same for a file whose Header begins with other bytes.
+    pub fn tk_of(&self, magic: &[u8; 4], family: Family, kek: &[u8], purpose: u8) -> Vec<u8> {
         let text = [
-            b"CWF1".to_vec(),
+            magic.to_vec(),
             vec![purpose],
             l1(self.issuer_id.as_bytes()),
             l1(self.file_id.as_bytes()),

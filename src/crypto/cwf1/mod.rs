@@ -3,12 +3,16 @@
 //! `src/manual/cwf1.md` specifies them. The KEK itself encrypts no data: every TK is ECB under the KEK of a hash that names
 //! file, card, application and purpose, so that no value means anything elsewhere.
 
+mod kind;
+
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::des::set_odd_parity;
 use super::symmetric::{CipherKey, CryptoError};
 use crate::wiped::WipedBytes;
+
+pub use kind::FileKind;
 
 /// The cipher family of a KEK and all under it: TYPEtk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +104,8 @@ pub enum Purpose {
 /// The owner of a TK: an application of a card of a file, or the file itself.
 #[derive(Debug, Clone, Copy)]
 pub struct ApplicationScope<'a> {
+    /// The kind of the file.
+    pub kind: FileKind,
     /// From the Header.
     pub issuer_id: &'a str,
     /// From the Header.
@@ -114,12 +120,12 @@ pub struct ApplicationScope<'a> {
 
 impl<'a> ApplicationScope<'a> {
     /// The scope of a Trailer's keys.
-    pub fn trailer(issuer_id: &'a str, file_id: &'a str) -> Self {
-        Self { issuer_id, file_id, sequence: 0, card_ref: "", aid: &[] }
+    pub fn trailer(kind: FileKind, issuer_id: &'a str, file_id: &'a str) -> Self {
+        Self { kind, issuer_id, file_id, sequence: 0, card_ref: "", aid: &[] }
     }
 
     /// TK = leading bytes of ECB under the KEK of SHA-256("CWF1" | purpose | L1 issuer_id | L1 file_id | sequence |
-    /// L1 card_ref | L1 AID); TDES: odd parity set.
+    /// L1 card_ref | L1 AID); TDES: odd parity set. In an unfinished file "CWFU" stands for "CWF1".
     pub fn derive(&self, kek: &CipherKey, suite: Suite, purpose: Purpose) -> Result<CipherKey, CryptoError> {
         suite.key(&self.derive_bytes(kek, suite, purpose)?)
     }
@@ -131,7 +137,7 @@ impl<'a> ApplicationScope<'a> {
         purpose: Purpose,
     ) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         let mut hash = Sha256::new();
-        hash.update(b"CWF1");
+        hash.update(self.kind.magic());
         hash.update(match purpose {
             Purpose::Data => b"D",
             Purpose::MacKey => b"M",
@@ -179,7 +185,7 @@ impl<'a> ApplicationScope<'a> {
 /// Most bytes of "CWF1A", three names with their length bytes and the sequence: the input is built without moving.
 const MAX_NAMES: usize = 5 + 3 * 256 + 4;
 
-/// The input of an application's MAC: "CWF1A" | L1 issuer_id | L1 file_id | sequence u32 | L1 card_ref | `others`
+/// The input of an application's MAC: "CWF1A" ("CWFUA" in an unfinished file) | L1 issuer_id | L1 file_id | sequence u32 | L1 card_ref | `others`
 /// (SHA-256 of every `L1 MIC | L4 data` of the record but CHP) | `maced` (from the length byte of `L1 AID` to the
 /// last byte of the wrapped MACkey). The scope's AID is not used: it stands in `maced`.
 pub fn application_mac_input(
@@ -188,7 +194,8 @@ pub fn application_mac_input(
     maced: &[u8],
 ) -> Result<WipedBytes, CryptoError> {
     let mut input = WipedBytes::with_capacity(MAX_NAMES + others.len() + maced.len());
-    input.extend_from_slice(b"CWF1A");
+    input.extend_from_slice(scope.kind.magic());
+    input.push(b'A');
     for (text, after) in
         [(scope.issuer_id, None), (scope.file_id, Some(scope.sequence)), (scope.card_ref, None)]
     {
@@ -203,9 +210,10 @@ pub fn application_mac_input(
     Ok(input)
 }
 
-/// The input of the Trailer's MAC: "CWF1T" | Trailer body up to and including the wrapped MAC key.
-pub fn trailer_mac_input(body: &[u8]) -> Vec<u8> {
-    [b"CWF1T", body].concat()
+/// The input of the Trailer's MAC: "CWF1T" ("CWFUT" in an unfinished file) | Trailer body up to and including the wrapped MAC
+/// key.
+pub fn trailer_mac_input(kind: FileKind, body: &[u8]) -> Vec<u8> {
+    [kind.magic().as_slice(), b"T", body].concat()
 }
 
 /// `L1 x` into the hash.

@@ -7,6 +7,7 @@ use super::*;
 
 const SUITES: [Suite; 3] = [Suite::Tdes, Suite::Aes128, Suite::Aes256];
 const SCOPE: ApplicationScope<'static> = ApplicationScope {
+    kind: FileKind::Finished,
     issuer_id: "TESTBANK",
     file_id: "F-1",
     sequence: 0x0102_0304,
@@ -14,9 +15,14 @@ const SCOPE: ApplicationScope<'static> = ApplicationScope {
     aid: &[0xA0, 0, 0, 0, 3, 0x10, 0x10],
 };
 
+const UNFINISHED: ApplicationScope<'static> = ApplicationScope { kind: FileKind::Unfinished, ..SCOPE };
+
 /// h of `src/manual/cwf1.md`, built as one byte string.
 fn hash(letter: u8, scope: &ApplicationScope<'_>) -> Vec<u8> {
-    let mut text = b"CWF1".to_vec();
+    let mut text = match scope.kind {
+        FileKind::Finished => b"CWF1".to_vec(),
+        FileKind::Unfinished => b"CWFU".to_vec(),
+    };
     text.push(letter);
     for part in [scope.issuer_id.as_bytes(), scope.file_id.as_bytes()] {
         text.push(u8::try_from(part.len()).unwrap());
@@ -70,7 +76,8 @@ fn every_tk_equals_the_recomputation() {
     ];
     for suite in SUITES {
         for (purpose, letter) in purposes {
-            for scope in [SCOPE, ApplicationScope::trailer("TESTBANK", "F-1")] {
+            let trailer = ApplicationScope::trailer(FileKind::Finished, "TESTBANK", "F-1");
+            for scope in [SCOPE, UNFINISHED, trailer] {
                 let key = suite.key(&kek(suite)).unwrap();
                 let got = scope.derive_bytes(&key, suite, purpose).unwrap();
                 assert_eq!(*got, expected_tk(suite, &kek(suite), letter, &scope), "{suite:?} {purpose:?}");
@@ -84,7 +91,10 @@ fn the_trailers_scope_has_sequence_zero_and_empty_names() {
     // "with sequence 00000000, L1 card_ref 00, L1 AID 00".
     let mut text = b"CWF1T".to_vec();
     text.extend(b"\x08TESTBANK\x03F-1\0\0\0\0\0\0");
-    assert_eq!(hash(b'T', &ApplicationScope::trailer("TESTBANK", "F-1")), Sha256::digest(&text).to_vec());
+    assert_eq!(
+        hash(b'T', &ApplicationScope::trailer(FileKind::Finished, "TESTBANK", "F-1")),
+        Sha256::digest(&text).to_vec()
+    );
 }
 
 #[test]
@@ -123,7 +133,11 @@ fn the_macs_inputs_are_as_designed() {
     expected.extend([0xEE; 32]);
     expected.extend(b"rest");
     assert_eq!(*input, expected);
-    assert_eq!(trailer_mac_input(b"abc"), b"CWF1Tabc");
+    let unfinished = application_mac_input(&UNFINISHED, &[0xEE; 32], b"rest").unwrap();
+    expected[..5].copy_from_slice(b"CWFUA");
+    assert_eq!(*unfinished, expected);
+    assert_eq!(trailer_mac_input(FileKind::Finished, b"abc"), b"CWF1Tabc");
+    assert_eq!(trailer_mac_input(FileKind::Unfinished, b"abc"), b"CWFUTabc");
 }
 
 /// The 4 weak and 12 semi-weak keys, NIST SP 800-67 rev. 2, 3.3.2.
@@ -187,6 +201,7 @@ fn a_wrapped_mackey_with_any_fault_behind_the_key_is_refused() {
 #[test]
 fn other_names_give_other_keys() {
     let others = [
+        UNFINISHED,
         ApplicationScope { issuer_id: "TESTBANL", ..SCOPE },
         ApplicationScope { file_id: "F-2", ..SCOPE },
         ApplicationScope { sequence: SCOPE.sequence + 1, ..SCOPE },

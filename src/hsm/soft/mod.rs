@@ -29,6 +29,7 @@ use super::{
     Issuer, KekInfo, KmcInfo, Realm, TrailerRequest, Vault, VerifiedApplication, VerifyRequest, WipedBytes,
 };
 use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
+use crate::crypto::FileKind;
 use crate::exit::{Exit, Failure};
 use crate::ids::{KmcRef, SpoolKeyName};
 use crate::record::chip::SectionScratch;
@@ -161,7 +162,7 @@ impl Hsm for SoftHsm {
     }
 
     fn verify_trailer(&mut self, request: &TrailerRequest) -> Result<(), HsmError> {
-        verify::trailer(&self.shared.store, request)
+        verify::trailer(&self.shared.store, FileKind::Finished, request)
     }
 
     fn verify_all(&mut self, requests: &[VerifyRequest]) -> Result<Vec<VerifiedApplication>, HsmError> {

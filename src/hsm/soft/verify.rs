@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use super::secrets;
 use crate::crypto::{
-    ApplicationScope, CipherKey, CryptoError, Purpose, Suite, application_mac_input, trailer_mac_input,
-    unwrap_mac_key,
+    ApplicationScope, CipherKey, CryptoError, FileKind, Purpose, Suite, application_mac_input,
+    trailer_mac_input, unwrap_mac_key,
 };
 use crate::hsm::store::{KekRules, KeyStore, SecretEntry};
 use crate::hsm::{CheckRequest, CheckedApplication, DataFault, HsmError, TrailerRequest, VerifyRequest};
@@ -108,20 +108,20 @@ fn mac_is_right(
     Ok(bool::from(sound & computed.ct_eq(mac)))
 }
 
-/// Checks the Trailer's MAC.
-pub(super) fn trailer(store: &KeyStore, request: &TrailerRequest) -> Result<(), HsmError> {
+/// Checks the MAC of the Trailer of a file of this kind.
+pub(super) fn trailer(store: &KeyStore, kind: FileKind, request: &TrailerRequest) -> Result<(), HsmError> {
     let (entry, rules) = kek(store, request.kek, request.tk_type, &request.issuer_id)?;
     if entry.kcv() != request.kcv {
         return Err(HsmError::KekMismatch(request.kek));
     }
-    let scope = ApplicationScope::trailer(request.issuer_id.as_str(), request.file_id.as_str());
+    let scope = ApplicationScope::trailer(kind, request.issuer_id.as_str(), request.file_id.as_str());
     let right = mac_is_right(
         &scope,
         entry.key(),
         rules.suite,
         (Purpose::TrailerKey, Purpose::TrailerBlind),
         &request.wrapped_mac_key,
-        &trailer_mac_input(&request.body),
+        &trailer_mac_input(kind, &request.body),
         &request.mac,
     );
     // The MAC must cover the key that it was made with.
@@ -251,6 +251,8 @@ fn opened<'s>(
     let tk_type = application.suite.tk_type();
     let (entry, rules) = kek(store, application.kek, tk_type, subject.issuer_id)?;
     let scope = ApplicationScope {
+        // No bureau has to do with an unfinished file.
+        kind: FileKind::Finished,
         issuer_id: subject.issuer_id.as_str(),
         file_id: subject.file_id.as_str(),
         sequence: subject.sequence,
@@ -274,8 +276,8 @@ fn malformed(error: CryptoError) -> DataFault {
     DataFault::Malformed(error.to_string())
 }
 
-/// An application's MAC.
-fn application_mac(
+/// Checks an application's MAC.
+pub(super) fn application_mac(
     application: &ApplicationView<'_>,
     others: &[u8; 32],
     scope: &ApplicationScope<'_>,

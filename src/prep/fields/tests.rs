@@ -70,6 +70,7 @@ fn compute_by(
         log: Vec::new(),
         dgis: vec![DgiToProtect { dgi, parts: vec![part] }],
         offline: None,
+        earlier: None,
     };
     let card = CardToProtect {
         sequence: 1,

@@ -393,7 +393,7 @@ impl<'a> CheckedLine<'a> {
 }
 
 /// Reads and checks the whole input. Returns the number of cards, or the first line with a fault.
-pub fn check(cards: impl Iterator<Item = Result<Cardholder, RejectedLine>>) -> Result<u32, RejectedLine> {
+pub fn check<T>(cards: impl Iterator<Item = Result<T, RejectedLine>>) -> Result<u32, RejectedLine> {
     let mut count = 0u32;
     for card in cards {
         card?;

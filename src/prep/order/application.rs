@@ -72,6 +72,7 @@ impl ApplicationPart<'_> {
             log: present(&self.plan.log, &groups),
             dgis,
             offline: offline.transpose()?,
+            earlier: None,
         })
     }
 

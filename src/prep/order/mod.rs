@@ -170,6 +170,7 @@ impl CardBuilder {
             let mic = Mic::new(mic).map_err(|e| Failure::new(Exit::Bug, format!("us: MIC {mic} {e}")))?;
             sections.push(Section { mic, data });
         }
+        in_order(&mut sections);
         let mut applications = Vec::new();
         let plans = self.plan.applications.iter().zip(&self.offline);
         for (plan, key) in plans.filter(|(plan, _)| has(&values, plan.when)) {
@@ -183,6 +184,11 @@ impl CardBuilder {
         }
         Ok(OrderedCard { card_ref: holder.card_ref.clone(), sections, pin: pin(holder), applications })
     }
+}
+
+/// Puts sections in order by MIC, so that a card is the same however many passes have made it.
+pub(super) fn in_order(sections: &mut [Section]) {
+    sections.sort_by(|a, b| a.mic.as_str().cmp(b.mic.as_str()));
 }
 
 fn pin(holder: &Cardholder) -> Option<WipedBytes> {

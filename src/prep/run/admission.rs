@@ -6,14 +6,32 @@ use std::path::{Path, PathBuf};
 
 use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
-use crate::hsm::KekInfo;
+use crate::hsm::{IssuerInfo, KekInfo};
 use crate::prep::counter::NumberCounter;
-use crate::prep::keys::{kek_name, kek_type};
+use crate::prep::keys::{choose_kek, kek_name, kek_type};
 use crate::prep::offline::CardKeySize;
 use crate::prep::order::CardBuilder;
 use crate::prep::plan::ApplicationPlan;
 use crate::prep::pool::KeyPool;
+use crate::prep::unfinished::UnfinishedFile;
 use crate::profile::ProductProfile;
+
+/// The KEK of the file: that of the earlier pass, if there was one.
+pub(super) fn file_kek<'i>(
+    info: &'i IssuerInfo,
+    wanted: Option<&str>,
+    earlier: Option<&UnfinishedFile>,
+) -> Result<&'i KekInfo, Failure> {
+    let Some(earlier) = earlier else { return choose_kek(info, wanted) };
+    let name = kek_name(earlier.kek);
+    if wanted.is_some_and(|wanted| !wanted.eq_ignore_ascii_case(&name)) {
+        let what = format!(
+            "key: --kek: the unfinished file has KEK {name}, which every pass keeps; leave --kek out"
+        );
+        return Err(Failure::new(Exit::KeyMismatch, what));
+    }
+    choose_kek(info, Some(&name))
+}
 
 /// Opens the pools of key pairs, and checks that there is one for each size that the product needs.
 pub(super) fn pools(builder: &CardBuilder, paths: &[PathBuf]) -> Result<Vec<KeyPool>, Failure> {

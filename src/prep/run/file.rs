@@ -11,8 +11,9 @@ use crate::hsm::client::HsmClient;
 use crate::hsm::{Issuer, KekInfo, TrailerToProtect};
 use crate::ids::{FileId, ProductName};
 use crate::prep::fill_random;
+use crate::prep::unfinished::UnfinishedFile;
 use crate::profile::ProductProfile;
-use crate::record::{Cwf1Writer, Header, TrailerKey, TrailerMac};
+use crate::record::{Cwf1Writer, FileKind, Header, TrailerKey, TrailerMac};
 
 /// The Header of a file with this number of records.
 pub(super) fn header(
@@ -20,12 +21,22 @@ pub(super) fn header(
     product: &ProductProfile,
     kek: &KekInfo,
     records: u32,
+    earlier: Option<&UnfinishedFile>,
 ) -> Result<Header, Failure> {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let created = args.created.unwrap_or_else(now);
-    let file_id = match &args.file_id {
-        Some(name) => name.clone(),
-        None => {
+    let kept = earlier.map(|earlier| earlier.header.file_id.as_str());
+    if let (Some(kept), Some(wanted)) = (kept, &args.file_id)
+        && kept != wanted
+    {
+        let what =
+            format!("--file-id: the unfinished file is {kept}, which every pass keeps; leave --file-id out");
+        return Err(Failure::new(Exit::Usage, what));
+    }
+    let file_id = match (kept, &args.file_id) {
+        (Some(kept), _) => kept.to_owned(),
+        (None, Some(name)) => name.clone(),
+        (None, None) => {
             let mut random = [0u8; 4];
             fill_random(&mut random)?;
             format!("{}-{created}-{}", kek.issuer_id, hex::encode(random))
@@ -35,7 +46,8 @@ pub(super) fn header(
         FileId::new(file_id).map_err(|e| Failure::new(Exit::Usage, format!("--file-id: the name {e}")))?;
     let name = ProductName::new(product.name.clone())
         .map_err(|e| Failure::new(Exit::Profile, format!("profile: the product's name {e}")))?;
-    Ok(Header { file_id, issuer_id: kek.issuer_id.clone(), product: name, created, records })
+    let kind = if args.unfinished { FileKind::Unfinished } else { FileKind::Finished };
+    Ok(Header { kind, file_id, issuer_id: kek.issuer_id.clone(), product: name, created, records })
 }
 
 /// Has the HSM MAC the Trailer. Returns digest and length of the file.
@@ -48,7 +60,13 @@ pub(super) fn finish<W: Write>(
     let key = TrailerKey { kek: kek.id, tk_type: kek.tk_type, kcv: kek.kcv };
     let finished = writer.finish(key, |head| {
         let (issuer_id, file_id) = (header.issuer_id.clone(), header.file_id.clone());
-        let end = hsm.protect_trailer(&TrailerToProtect { kek: kek.id, issuer_id, file_id, head })?;
+        let end = hsm.protect_trailer(&TrailerToProtect {
+            kind: header.kind,
+            kek: kek.id,
+            issuer_id,
+            file_id,
+            head,
+        })?;
         Ok::<_, Failure>(TrailerMac { wrapped_mac_key: end.wrapped_mac_key, mac: end.mac })
     })?;
     Ok((finished.digest, finished.length))

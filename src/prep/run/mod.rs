@@ -1,11 +1,13 @@
 //! The commands `run` and `sample` of `cardwright-prep`.
 //!
-//! `run` reads its input twice: the Header states the number of cards, and no output may exist for an input
-//! with a fault. After a fault it reads it once more, and lists all faults (`rejects`).
+//! `run` reads its first input twice: the Header states the number of cards, and no output may exist for an input
+//! with a fault. After a fault it reads it once more, and lists all faults (`rejects`). Other inputs are read once and kept
+//! sealed (`join`).
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `admission` | what is refused before the input is read: keys, levels, pools |
+//! | `sources`, `hashed` | the sources that are joined; a source that is hashed while it is read |
 //! | `input` | the input, read as often as it takes |
 //! | `file` | Header and Trailer of the output |
 //! | `summary` | what a run prints |
@@ -13,33 +15,40 @@
 
 mod admission;
 mod file;
+mod hashed;
 mod input;
 mod sample;
+mod sources;
 mod summary;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use self::sample::{SampleArgs, sample};
 
-use self::admission::{admitted, counter, pools};
+use self::admission::{admitted, counter, file_kek, pools};
 use self::file::{finish, header};
-use self::input::{HashedInput, InputCount, RunInput, changed};
+use self::hashed::HashedInput;
+use self::input::{InputCount, RunInput, changed};
+use self::sources::{first_columns, joined};
 use self::summary::summary;
 use super::allow::{Allowance, Allowances};
-use super::keys::{choose_kek, issuer_of};
+use super::keys::issuer_of;
 use super::maker::{FileOrder, RecordMaker};
 use super::order::CardBuilder;
 use super::output::write_whole;
 use super::today::this_month;
+use super::unfinished::{UnfinishedFile, is_output_file};
 use super::{columns, rejects};
 use crate::arguments::whole_number;
 use crate::exit::{Exit, Failure};
-use crate::hsm::Issuer;
+use crate::hsm::client::HsmClient;
 use crate::hsm::key_host::KeyHost;
-use crate::output_path;
+use crate::hsm::{Issuer, KekInfo};
+use crate::output_path::{OutputKind, check_replaceable};
 use crate::profile::ProductProfile;
-use crate::record::{Cwf1Writer, Record};
+use crate::record::{Cwf1Writer, Header, Record};
 use crate::report::progress::bar;
 use crate::stdout;
 
@@ -47,9 +56,16 @@ use crate::stdout;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = columns::help())]
 pub struct PrepRunArgs {
-    /// Cardholder data: CSV with a header line, or JSON Lines if the name ends with .jsonl (--help lists the columns).
+    /// Cardholder data: CSV with a header line, or JSON Lines if the name ends with .jsonl (--help lists the columns); or
+    /// the unfinished file of an earlier pass.
     #[arg(long, value_name = "FILE")]
     pub input: PathBuf,
+    /// More data of the same cards, found by card_ref; may be given several times.
+    #[arg(long = "join", value_name = "FILE")]
+    pub joins: Vec<PathBuf>,
+    /// Make a file for another pass, which a bureau refuses.
+    #[arg(long)]
+    pub unfinished: bool,
     /// Product: a shipped one by name, or a .toml file.
     #[arg(long)]
     pub product: String,
@@ -82,37 +98,74 @@ pub struct PrepRunArgs {
     pub json: bool,
 }
 
-/// Prepares one output file from one input.
+/// Prepares one output file.
 pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
-    output_path::check_replaceable(&args.output, output_path::OutputKind::Cwf1)?;
+    replaceable(args)?;
     let product = ProductProfile::load(&args.product)?;
     let mut keys = KeyHost::open(&args.keys)?;
+    let earlier = is_output_file(&args.input).then(|| UnfinishedFile::verify(&args.input, &mut keys.hsm));
+    let earlier = earlier.transpose()?;
     let info = keys.hsm.issuer_keys()?;
-    let kek = choose_kek(&info, args.kek.as_deref())?;
+    let kek = file_kek(&info, args.kek.as_deref(), earlier.as_ref())?;
     let today = this_month();
     let builder = CardBuilder::new(&product, &info, issuer_of(kek.id), today)?;
-    let builder = builder.with_photos_next_to(&args.input);
+    let builder = Arc::new(builder.with_photos_next_to(&args.input));
     admitted(&product, &builder, kek)?;
     let pools = pools(&builder, &args.pools)?;
     let counter = counter(&builder, args.counter.as_deref())?;
 
-    let builder = Arc::new(builder);
     let allowed = Allowances(args.allowances.clone());
-    let rules = (kek.id, today, &allowed);
-    let mut input = RunInput::of(&builder, (&args.input, &args.output), rules);
+    let schema = &builder.plan().input;
+    let first = first_columns(&args.input, earlier.is_some(), schema)?;
+    let applications: Vec<_> = product.applications.iter().map(|a| a.aid.clone()).collect();
+    let mut input = RunInput {
+        path: &args.input,
+        is_unfinished: earlier.is_some(),
+        join: RefCell::new(joined(&args.joins, schema, first, &args.output)?),
+        output: &args.output,
+        builder: &builder,
+        applications: &applications,
+        kek: kek.id,
+        today,
+        allowed: &allowed,
+        first_number: None,
+    };
     let Some(InputCount { records, digest, taken }) = input.count(counter.as_ref())? else {
         return Err(input.rejected(changed(), &mut keys));
     };
+    if earlier.as_ref().is_some_and(|earlier| earlier.digest != digest) {
+        return Err(changed());
+    }
     for pool in &pools {
         pool.want(builder.keys_per_card(pool.size()).saturating_mul(records.into()))?;
     }
-    let header = header(args, &product, kek, records)?;
-    let order = FileOrder { builder: Arc::clone(&builder), header: header.clone(), kek: kek.id, pools };
-    let mut maker = RecordMaker::start(order, || keys.connect())?;
-    let written = write_whole(&args.output, |out| {
-        let mut writer = Cwf1Writer::new(out, &header)?;
-        let mut source = HashedInput::open(&args.input)?;
-        let bar = bar(records.into(), "cards");
+    let header = header(args, &product, kek, records, earlier.as_ref())?;
+    let order = FileOrder::new(&builder, &applications, &header, kek.id, pools);
+    let maker = RecordMaker::start(order, || keys.connect())?;
+    let written = write(&input, digest, maker, kek, &header, &mut keys.hsm);
+    let finished = written.map_err(|failure| match failure.exit {
+        Exit::Input => input.rejected(failure, &mut keys),
+        _ => failure,
+    })?;
+    rejects::remove_earlier(&args.output);
+    let taken: Vec<_> = taken.with_reasons(&allowed).collect();
+    stdout::read(summary(args, &header, kek, earlier.as_ref(), finished, &taken))?;
+    Ok(Exit::Ok)
+}
+
+/// Writes the file, unless the first source has another digest than before. Returns digest and length of the file.
+fn write(
+    input: &RunInput<'_>,
+    digest: [u8; 32],
+    mut maker: RecordMaker,
+    kek: &KekInfo,
+    header: &Header,
+    hsm: &mut HsmClient,
+) -> Result<([u8; 32], u64), Failure> {
+    write_whole(input.output, |out| {
+        let mut writer = Cwf1Writer::new(out, header)?;
+        let mut source = HashedInput::open(input.path)?;
+        let bar = bar(header.records.into(), "cards");
         let mut put = |made: Vec<Record>| -> Result<bool, Failure> {
             for record in &made {
                 writer.record(record)?;
@@ -120,8 +173,8 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
             }
             Ok(!made.is_empty())
         };
-        // The count of the first pass bounds the second, in case the file has grown.
-        for (_, card) in (1..=records).zip(input.cards(&mut source).map_err(|_| changed())?) {
+        // The count of the first reading bounds the second, in case the file has grown.
+        for (_, card) in (1..=header.records).zip(input.cards(&mut source).map_err(|_| changed())?) {
             put(maker.add(card.map_err(|_| changed())?)?)?;
         }
         while put(maker.rest()?)? {}
@@ -129,14 +182,22 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
         if source.finish()? != digest {
             return Err(changed());
         }
-        finish(writer, kek, &header, &mut keys.hsm)
-    });
-    let finished = written.map_err(|failure| match failure.exit {
-        Exit::Input => input.rejected(failure, &mut keys),
-        _ => failure,
-    })?;
-    rejects::remove_earlier(&args.output);
-    let taken: Vec<_> = taken.with_reasons(&allowed).collect();
-    stdout::read(summary(args, &header, kek, finished, &taken))?;
-    Ok(Exit::Ok)
+        finish(writer, kek, header, hsm)
+    })
+}
+
+/// Refuses an output that would replace a file of another kind, or an input of the same run.
+fn replaceable(args: &PrepRunArgs) -> Result<(), Failure> {
+    let kind = if args.unfinished { OutputKind::Unfinished } else { OutputKind::Cwf1 };
+    check_replaceable(&args.output, kind)?;
+    let Ok(output) = args.output.canonicalize() else { return Ok(()) };
+    let is_output = |path: &&PathBuf| path.canonicalize().is_ok_and(|path| path == output);
+    match std::iter::once(&args.input).chain(&args.joins).find(is_output) {
+        Some(path) => {
+            let what =
+                format!("operator: output {}: it is an input of this run; name another", path.display());
+            Err(Failure::new(Exit::Io, what))
+        }
+        None => Ok(()),
+    }
 }

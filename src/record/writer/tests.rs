@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::super::testing::{KEKID, file, record};
-use super::super::{Cwf1Reader, FileEnd, Section};
+use super::super::{Cwf1Reader, FileEnd, FileKind, Section};
 use super::*;
+use crate::exit::Exit;
 use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic, ProductName};
 
 fn read(bytes: &[u8]) -> (Header, Vec<Record>, FileEnd) {
@@ -31,6 +32,7 @@ fn owned(sequence: u32, name: &str, sections: &[(&str, &[u8])]) -> Record {
 
 fn header_of(records: u32) -> Header {
     Header {
+        kind: FileKind::Finished,
         file_id: FileId::new("F-0001").unwrap(),
         issuer_id: IssuerId::new("TESTBANK").unwrap(),
         product: ProductName::new("multiapp").unwrap(),
@@ -68,6 +70,39 @@ fn the_writer_writes_the_bytes_put_together_by_hand() {
     assert_eq!(out, expected);
     let end = read(&expected).2;
     assert_eq!((maced, digest, length), (end.body, end.digest, end.length));
+}
+
+#[test]
+fn each_kind_is_read_only_where_it_belongs() {
+    for kind in FileKind::ALL {
+        let mut out = Vec::new();
+        let mut writer = Cwf1Writer::new(&mut out, &Header { kind, ..header_of(1) }).unwrap();
+        writer.record(&owned(1, "CARD-1", &[("MAG", b"")])).unwrap();
+        writer.finish(key(), mac).unwrap();
+        let limits = FileLimits::default();
+        let opened = [
+            Cwf1Reader::open(out.as_slice(), limits),
+            Cwf1Reader::open_unfinished(out.as_slice(), limits),
+            Cwf1Reader::open_any(out.as_slice(), limits),
+        ];
+        let right = [kind == FileKind::Finished, kind == FileKind::Unfinished, true];
+        for (reader, right) in opened.into_iter().zip(right) {
+            match reader {
+                Ok(reader) => assert!(right && reader.header().kind == kind),
+                Err(error) => {
+                    assert!(!right && error.exit() == Exit::Input);
+                    let words = if kind == FileKind::Finished { "finished" } else { "unfinished" };
+                    assert!(error.to_string().contains(&format!("this file is {words}:")), "{error}");
+                }
+            }
+        }
+        // Nothing but the two words is a kind.
+        for bad in [*b"CWFV", *b"CWF2", *b"cwfu", *b"CWF\0"] {
+            out[5..9].copy_from_slice(&bad);
+            let error = Cwf1Reader::open_any(out.as_slice(), limits).err().unwrap();
+            assert!(matches!(error.fault, FileFault::NotCwf1));
+        }
+    }
 }
 
 #[test]

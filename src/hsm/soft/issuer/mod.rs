@@ -1,9 +1,10 @@
 //! The software HSM of an issuer: master keys in this process's memory. It runs in an HSM host, never in the preparation.
 //!
 //! `values` makes card keys, PIN blocks and codes; `offline` signs certificates and static data, with the keys of `rsa_book`;
-//! `protect` encrypts and MACs applications and the Trailer. Not here: what is on a card (`prep`), a bureau's operations
+//! `protect` encrypts and MACs applications and the Trailer; `earlier` opens applications of an unfinished file for it. Not here: what is on a card (`prep`), a bureau's operations
 //! (`soft`).
 
+mod earlier;
 mod offline;
 mod protect;
 mod rsa_book;
@@ -11,13 +12,15 @@ mod values;
 
 use std::sync::Arc;
 
+use crate::crypto::FileKind;
 use crate::exit::{Exit, Failure};
+use crate::hsm::soft::verify;
 use crate::hsm::store::{KeyStore, KeyUsage, StoreSide};
 use crate::hsm::{
     Auditor, AuthorityKey, CardCodes, CardToProtect, CertificateToInstall, Checker, CodesRequest, HostedHsm,
     Hsm, HsmError, HsmRefusal, Issuer, IssuerInfo, IssuerKeyInfo, IssuerKeyName, MasterKeyInfo, NewCardKeys,
     NewIssuerKey, OwnCertificate, ProtectRequest, ProtectedCard, Realm, SealedCardKey, TrailerEnd,
-    TrailerToProtect, Vault,
+    TrailerRequest, TrailerToProtect, Vault,
 };
 
 use rsa_book::RsaBook;
@@ -50,7 +53,7 @@ impl SoftIssuer {
     /// write. For tests that compare cards with their orders; no operation returns them.
     pub fn clear(&self, issuer: &str, card: &CardToProtect) -> Result<Vec<Vec<ClearDgi>>, HsmError> {
         let mut values = values::ValueMaker::new(&self.shared, issuer, card);
-        card.applications.iter().map(|application| values.clear(application)).collect()
+        card.applications.iter().map(|application| values.clear(application, None)).collect()
     }
 }
 
@@ -123,6 +126,10 @@ impl Issuer for SoftIssuer {
         let (entries, generator) =
             (self.shared.rsa.entries()?, rsa_book::generator(request.bits.into(), request.exponent)?);
         (0..request.count).map(|_| entries.make_card_key(&generator)).collect()
+    }
+
+    fn verify_unfinished(&mut self, request: &TrailerRequest) -> Result<(), HsmError> {
+        verify::trailer(&self.shared.store, FileKind::Unfinished, request)
     }
 }
 

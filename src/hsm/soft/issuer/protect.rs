@@ -6,6 +6,7 @@
 use zeroize::Zeroizing;
 
 use super::IssuerState;
+use super::earlier::EarlierFile;
 use super::values::{ClearDgi, ValueMaker};
 use crate::crypto::{
     ApplicationScope, CipherKey, CryptoError, Purpose, Suite, application_mac_input, mac_key_is_sound,
@@ -46,6 +47,7 @@ impl FileKey<'_> {
         values: &mut ValueMaker<'c>,
     ) -> Result<WipedBytes, HsmError> {
         let scope = ApplicationScope {
+            kind: request.kind,
             issuer_id: request.issuer_id.as_str(),
             file_id: request.file_id.as_str(),
             sequence: card.sequence,
@@ -59,17 +61,9 @@ impl FileKey<'_> {
             let fault = DataFault::LevelBelowMinimum(level.into());
             return Err(HsmError::Data { aid: wanted.aid.to_string(), fault });
         }
-        let tkd = match wanted.pdi.enc.as_slice() {
-            [] => None,
-            _ => Some(self.derive(&scope, Purpose::Data)?),
-        };
-        let mut dgis = Vec::with_capacity(wanted.dgis.len());
-        for ClearDgi { dgi, mut value, enc } in values.clear(wanted)? {
-            if let (Some(tkd), Some(_)) = (&tkd, enc) {
-                seal(tkd, &mut value).map_err(failed)?;
-            }
-            dgis.push(DgiValue { dgi, value: value.into() });
-        }
+        let file = EarlierFile { request, card, kek: self.key, rules: self.rules };
+        let earlier = wanted.earlier.as_ref().map(|earlier| file.open(wanted, earlier)).transpose()?;
+        let dgis = self.sealed(&scope, values.clear(wanted, earlier.as_ref())?)?;
         let (mac_key, wrapped_mac_key) = self.mac_key(&scope, Purpose::MacKey)?;
         let mut application = ChipApplication {
             aid: wanted.aid.clone(),
@@ -98,6 +92,19 @@ impl FileKey<'_> {
         Ok(raw.into())
     }
 
+    /// Encrypts the secret ones of an application's values under TKd.
+    fn sealed(&self, scope: &ApplicationScope<'_>, clear: Vec<ClearDgi>) -> Result<Vec<DgiValue>, HsmError> {
+        let has_secrets = clear.iter().any(|dgi| dgi.enc.is_some());
+        let tkd = has_secrets.then(|| self.derive(scope, Purpose::Data)).transpose()?;
+        let sealed = clear.into_iter().map(|ClearDgi { dgi, mut value, enc }| {
+            if let (Some(tkd), Some(_)) = (&tkd, enc) {
+                seal(tkd, &mut value).map_err(failed)?;
+            }
+            Ok(DgiValue { dgi, value: value.into() })
+        });
+        sealed.collect()
+    }
+
     fn derive(&self, scope: &ApplicationScope<'_>, purpose: Purpose) -> Result<CipherKey, HsmError> {
         scope.derive(self.key, self.rules.suite, purpose).map_err(failed)
     }
@@ -119,13 +126,13 @@ impl FileKey<'_> {
 pub(super) fn trailer(store: &KeyStore, request: &TrailerToProtect) -> Result<TrailerEnd, HsmError> {
     let (entry, rules) = verify::issuers_kek(store, request.kek, &request.issuer_id)?;
     let kek = FileKey { key: entry.key(), rules };
-    let scope = ApplicationScope::trailer(request.issuer_id.as_str(), request.file_id.as_str());
+    let scope = ApplicationScope::trailer(request.kind, request.issuer_id.as_str(), request.file_id.as_str());
     let (mac_key, wrapped_mac_key) = kek.mac_key(&scope, Purpose::TrailerKey)?;
     let key = scope.blinded(kek.key, rules.suite, Purpose::TrailerBlind, &mac_key).map_err(failed)?;
     let mut body = request.head.clone();
     body.push(u8::try_from(wrapped_mac_key.len()).map_err(|_| failed(CryptoError::Length))?);
     body.extend_from_slice(&wrapped_mac_key);
-    Ok(TrailerEnd { mac: key.mac(&trailer_mac_input(&body)), wrapped_mac_key })
+    Ok(TrailerEnd { mac: key.mac(&trailer_mac_input(request.kind, &body)), wrapped_mac_key })
 }
 
 /// Draws 16 random bytes that can be a MACkey.

@@ -4,6 +4,7 @@
 
 use zeroize::Zeroizing;
 
+use super::earlier::OpenedApplication;
 use super::offline::{self, SignedValues};
 use super::{IssuerState, derives, malformed};
 use crate::crypto::payment::{card_key, cvv, pin, pvv};
@@ -53,6 +54,12 @@ pub(super) struct ValueMaker<'a> {
     derived: Vec<(&'a CardKeyRef, Zeroizing<Vec<u8>>)>,
 }
 
+/// What an application's values come from beside the issuer's keys.
+struct ValueSources<'s> {
+    signed: Option<&'s SignedValues>,
+    earlier: Option<&'s OpenedApplication>,
+}
+
 impl<'a> ValueMaker<'a> {
     pub(super) fn new(state: &'a IssuerState, issuer: &'a str, card: &'a CardToProtect) -> Self {
         let pin = card.pin.as_ref().map(|pin| pin.as_slice());
@@ -61,12 +68,17 @@ impl<'a> ValueMaker<'a> {
 
     /// The values of one application in file order. Secret parts are only for DGIs that are encrypted, a PIN block only for
     /// one that the bureau's HSM converts.
-    pub(super) fn clear(&mut self, wanted: &'a ApplicationToProtect) -> Result<Vec<ClearDgi>, HsmError> {
+    pub(super) fn clear(
+        &mut self,
+        wanted: &'a ApplicationToProtect,
+        earlier: Option<&OpenedApplication>,
+    ) -> Result<Vec<ClearDgi>, HsmError> {
         let enc = |dgi| wanted.pdi.enc.iter().find(|(listed, _)| *listed == dgi).map(|(_, enc)| *enc);
         let signed = self.signed(wanted)?;
+        let sources = ValueSources { signed: signed.as_ref(), earlier };
         let values = wanted.dgis.iter().map(|group| {
             let enc = enc(group.dgi);
-            Ok(ClearDgi { dgi: group.dgi, value: self.value(group, enc, signed.as_ref())?, enc })
+            Ok(ClearDgi { dgi: group.dgi, value: self.value(group, enc, &sources)?, enc })
         });
         values.collect()
     }
@@ -83,9 +95,10 @@ impl<'a> ValueMaker<'a> {
         &mut self,
         wanted: &'a DgiToProtect,
         enc: Option<EncType>,
-        signed: Option<&SignedValues>,
+        sources: &ValueSources<'_>,
     ) -> Result<Zeroizing<Vec<u8>>, HsmError> {
         let refused = || HsmError::from(HsmRefusal::SecretInClear(wanted.dgi));
+        let ValueSources { signed, earlier } = sources;
         let is_sent_encrypted = matches!(enc, Some(EncType::AsIs | EncType::Pad));
         let mut value = Zeroizing::new(Vec::with_capacity(256));
         for part in &wanted.parts {
@@ -108,7 +121,13 @@ impl<'a> ValueMaker<'a> {
                     let data = signed.and_then(|signed| signed.static_data.as_ref()).ok_or_else(unsigned)?;
                     value.extend_from_slice(data);
                 }
-                ValuePart::CardKey(_) | ValuePart::PinBlock | ValuePart::Rsa(_) => return Err(refused()),
+                ValuePart::Sealed if enc.is_some() => {
+                    let sealed = earlier.and_then(|earlier| earlier.value(wanted.dgi));
+                    value.extend_from_slice(sealed.ok_or_else(refused)?);
+                }
+                ValuePart::Sealed | ValuePart::CardKey(_) | ValuePart::PinBlock | ValuePart::Rsa(_) => {
+                    return Err(refused());
+                }
             }
         }
         Ok(value)

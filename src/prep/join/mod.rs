@@ -1,0 +1,156 @@
+//! Several sources become one: the rows of all others are found by the card_ref of a row of the first.
+//!
+//! ```text
+//! other sources ─► Join::read ─► SealedRows (file without a name, sealed row by row)
+//!                                RowIndex   (16 bytes a row: keyed hash of card_ref | source, offset)
+//! first source ─► Join::complete ─► row with its others ─► the checks between columns
+//! ```
+//!
+//! The first source gives order and number of the cards. A card may lack a row in another source; a row of another source
+//! without a card, and a second row with one card_ref in one source, are faults of that row. Other sources are read once. Not
+//! here: the checks of values (`input`), files and their names (`run`).
+
+mod index;
+mod row_bytes;
+mod sealed_rows;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+
+use self::index::{RowIndex, RowPlace};
+use self::row_bytes::RowBytes;
+use self::sealed_rows::SealedRows;
+use super::columns::Column;
+use super::input::{InputError, InputSchema, RejectedLine, SourceRow};
+use crate::exit::{Exit, Failure};
+use crate::files;
+
+/// Most other sources: the number of one has a byte in the index.
+pub const SOURCES_MAX: usize = 256;
+
+/// The rows of all sources but the first.
+pub struct Join<'a> {
+    schema: &'a InputSchema,
+    rows: SealedRows,
+    bytes: RowBytes,
+    index: RowIndex,
+    /// Rows that cannot belong to a card.
+    faults: Vec<RejectedLine>,
+}
+
+impl<'a> Join<'a> {
+    /// Reads all sources. `faults` are those of their header lines, `room` is an empty file without a name.
+    pub fn read<I>(
+        sources: impl IntoIterator<Item = I>,
+        faults: Vec<RejectedLine>,
+        schema: &'a InputSchema,
+        room: File,
+    ) -> Result<Self, Failure>
+    where
+        I: Iterator<Item = Result<SourceRow, RejectedLine>>,
+    {
+        let mut join = Self {
+            schema,
+            rows: SealedRows::new(room)?,
+            bytes: RowBytes::default(),
+            index: RowIndex::default(),
+            faults,
+        };
+        for (source, rows) in (0..=u8::MAX).zip(sources) {
+            for row in rows {
+                match row {
+                    Ok(row) => join.add(source, &row)?,
+                    Err(line) => join.faults.push(line),
+                }
+            }
+        }
+        join.rows.flush().map_err(|e| no_room(&e))?;
+        join.index.sort();
+        join.find_repeated()?;
+        Ok(join)
+    }
+
+    fn add(&mut self, source: u8, row: &SourceRow) -> Result<(), Failure> {
+        let Some(name) = row.values.get(&Column::CardRef) else {
+            let fault = self.fault(row, "is empty");
+            self.faults.push(fault);
+            return Ok(());
+        };
+        let hash = self.index.hash(name);
+        let bytes = self.bytes.write(row).ok_or_else(|| us("a row is longer than 4 GiB"))?;
+        let offset = self.rows.add(bytes).map_err(|e| no_room(&e))?;
+        self.index.add(hash, RowPlace { source, offset }).ok_or_else(|| us("the rows are too many"))
+    }
+
+    /// Finds rows with one card_ref in one source.
+    fn find_repeated(&mut self) -> Result<(), Failure> {
+        for (first, second) in self.index.alike() {
+            let (first, second) = (self.row(first)?, self.row(second)?);
+            if first.values.get(&Column::CardRef) == second.values.get(&Column::CardRef) {
+                let fault = self.fault(&second, "stands in an earlier line too");
+                self.faults.push(fault);
+            }
+        }
+        Ok(())
+    }
+
+    fn fault(&self, row: &SourceRow, what: &str) -> RejectedLine {
+        let column = self.schema.name(Column::CardRef).to_owned();
+        InputError::Value { place: row.place.clone(), column, what: what.into() }.into()
+    }
+
+    /// Adds to a row of the first source the rows of the others with its card_ref.
+    pub fn complete(&mut self, mut row: SourceRow) -> Result<SourceRow, RejectedLine> {
+        let Some(name) = row.values.get(&Column::CardRef) else { return Ok(row) };
+        let mut others = Vec::new();
+        for number in self.index.with(self.index.hash(name)) {
+            let Some(place) = self.index.place(number) else { continue };
+            let other = self.row(place).map_err(|failure| {
+                let (place, what) = (row.place.clone(), failure.message);
+                InputError::Line { place, what }
+            })?;
+            if other.values.get(&Column::CardRef) == Some(name) {
+                self.index.mark(number);
+                others.push(other);
+            }
+        }
+        row.others = others;
+        Ok(row)
+    }
+
+    fn row(&mut self, place: RowPlace) -> Result<SourceRow, Failure> {
+        let bytes = self.rows.read(place.offset).map_err(|e| unreadable(&e))?;
+        self.bytes.read(bytes).ok_or_else(|| us("a row of a joined source cannot be read again"))
+    }
+
+    /// Whether all rows are right and belong to cards of the first source, of which all have been completed.
+    pub fn is_used_up(&self) -> bool {
+        self.faults.is_empty() && self.index.unused().next().is_none()
+    }
+
+    /// The rows that are wrong or belong to no card of the first source, of which all have been completed.
+    pub fn rejected(mut self) -> impl Iterator<Item = Result<RejectedLine, Failure>> + use<'a> {
+        let mut unused: Vec<RowPlace> = self.index.unused().collect();
+        unused.sort_unstable();
+        let wrong = std::mem::take(&mut self.faults).into_iter().map(Ok);
+        let without_card = unused.into_iter().map(move |place| {
+            let row = self.row(place)?;
+            Ok(self.fault(&row, "belongs to no card of the first input"))
+        });
+        wrong.chain(without_card)
+    }
+}
+
+fn no_room(error: &std::io::Error) -> Failure {
+    let what = format!("output: the rows of joined inputs are kept next to it: {}", files::trouble(error));
+    Failure::new(Exit::Io, what)
+}
+
+fn unreadable(error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Io, format!("us: a row of a joined input cannot be read again: {error}"))
+}
+
+fn us(what: &str) -> Failure {
+    Failure::new(Exit::Bug, format!("us: {what}"))
+}

@@ -1,0 +1,118 @@
+//! The sources of a run but the first: opened, and checked against each other by their header lines.
+//!
+//! Not here: their rows (`prep::join`).
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::hashed::open_source;
+use crate::exit::{Exit, Failure};
+use crate::prep::columns::Column;
+use crate::prep::input::{InputError, InputPlace, InputSchema, RejectedLine, RowReader, SourceRow};
+use crate::prep::join::{Join, SOURCES_MAX};
+
+/// Rows of a source, whatever its form.
+pub(super) type Rows<'s> = Box<dyn Iterator<Item = Result<SourceRow, RejectedLine>> + 's>;
+
+/// A source's name in faults.
+pub(super) fn name(path: &Path) -> Arc<str> {
+    path.display().to_string().into()
+}
+
+/// The columns of the first source; `None` if its header line is wrong. An unfinished file has one.
+pub(super) fn first_columns(
+    path: &Path,
+    is_unfinished: bool,
+    schema: &InputSchema,
+) -> Result<Option<SourceColumns>, Failure> {
+    let columns = match is_unfinished {
+        true => Some(vec![Column::CardRef]),
+        // A header that is wrong is reported when the cards are read.
+        false => match rows_of(path, schema)? {
+            Ok(rows) => rows.columns().map(<[Column]>::to_vec),
+            Err(_) => return Ok(None),
+        },
+    };
+    Ok(Some((name(path), columns)))
+}
+
+/// The columns of a source, by its name; `None` in JSON Lines, where every row has its own.
+pub(super) type SourceColumns = (Arc<str>, Option<Vec<Column>>);
+
+fn rows_of<'a>(
+    path: &Path,
+    schema: &'a InputSchema,
+) -> Result<Result<RowReader<'a, BufReader<File>>, RejectedLine>, Failure> {
+    let source = open_source(path)?;
+    Ok(RowReader::new(source, schema.format.of_file(path), Some(name(path)), schema))
+}
+
+/// Reads the sources that are joined to the first, whose columns are known unless its header line is wrong; `None` if there
+/// are none. `output` is the file next to which the rows are kept.
+pub(super) fn joined<'a>(
+    paths: &[PathBuf],
+    schema: &'a InputSchema,
+    first: Option<SourceColumns>,
+    output: &Path,
+) -> Result<Option<Join<'a>>, Failure> {
+    if paths.is_empty() {
+        return Ok(None);
+    }
+    if paths.len() > SOURCES_MAX {
+        let what = format!("--join: at most {SOURCES_MAX} inputs can be joined");
+        return Err(Failure::new(Exit::Usage, what));
+    }
+    let mut columns: Vec<SourceColumns> = Vec::new();
+    let mut sources: Vec<Rows<'a>> = Vec::new();
+    for path in paths {
+        match rows_of(path, schema)? {
+            Ok(rows) => {
+                columns.push((name(path), rows.columns().map(<[Column]>::to_vec)));
+                sources.push(Box::new(rows));
+            }
+            Err(header) => sources.push(Box::new(std::iter::once(Err(header)))),
+        }
+    }
+    let all_are_right = columns.len() == paths.len();
+    let faults = match first {
+        Some(first) if all_are_right => faults([first].into_iter().chain(columns), schema),
+        _ => Vec::new(),
+    };
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let room = tempfile::tempfile_in(folder).map_err(|e| {
+        let what = format!("output: no room for the rows of joined inputs in {}: {e}", folder.display());
+        Failure::new(Exit::Io, what)
+    })?;
+    Join::read(sources, faults, schema, room).map(Some)
+}
+
+/// The columns that stand in two sources or, though every card needs them, in none.
+fn faults(sources: impl Iterator<Item = SourceColumns>, schema: &InputSchema) -> Vec<RejectedLine> {
+    let mut found: Vec<(Column, Arc<str>)> = Vec::new();
+    let mut faults = Vec::new();
+    let mut fault = |file: &Arc<str>, what: String| {
+        let place = InputPlace { file: Some(Arc::clone(file)), line: 1 };
+        faults.push(RejectedLine::from(InputError::Line { place, what }));
+    };
+    let (mut first, mut all_are_known) = (None, true);
+    for (file, columns) in sources {
+        all_are_known &= columns.is_some();
+        for column in columns.unwrap_or_default() {
+            match found.iter().find(|(known, _)| *known == column) {
+                Some((_, other)) if column != Column::CardRef => {
+                    fault(&file, format!("column `{}` stands in {other} too", schema.name(column)));
+                }
+                Some(_) => {}
+                None => found.push((column, Arc::clone(&file))),
+            }
+        }
+        first.get_or_insert(file);
+    }
+    let columns: Vec<Column> = found.iter().map(|(column, _)| *column).collect();
+    if let (true, Some(first), [one, ..]) = (all_are_known, &first, schema.missing(&columns).as_slice()) {
+        fault(first, format!("column `{one}` stands in no input, and every card needs it"));
+    }
+    faults
+}

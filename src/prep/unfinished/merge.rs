@@ -1,0 +1,100 @@
+//! Adds to the order of a card what its record in an unfinished file has.
+//!
+//! Not here: opening and protecting secrets (`hsm`).
+
+use crate::hsm::{ApplicationToProtect, DgiToProtect, EarlierApplication, ValuePart};
+use crate::ids::Aid;
+use crate::modules::crosscheck;
+use crate::prep::order::{OrderedCard, in_order};
+use crate::record::chip::{ChipApplication, ChipSection};
+use crate::record::{Record, Section, others_digest};
+
+/// Adds the sections and applications of a record to an order for the same card. `applications` are the product's, in whose
+/// order they stand on the card. The error quotes no data.
+pub(in crate::prep) fn add_earlier(
+    order: &mut OrderedCard,
+    record: Record,
+    applications: &[Aid],
+) -> Result<(), String> {
+    if order.card_ref != record.card_ref {
+        return Err("the unfinished file was changed while it was read".into());
+    }
+    let others = others_digest(&record);
+    let Record { sequence, sections, .. } = record;
+    for section in sections {
+        if section.mic.as_str() == "CHP" {
+            add_chip(order, &section, applications, (sequence, others))?;
+            continue;
+        }
+        if order.sections.iter().any(|added| added.mic == section.mic) {
+            return Err(twice("section", section.mic.as_str()));
+        }
+        order.sections.push(section);
+    }
+    in_order(&mut order.sections);
+    let place = |aid: &Aid| applications.iter().position(|known| known == aid);
+    order.applications.sort_by_key(|application| place(&application.aid));
+    agree(order)
+}
+
+/// Adds the applications of the record with this number, whose other sections have this digest.
+fn add_chip(
+    order: &mut OrderedCard,
+    section: &Section,
+    applications: &[Aid],
+    (sequence, others): (u32, [u8; 32]),
+) -> Result<(), String> {
+    let chip = ChipSection::parse(&section.data);
+    let chip = chip.and_then(|chip| chip.check_crn(&order.card_ref).map(|()| chip));
+    let chip = chip.map_err(|error| format!("its chip section in the unfinished file: {error}"))?;
+    for application in chip.applications {
+        let aid = &application.aid;
+        if !applications.contains(aid) {
+            return Err(format!(
+                "application {aid} of the unfinished file is not one of the product's applications"
+            ));
+        }
+        if order.applications.iter().any(|added| added.aid == *aid) {
+            return Err(twice("application", &aid.to_string()));
+        }
+        order.applications.push(again(application, sequence, others));
+    }
+    Ok(())
+}
+
+fn twice(what: &str, name: &str) -> String {
+    format!("{what} {name} stands in the unfinished file already, and this pass would add it again")
+}
+
+/// The order of an application as it is, its secrets sealed.
+fn again(application: ChipApplication, sequence: u32, others: [u8; 32]) -> ApplicationToProtect {
+    let ChipApplication { aid, pdi, log, dgis, protected, raw, .. } = application;
+    let dgis = dgis.into_iter().map(|group| {
+        let part = match protected.contains(&group.dgi) {
+            true => ValuePart::Sealed,
+            false => ValuePart::Clear(group.value),
+        };
+        DgiToProtect { dgi: group.dgi, parts: vec![part] }
+    });
+    let earlier = EarlierApplication { sequence, others, application: raw };
+    ApplicationToProtect { aid, pdi, log, dgis: dgis.collect(), offline: None, earlier: Some(earlier) }
+}
+
+/// Checks that what two passes have made shows one account number, as the bureau will.
+fn agree(order: &OrderedCard) -> Result<(), String> {
+    let section = |mic: &str| {
+        let found = order.sections.iter().find(|section| section.mic.as_str() == mic);
+        found.map(|section| section.data.as_slice())
+    };
+    let applications = order.applications.iter().map(|application| {
+        let clear = application.dgis.iter().filter_map(|group| match group.parts.as_slice() {
+            [ValuePart::Clear(bytes)] => Some((group.dgi, bytes.as_slice())),
+            _ => None,
+        });
+        (&application.aid, clear.collect())
+    });
+    crosscheck::prepared(section, applications).map_err(|fault| {
+        // It is no file of a bureau yet.
+        fault.detail.strip_prefix("file: ").unwrap_or(&fault.detail).to_owned()
+    })
+}
