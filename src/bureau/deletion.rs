@@ -23,7 +23,6 @@ use nix::fcntl::OFlag;
 
 use super::outcome::Deletion;
 use super::papers::folder::paper;
-use super::papers::seal::sealed;
 use super::papers::{JobPapers, signed};
 use super::refusal::{FaultReport, Refusal};
 use super::run_job::proven;
@@ -38,6 +37,7 @@ use crate::ledger::{
 };
 use crate::reason::ReasonWord;
 use crate::report::certificate::Certificate;
+use crate::report::seal::sealed;
 use crate::request::PaperName;
 use crate::sibling_path::sibling_path;
 

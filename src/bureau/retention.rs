@@ -11,7 +11,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::deletion::own_papers;
 use super::papers::folder::paper;
-use super::papers::seal::{Whose, look};
 use super::refusal::Refusal;
 use crate::audit::DocumentKind;
 use crate::ids::JobId;
@@ -20,6 +19,7 @@ use crate::ledger::{
 };
 use crate::modules::LineProfile;
 use crate::reason::ReasonWord;
+use crate::report::seal::{Whose, look};
 use crate::request::PaperName;
 
 const DAY: Duration = Duration::from_secs(86_400);

@@ -9,10 +9,11 @@ use super::common::{Early, LedgerArg, SocketArg, on_stdout, store_path};
 use super::next_step::Desk;
 use super::{foreground, remote, render};
 use crate::audit::PublicKey;
-use crate::bureau::{Outcome, ledger_proof, papers};
+use crate::bureau::{Outcome, ledger_proof};
 use crate::exit::{Exit, Failure};
 use crate::ledger::Reader;
 use crate::report::progress::bar;
+use crate::report::seal;
 use crate::request::Action;
 
 /// Proofs for the auditor.
@@ -113,7 +114,7 @@ fn verify(
 }
 
 fn document(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -> Result<Exit, Early> {
-    let signed_by = papers::check(paper, key)?;
+    let signed_by = seal::check(paper, key)?.key;
     let whose = if key.is_some() { "" } else { "; compare this key with the bureau's" };
     writeln!(out, "{}: genuine, audit key {signed_by}{whose}", paper.display())?;
     Ok(Exit::Ok)

@@ -9,10 +9,10 @@ use std::path::Path;
 
 use super::remote;
 use crate::bureau::papers::folder::{BegunPaper, PaperFolder};
-use crate::bureau::papers::seal::Whose;
 use crate::bureau::{Outcome, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
+use crate::report::seal::Whose;
 use crate::request::{Action, PaperName};
 
 /// Has a daemon write the papers of a closed job into a folder that holds none of them.

@@ -1,5 +1,5 @@
 //! The views for people: the event stream, the progress of a run, the report of a job and the papers of a
-//! closed one. All of them are made from the ledger.
+//! closed one. All of them are made from the ledger. `seal` checks a paper that was signed.
 //!
 //! A view of a simulated job is marked SIMULATED; a view of a job of real devices with TEST keys is marked
 //! TEST KEYS. Not here: changes of any state, cardholder data.
@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod closeout;
 pub mod events;
 pub mod progress;
+pub mod seal;
 pub mod summary;
 pub mod summary_text;
 mod withheld;

@@ -7,7 +7,6 @@ use std::io::{BufWriter, Write};
 
 use sha2::{Digest, Sha256};
 
-use super::seal::Seal;
 use crate::audit::{LedgerId, PublicKey};
 use crate::bureau::refusal::Refusal;
 use crate::exit::{Exit, Failure};
@@ -19,6 +18,7 @@ use crate::modules::crosscheck::fulfilment_without_name;
 use crate::modules::sections::FulfilmentSection;
 use crate::record::Spool;
 use crate::report::closeout::{CloseOut, write_return};
+use crate::report::seal::Seal;
 use crate::request::PaperName;
 
 /// Writes the text of a paper.

@@ -1,7 +1,7 @@
 //! A folder with papers of jobs. A paper appears there whole and after its seal, or not at all. No file there
 //! is overwritten, and one program at a time writes there.
 //!
-//! Not here: the content of papers (`content`), whether one is genuine (`seal`).
+//! Not here: the content of papers (`content`), whether one is genuine (`report::seal`).
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::ErrorKind;
@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::seal::{Ours, Whose, look, sealed};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::ids::JobId;
+use crate::report::seal::{Ours, Whose, look, sealed};
 use crate::request::PaperName;
 use crate::sibling_path::sibling_path;
 

@@ -3,14 +3,12 @@
 //! ```text
 //! content   writes text and seal of a paper into open files
 //! folder    a folder of papers: a paper appears whole and after its seal, or not at all
-//! seal      whether a paper is unchanged since it was signed, and its subject
 //! ```
 //!
-//! Not here: the content of a report or certificate (`report`).
+//! Not here: the content of a report or certificate (`report`), whether a paper is genuine (`report::seal`).
 
 pub mod content;
 pub mod folder;
-pub mod seal;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -19,8 +17,8 @@ use std::time::{Duration, Instant};
 use super::refusal::{Refusal, Senseless};
 use super::run_job::proven;
 use super::spool_folder::spool_of;
-use crate::audit::{LedgerId, PublicKey};
-use crate::exit::{Exit, Failure};
+use crate::audit::LedgerId;
+use crate::exit::Exit;
 use crate::hsm::Hsm;
 use crate::hsm::client::HsmClient;
 use crate::hsm::key_host::Connect;
@@ -28,10 +26,10 @@ use crate::ids::JobId;
 use crate::ledger::{JobState, Reader};
 use crate::record::Spool;
 use crate::report::closeout::{AS_ACCEPTED, CloseOut};
+use crate::report::seal::{Ours, Whose};
 use crate::request::PaperName;
 use content::{PaperSigner, Text, each_paper};
 use folder::PaperFolder;
-use seal::{Ours, Whose};
 
 /// How long papers wait for the signature of the closing: it is made within a second if the HSM answers.
 const SIGNED_TIME: Duration = Duration::from_secs(5);
@@ -177,18 +175,5 @@ impl<'a> JobPapers<'a> {
         let shown = self.folder.place(self.job, name).display().to_string();
         self.signer.write(name, text, &shown, (&begun.text, &begun.seal))?;
         Ok(self.folder.publish(begun)?)
-    }
-}
-
-/// Checks that a paper fits its seal, and that `key` has signed it if one is named. Returns the key that
-/// signed it.
-pub fn check(paper: &Path, key: Option<PublicKey>) -> Result<PublicKey, Failure> {
-    let signed_by = seal::genuine(paper)?.key;
-    match key {
-        Some(key) if key != signed_by => {
-            let what = format!("{}: it was signed by another audit key, {signed_by}", paper.display());
-            Err(Failure::new(Exit::AuditFailed, what))
-        }
-        _ => Ok(signed_by),
     }
 }

@@ -1,5 +1,7 @@
 //! The seal of a paper, which lies next to it as `<paper>.sig`. It shows whether the paper is unchanged since
-//! it was signed; the paper itself names its subject.
+//! it was signed; the paper itself names its subject. The bureau, its auditor and the issuer check a paper here.
+//!
+//! Not here: making the signature (`bureau::papers`).
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -9,10 +11,11 @@ use hex::FromHex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::closeout::title;
 use crate::audit::{DocumentKind, LedgerId, PublicKey, Signature, is_genuine};
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::ledger::JobId;
+use crate::ids::JobId;
 use crate::sibling_path::sibling_path;
 
 /// Bytes at the beginning of a paper that name its job.
@@ -55,14 +58,16 @@ pub fn sealed(paper: &Path) -> PathBuf {
 
 /// A paper that fits its seal.
 pub struct Genuine {
-    document: DocumentKind,
-    ledger: LedgerId,
+    /// Its kind.
+    pub document: DocumentKind,
+    /// The ledger that it is about.
+    pub ledger: LedgerId,
     /// Key that signed it.
     pub key: PublicKey,
 }
 
 /// Checks that a paper fits its seal, by any key.
-pub fn genuine(paper: &Path) -> Result<Genuine, Failure> {
+fn genuine(paper: &Path) -> Result<Genuine, Failure> {
     let fail = |what: &dyn std::fmt::Display| {
         Failure::new(Exit::AuditFailed, format!("{}: {what}", paper.display()))
     };
@@ -90,6 +95,16 @@ pub fn genuine(paper: &Path) -> Result<Genuine, Failure> {
         return Err(fail(&"it is not what was signed"));
     }
     Ok(Genuine { document: seal.document, ledger, key })
+}
+
+/// Checks that a paper fits its seal, and that `key` has signed it if one is named.
+pub fn check(paper: &Path, key: Option<PublicKey>) -> Result<Genuine, Failure> {
+    let found = genuine(paper)?;
+    if key.is_some_and(|key| key != found.key) {
+        let what = format!("{}: it was signed by another audit key, {}", paper.display(), found.key);
+        return Err(Failure::new(Exit::AuditFailed, what));
+    }
+    Ok(found)
 }
 
 fn digest(paper: &Path) -> std::io::Result<[u8; 32]> {
@@ -174,7 +189,7 @@ fn says(paper: &Path, job: JobId) -> Result<(String, Option<String>), String> {
     if paper.extension().is_some_and(|e| e == "html") {
         let mut head = Vec::new();
         file.take(HEAD).read_to_end(&mut head).map_err(|e| e.to_string())?;
-        let named = String::from_utf8_lossy(&head).contains(&crate::report::closeout::title(job));
+        let named = String::from_utf8_lossy(&head).contains(&title(job));
         return Ok((if named { job.to_string() } else { "another job".to_owned() }, None));
     }
     let mut texts = serde_json::Deserializer::from_reader(BufReader::new(file)).into_iter::<Says>();
