@@ -16,9 +16,11 @@ pub enum Exit {
     Bug = 1,
     /// Wrong words on the command line.
     Usage = 2,
-    /// `inspect` without keys: structure and digest are right, MACs were not checked.
+    /// `inspect` without keys: structure and digest are right, MACs were not checked. `check-return` without the
+    /// bureau's audit key: all is accounted for, but the signature may be anybody's.
     StructureOnly = 3,
-    /// The run ended, but not every selected record is GOOD.
+    /// The run ended, but not every selected record is GOOD. `check-return`: all is accounted for, but not every record
+    /// is GOOD.
     NotAllGood = 4,
     /// The operator stopped the run. No card is half done, unless a second signal ended it at once: then
     /// cards under way are UNKNOWN at the next start.
@@ -38,6 +40,10 @@ pub enum Exit {
     RecordData = 15,
     /// An input of the preparation is wrong; or a file is unfinished where a finished one belongs.
     Input = 16,
+    /// Rows of the preparation's input were rejected, and the file was written without them.
+    RowsRejected = 17,
+    /// A return file does not account for every record that was sent, or is of another file.
+    NotReconciled = 18,
     /// The file uses a KEK that the key store does not hold, or the store has no KMC to whose cards its secrets may go.
     KeyUnknown = 20,
     /// A key's type, KCV or issuer differs from what the file states, or no allowed KMC fits the product's channel.
@@ -81,7 +87,7 @@ pub enum Exit {
 }
 
 /// Every exit code.
-const ALL: [Exit; 32] = [
+const ALL: [Exit; 34] = [
     Exit::Ok,
     Exit::Bug,
     Exit::Usage,
@@ -95,6 +101,8 @@ const ALL: [Exit; 32] = [
     Exit::FileSeen,
     Exit::RecordData,
     Exit::Input,
+    Exit::RowsRejected,
+    Exit::NotReconciled,
     Exit::KeyUnknown,
     Exit::KeyMismatch,
     Exit::KeyStore,

@@ -19,6 +19,8 @@ pub enum OutputKind {
     Unfinished,
     /// Cardholders: a CSV file that begins with the name of its first column.
     Csv,
+    /// The report on a preparation: a JSON document that begins with its format.
+    PrepReport,
     /// The rejected lines of an input: a CSV file with its own header line.
     Rejects,
 }
@@ -30,7 +32,8 @@ impl OutputKind {
             Self::Cwf1 => head.starts_with(b"H") && head.get(5..9) == Some(b"CWF1"),
             Self::Unfinished => head.starts_with(b"H") && head.get(5..9) == Some(b"CWFU"),
             Self::Csv => head.starts_with(b"card_ref"),
-            Self::Rejects => head.starts_with(b"line,column,card"),
+            Self::PrepReport => head == b"{\n  \"report\": \"C",
+            Self::Rejects => head.starts_with(b"file,line,column"),
         }
     }
 
@@ -40,6 +43,7 @@ impl OutputKind {
             Self::Cwf1 => "CWF1 file",
             Self::Unfinished => "unfinished file of an earlier pass",
             Self::Csv => "file of cardholders",
+            Self::PrepReport => "preparation report",
             Self::Rejects => "list of rejected lines",
         }
     }
@@ -116,18 +120,20 @@ mod tests {
         let path = directory.path().join("x");
         assert!(check_replaceable(&path, OutputKind::Json).is_ok());
         for (content, fits) in [
-            (&b""[..], [true; 5]),
-            (b"{\"n\":1}", [true, false, false, false, false]),
-            (b"H\0\0\0\x40CWF1\0\x01", [false, true, false, false, false]),
-            (b"card_ref,pan", [false, false, true, false, false]),
-            (b"line,column,card_ref,fault\n", [false, false, false, true, false]),
-            (b"H\0\0\0\x40CWFU\0\x01", [false, false, false, false, true]),
-            (b"SQLite format 3\0", [false; 5]),
-            (b"cardwright key store", [false; 5]),
+            (&b""[..], [true; 6]),
+            (b"{\"n\":1}", [true, false, false, false, false, false]),
+            (b"{\n  \"report\": \"CWP1\",", [true, false, false, false, true, false]),
+            (b"{\n  \"report\": 1", [true, false, false, false, false, false]),
+            (b"H\0\0\0\x40CWF1\0\x01", [false, true, false, false, false, false]),
+            (b"card_ref,pan", [false, false, true, false, false, false]),
+            (b"file,line,column,card_ref,fault\n", [false, false, false, true, false, false]),
+            (b"H\0\0\0\x40CWFU\0\x01", [false, false, false, false, false, true]),
+            (b"SQLite format 3\0", [false; 6]),
+            (b"cardwright key store", [false; 6]),
         ] {
             std::fs::write(&path, content).unwrap();
-            use OutputKind::{Csv, Cwf1, Json, Rejects, Unfinished};
-            let kinds = [Json, Cwf1, Csv, Rejects, Unfinished];
+            use OutputKind::{Csv, Cwf1, Json, PrepReport, Rejects, Unfinished};
+            let kinds = [Json, Cwf1, Csv, Rejects, PrepReport, Unfinished];
             let got = kinds.map(|kind| check_replaceable(&path, kind).is_ok());
             assert_eq!(got, fits, "{content:?}");
         }

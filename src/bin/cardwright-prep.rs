@@ -4,11 +4,13 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use cardwright::cli::check_return::{self, CheckReturnArgs};
 use cardwright::cli::counter::{self, CounterCommand};
 use cardwright::cli::hosts::{HsmHostArgs, hold_issuers_keys};
 use cardwright::cli::issuer_cert::{self, IssuerCertCommand};
 use cardwright::cli::keys::{self, KeyCommand};
 use cardwright::cli::pool::{self, PoolCommand};
+use cardwright::cli::preview::{self, PreviewArgs};
 use cardwright::exit::{Exit, Failure};
 use cardwright::hardening::harden;
 use cardwright::hsm::store::StoreSide;
@@ -31,6 +33,8 @@ struct PrepArguments {
 enum PrepCommand {
     /// Make an output file from cardholder data.
     Run(PrepRunArgs),
+    /// Show what each medium of one card will show, with the account number and codes hidden.
+    Preview(PreviewArgs),
     /// Make, list and check the issuer's key store.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -43,6 +47,8 @@ enum PrepCommand {
     /// Counters of card numbers.
     #[command(subcommand)]
     Counter(CounterCommand),
+    /// Check that the bureau's return file accounts for every record that was sent.
+    CheckReturn(CheckReturnArgs),
     /// Serve the keys of a store over a Unix socket, until standard input closes.
     #[command(hide = true)]
     HsmHost(HsmHostArgs),
@@ -58,10 +64,12 @@ fn main() -> ExitCode {
     panics::ends_well(|| {
         result = harden().and_then(|()| match command {
             PrepCommand::Run(args) => prep::run(&args),
+            PrepCommand::Preview(args) => preview::run(&args),
             PrepCommand::Key(command) => keys::run(&command, StoreSide::Issuer),
             PrepCommand::IssuerCert(command) => issuer_cert::run(&command),
             PrepCommand::Pool(command) => pool::run(&command),
             PrepCommand::Counter(command) => counter::run(&command),
+            PrepCommand::CheckReturn(args) => check_return::run(&args),
             PrepCommand::HsmHost(args) => hold_issuers_keys(&args),
             PrepCommand::Sample(args) => prep::sample(&args),
         });
@@ -72,7 +80,7 @@ fn main() -> ExitCode {
             // Standard error may be closed; the exit code reports the failure as well.
             let text = match failure.exit {
                 // This message has a line for each fault.
-                Exit::Input => tame(&failure.message),
+                Exit::Input | Exit::RowsRejected => tame(&failure.message),
                 _ => one_line(&failure.message).into_owned(),
             };
             let _ = writeln!(std::io::stderr(), "cardwright-prep: {text}");

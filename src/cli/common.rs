@@ -176,6 +176,12 @@ pub fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Early> {
     Ok(out.write_all(b"\n")?)
 }
 
+/// One JSON document and the end of its line.
+pub fn json_text(value: &impl Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(value);
+    text.map(|text| text + "\n").map_err(|e| Failure::new(Exit::Bug, format!("us: the answer as JSON: {e}")))
+}
+
 /// The failure of a command that needs a key store when none is named.
 pub fn keys_missing() -> Failure {
     Failure::new(Exit::Usage, "operator: name the key store by --keys or CARDWRIGHT_KEYS")

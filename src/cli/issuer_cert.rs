@@ -11,6 +11,7 @@ use crate::emv::MonthYear;
 use crate::exit::{Exit, Failure};
 use crate::prep::issuer_desk::{
     AuthorityKey, AuthorityName, IssuerDesk, IssuerKeyInfo, IssuerKeyName, checksum, exponent_bytes,
+    issuer_key_name,
 };
 use crate::prep::offline::KEY_BITS_MAX;
 use crate::prep::write_output;
@@ -192,10 +193,9 @@ fn authority_json(key: &AuthorityKey) -> serde_json::Value {
 fn print(keys: &[IssuerKeyInfo]) -> Result<(), Failure> {
     let mut out = Vec::new();
     let listed = keys.iter().try_for_each(|key| {
-        let digits = hex::encode_upper(key.name.issuer);
-        let digits = digits.trim_end_matches('F');
+        let name = issuer_key_name(key.name);
         let bits = key.modulus.len() * 8;
-        write!(out, "{digits}:{}  RSA {bits}, exponent {}  TEST  ", key.name.version, key.exponent)?;
+        write!(out, "{name}  RSA {bits}, exponent {}  TEST  ", key.exponent)?;
         match &key.certificate {
             None => writeln!(out, "no certificate"),
             Some(certificate) => {

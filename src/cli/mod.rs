@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod card;
+pub mod check_return;
 pub mod common;
 pub mod counter;
 pub mod daemon;
@@ -19,6 +20,7 @@ pub mod manual;
 mod next_step;
 mod paper_files;
 pub mod pool;
+pub mod preview;
 pub mod profile;
 mod remote;
 mod render;

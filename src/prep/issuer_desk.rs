@@ -91,6 +91,11 @@ pub fn checksum(key: &AuthorityKey) -> String {
     hex::encode_upper(hash.finalize())
 }
 
+/// An issuer's RSA key as people write it: `issuer identifier:version`, as `476173:1`.
+pub fn issuer_key_name(name: IssuerKeyName) -> String {
+    format!("{}:{}", hex::encode_upper(name.issuer).trim_end_matches('F'), name.version)
+}
+
 /// A public exponent without zeros in front.
 pub fn exponent_bytes(exponent: u32) -> &'static [u8] {
     // The HSM and the product's rules take no other exponents.

@@ -15,6 +15,7 @@
 
 mod agreement;
 pub mod allow;
+pub mod check_return;
 pub mod columns;
 pub mod counter;
 pub mod fields;
@@ -32,7 +33,9 @@ mod photo;
 pub mod plan;
 mod plastic;
 pub mod pool;
+pub mod preview;
 mod rejects;
+mod report;
 mod run;
 mod samples;
 pub mod tables;

@@ -137,6 +137,11 @@ impl OfflineKey {
         Ok(Self { key, certificate, expiry })
     }
 
+    /// The key, with its certificate.
+    pub fn info(&self) -> &IssuerKeyInfo {
+        &self.key
+    }
+
     /// The values of the fields of an application with these records, each with whether it is static.
     pub fn values(
         &self,

@@ -116,6 +116,11 @@ impl KeyPool {
         lock.map_err(|(_, e)| io(&self.path, &e.into()))
     }
 
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Size and exponent of its pairs.
     pub fn size(&self) -> CardKeySize {
         self.size

@@ -10,6 +10,8 @@ use crate::support::{World, lines};
 const CARDS: usize = 14;
 const DENIED: i32 = 42;
 const NOT_AS_WRITTEN: i32 = 45;
+const NOT_ALL_GOOD: i32 = 4;
+const WHOSE_SIGNATURE: i32 = 3;
 
 fn papers(world: &World, out: &str) -> (i32, String) {
     let ended = world.cardwright(&["job", "papers", "J1", "--keys", "bureau.store", "--out", out]);
@@ -118,6 +120,22 @@ fn papers_report_the_fate_of_every_record_and_are_signed() {
         }
         std::fs::write(&path, &good).unwrap();
     }
+    // The issuer reconciles the return file with what it sent.
+    let reconciled = |more: &[&str]| {
+        let words = ["check-return", "papers/J1-return.jsonl", "--sent", "job.cwf1"];
+        world.prep(&[&words, more].concat())
+    };
+    let said = reconciled(&["--audit-key", &key]);
+    assert_eq!(said.code, NOT_ALL_GOOD, "{}{}", said.stdout, said.stderr);
+    assert!(said.stdout.contains("GOOD       13, 1 of them remade"), "{}", said.stdout);
+    assert!(said.stdout.contains("SIMULATED") && said.stdout.contains("Every record is accounted for"));
+    assert_eq!(reconciled(&[]).code, WHOSE_SIGNATURE);
+    assert_eq!(reconciled(&["--audit-key", &"0".repeat(64)]).code, NOT_AS_WRITTEN);
+    let listed: Value = serde_json::from_str(&reconciled(&["--json"]).stdout).unwrap();
+    assert_eq!(
+        (&listed["not_good"][0]["seq"], &listed["cancelled"]),
+        (&Value::from(bad[1]), &Value::from(1))
+    );
     // An existing paper is not replaced.
     assert_eq!(papers(&world, "papers").0, 50);
 }

@@ -21,6 +21,7 @@
 //!
 //! A bureau's own templates come before the shipped ones (`profile::graphics`).
 
+mod relief;
 mod room;
 mod side;
 mod slot;
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
+pub use self::relief::ReliefLine;
 use self::side::{HEIGHT, TemplateSide, WIDTH};
 use super::sections::GraphicsSection;
 use crate::picture;
@@ -109,6 +111,15 @@ pub fn mark(station: &str) -> Result<SidePictures, String> {
     );
     let nothing = GraphicsSection { template: "", fields: Vec::new(), images: Vec::new() };
     GraphicsTemplate::parse(&svg, None)?.render(&nothing)
+}
+
+/// A card without graphics, with what is embossed or indented on it, for a person.
+pub fn bare<'l>(lines: impl Iterator<Item = &'l ReliefLine> + Clone) -> Result<SidePictures, String> {
+    let svg =
+        format!("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\"></svg>");
+    let nothing = GraphicsSection { template: "", fields: Vec::new(), images: Vec::new() };
+    let back = lines.clone().any(ReliefLine::is_on_back).then_some(svg.as_str());
+    GraphicsTemplate::parse(&svg, back)?.render_with(&nothing, lines)
 }
 
 impl GraphicsTemplate {
@@ -192,8 +203,22 @@ impl GraphicsTemplate {
     /// Draws the card. Equal texts and images give equal bytes.
     pub fn render(&self, graphics: &GraphicsSection<'_>) -> Result<SidePictures, String> {
         self.check(graphics)?;
-        let front = self.front.render(graphics)?;
-        let back = self.back.as_ref().map(|side| side.render(graphics)).transpose()?;
+        let front = self.front.render(graphics, None)?;
+        let back = self.back.as_ref().map(|side| side.render(graphics, None)).transpose()?;
+        Ok(SidePictures { front, back })
+    }
+
+    /// Draws the card with what is embossed or indented on it, for a person.
+    pub fn render_with<'l>(
+        &self,
+        graphics: &GraphicsSection<'_>,
+        lines: impl Iterator<Item = &'l ReliefLine> + Clone,
+    ) -> Result<SidePictures, String> {
+        self.check(graphics)?;
+        let of_side = |back| relief::picture(lines.clone().filter(move |line| line.is_on_back() == back));
+        let front = self.front.render(graphics, Some(&of_side(false)?))?;
+        let relief = of_side(true)?;
+        let back = self.back.as_ref().map(|side| side.render(graphics, Some(&relief))).transpose()?;
         Ok(SidePictures { front, back })
     }
 }

@@ -116,15 +116,19 @@ impl TemplateSide {
         contained_or(UNDRAWABLE, || fits(self.layer(|name| super::value(graphics, name))?.root()))
     }
 
-    /// Draws the side of a card whose graphics the template has checked.
-    pub(super) fn render(&self, graphics: &GraphicsSection<'_>) -> Result<Zeroizing<Vec<u8>>, String> {
+    /// Draws the side of a card whose graphics the template has checked, and `over` it what stands there besides.
+    pub(super) fn render(
+        &self,
+        graphics: &GraphicsSection<'_>,
+        over: Option<&usvg::Tree>,
+    ) -> Result<Zeroizing<Vec<u8>>, String> {
         let filled = self.slots.iter().filter_map(|slot| Some((slot, slot.image(graphics)?)));
         let filled: Vec<_> = filled.collect();
-        if let (Some(plain), true) = (&self.plain, filled.is_empty()) {
+        if let (Some(plain), true, None) = (&self.plain, filled.is_empty(), over) {
             return Ok(Zeroizing::new(plain.clone()));
         }
         // If this panics, only the record that is drawn is refused.
-        contained_or(UNDRAWABLE, || self.draw(graphics, filled))
+        contained_or(UNDRAWABLE, || self.draw(graphics, filled, over))
     }
 
     /// Texts and images on the background, by libraries that lay out, draw and encode.
@@ -132,6 +136,7 @@ impl TemplateSide {
         &self,
         graphics: &GraphicsSection<'_>,
         filled: Vec<(&ImageSlot, &[u8])>,
+        over: Option<&usvg::Tree>,
     ) -> Result<Zeroizing<Vec<u8>>, String> {
         let layer = self.layer(|name| super::value(graphics, name))?;
         fits(layer.root())?;
@@ -141,6 +146,9 @@ impl TemplateSide {
             slot.draw(&image, &mut card.0)?;
         }
         draw(&layer, &mut card.0)?;
+        if let Some(over) = over {
+            draw(over, &mut card.0)?;
+        }
         encode(&card.0).map_err(|e| e.to_string())
     }
 

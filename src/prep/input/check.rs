@@ -25,10 +25,15 @@ pub struct CardholderReader<'a, I> {
     schema: &'a InputSchema,
     rules: RunRules<'a>,
     seen: HashSet<[u8; 16]>,
+    doubled: DoubledNames,
     taken: TakenCards,
     /// The number of the tool's counter that comes next, and how many were used; none without a counter.
     numbers: Option<(u64, u64)>,
 }
+
+/// The card_refs, and the account numbers with their PSN, that stand in several rows: digests.
+#[derive(Default)]
+pub struct DoubledNames(HashSet<[u8; 16]>);
 
 /// The rules of a run beside those of the columns. Without a run, as in tests of the columns, there are none.
 #[derive(Default, Clone, Copy)]
@@ -52,7 +57,8 @@ impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'
     /// Makes cards of rows, one of each.
     pub fn of(rows: I, schema: &'a InputSchema) -> Self {
         let (rules, seen, taken) = (RunRules::default(), HashSet::new(), TakenCards::default());
-        Self { rows, schema, rules, seen, taken, numbers: None }
+        let doubled = DoubledNames::default();
+        Self { rows, schema, rules, seen, doubled, taken, numbers: None }
     }
 
     /// Refuses account numbers outside the issuer identifier of this KEK, and a card_ref that could be one inside.
@@ -83,6 +89,18 @@ impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'
         self
     }
 
+    /// Refuses every card with one of these names, the first too.
+    #[must_use]
+    pub fn rejecting(mut self, doubled: DoubledNames) -> Self {
+        self.doubled = doubled;
+        self
+    }
+
+    /// The names that stood in several rows.
+    pub fn into_doubled(self) -> DoubledNames {
+        self.doubled
+    }
+
     /// How many numbers of the counter were used so far.
     pub fn counted(&self) -> u64 {
         self.numbers.map_or(0, |(_, used)| used)
@@ -105,7 +123,7 @@ impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'
         checked.relate();
         let taken = checked.admit(self.rules);
         checked.name(self.rules.kek);
-        checked.unique(&mut self.seen);
+        checked.unique(&mut self.seen, &mut self.doubled);
         let card = checked.card()?;
         self.taken.add(taken);
         Ok(card)
@@ -349,7 +367,7 @@ impl<'a> CheckedLine<'a> {
     }
 
     /// Checks that no earlier line has this card_ref, or this PAN with this PSN.
-    fn unique(&mut self, seen: &mut HashSet<[u8; 16]>) {
+    fn unique(&mut self, seen: &mut HashSet<[u8; 16]>, doubled: &mut DoubledNames) {
         let get = |column: Column| self.values.get(&column).map(|v| v.as_bytes());
         let mut found = Vec::new();
         let names = [
@@ -361,12 +379,18 @@ impl<'a> CheckedLine<'a> {
             let mut hash = Sha256::new_with_prefix([kind]);
             [first, b"/", second].iter().for_each(|part| hash.update(part));
             let digest: [u8; 32] = hash.finalize().into();
-            if !seen.insert(digest.first_chunk().copied().unwrap_or_default()) {
-                found.push(match column {
-                    Column::CardRef => (column, "stands in an earlier line too"),
-                    _ => (column, "stands with the same psn in an earlier line too"),
-                });
+            let digest = digest.first_chunk().copied().unwrap_or_default();
+            let is_first = seen.insert(digest);
+            if is_first && !doubled.0.contains(&digest) {
+                continue;
             }
+            doubled.0.insert(digest);
+            found.push(match (column, is_first) {
+                (Column::CardRef, false) => (column, "stands in an earlier line too"),
+                (Column::CardRef, true) => (column, "stands in a later line too"),
+                (_, false) => (column, "stands with the same psn in an earlier line too"),
+                (_, true) => (column, "stands with the same psn in a later line too"),
+            });
         }
         found.into_iter().for_each(|(column, what)| self.fault(column, what));
     }

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-pub use self::check::{CardholderReader, check};
+pub use self::check::{CardholderReader, DoubledNames, check};
 pub use self::format::{SourceFormat, SourceKind, TextEncoding};
 pub use self::rows::{RowReader, SourceRow};
 pub use self::schema::{ColumnUse, CountedColumn, Defaults, InputSchema, TextLimit};
@@ -115,6 +115,31 @@ pub enum InputError {
 impl InputError {
     /// What is wrong with a row that has no end.
     pub const TOO_LONG: &str = "is longer than 1 MiB; a quotation mark at the end of a value may be missing";
+
+    /// Where the row begins; `None` for a file that cannot be read.
+    pub fn place(&self) -> Option<&InputPlace> {
+        match self {
+            Self::Value { place, .. } | Self::Line { place, .. } | Self::RowTooLong { place } => Some(place),
+            Self::Io(_) => None,
+        }
+    }
+
+    /// The column as in the header; empty for a fault of a row as a whole.
+    pub fn column(&self) -> &str {
+        match self {
+            Self::Value { column, .. } => column,
+            Self::Line { .. } | Self::RowTooLong { .. } | Self::Io(_) => "",
+        }
+    }
+
+    /// What is wrong, without the place.
+    pub fn what(&self) -> String {
+        match self {
+            Self::Value { what, .. } | Self::Line { what, .. } => what.clone(),
+            Self::RowTooLong { .. } => Self::TOO_LONG.to_owned(),
+            Self::Io(_) => self.to_string(),
+        }
+    }
 
     /// Whether nothing can be read behind it.
     fn ends_source(&self) -> bool {

@@ -88,11 +88,21 @@ impl RowIndex {
         }
     }
 
-    /// The rows that no card has used.
-    pub fn unused(&self) -> impl Iterator<Item = RowPlace> {
-        let used =
-            |number: usize| self.used.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1);
-        let numbers = (0..self.entries.len()).filter(move |number| !used(*number));
-        numbers.filter_map(|number| self.place(number))
+    /// Whether cards have used all entries.
+    pub fn is_used_up(&self) -> bool {
+        (0..self.entries.len()).all(|number| self.is_used(number))
+    }
+
+    /// The places that no card has used, in order. They count as used from here on.
+    pub fn take_unused(&mut self) -> Vec<RowPlace> {
+        let numbers = (0..self.entries.len()).filter(|number| !self.is_used(*number));
+        let mut places: Vec<RowPlace> = numbers.filter_map(|number| self.place(number)).collect();
+        places.sort_unstable();
+        self.used.fill(u64::MAX);
+        places
+    }
+
+    fn is_used(&self, number: usize) -> bool {
+        self.used.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 }

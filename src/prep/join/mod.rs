@@ -16,7 +16,9 @@ mod sealed_rows;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::fs::File;
+use std::vec::IntoIter;
 
 use self::index::{RowIndex, RowPlace};
 use self::row_bytes::RowBytes;
@@ -36,7 +38,9 @@ pub struct Join<'a> {
     bytes: RowBytes,
     index: RowIndex,
     /// Rows that cannot belong to a card.
-    faults: Vec<RejectedLine>,
+    faults: VecDeque<RejectedLine>,
+    /// The rows that belong to no card, from the time when they are known.
+    without_card: Option<IntoIter<RowPlace>>,
 }
 
 impl<'a> Join<'a> {
@@ -55,13 +59,14 @@ impl<'a> Join<'a> {
             rows: SealedRows::new(room)?,
             bytes: RowBytes::default(),
             index: RowIndex::default(),
-            faults,
+            faults: faults.into(),
+            without_card: None,
         };
         for (source, rows) in (0..=u8::MAX).zip(sources) {
             for row in rows {
                 match row {
                     Ok(row) => join.add(source, &row)?,
-                    Err(line) => join.faults.push(line),
+                    Err(line) => join.faults.push_back(line),
                 }
             }
         }
@@ -74,7 +79,7 @@ impl<'a> Join<'a> {
     fn add(&mut self, source: u8, row: &SourceRow) -> Result<(), Failure> {
         let Some(name) = row.values.get(&Column::CardRef) else {
             let fault = self.fault(row, "is empty");
-            self.faults.push(fault);
+            self.faults.push_back(fault);
             return Ok(());
         };
         let hash = self.index.hash(name);
@@ -89,7 +94,7 @@ impl<'a> Join<'a> {
             let (first, second) = (self.row(first)?, self.row(second)?);
             if first.values.get(&Column::CardRef) == second.values.get(&Column::CardRef) {
                 let fault = self.fault(&second, "stands in an earlier line too");
-                self.faults.push(fault);
+                self.faults.push_back(fault);
             }
         }
         Ok(())
@@ -126,19 +131,18 @@ impl<'a> Join<'a> {
 
     /// Whether all rows are right and belong to cards of the first source, of which all have been completed.
     pub fn is_used_up(&self) -> bool {
-        self.faults.is_empty() && self.index.unused().next().is_none()
+        self.faults.is_empty() && self.index.is_used_up()
     }
 
-    /// The rows that are wrong or belong to no card of the first source, of which all have been completed.
-    pub fn rejected(mut self) -> impl Iterator<Item = Result<RejectedLine, Failure>> + use<'a> {
-        let mut unused: Vec<RowPlace> = self.index.unused().collect();
-        unused.sort_unstable();
-        let wrong = std::mem::take(&mut self.faults).into_iter().map(Ok);
-        let without_card = unused.into_iter().map(move |place| {
-            let row = self.row(place)?;
-            Ok(self.fault(&row, "belongs to no card of the first input"))
-        });
-        wrong.chain(without_card)
+    /// The next row that is wrong or belongs to no card of the first source, of which all have been completed. Each is
+    /// returned once; [`Self::is_used_up`] is true after the last.
+    pub fn next_rejected(&mut self) -> Option<Result<RejectedLine, Failure>> {
+        if let Some(line) = self.faults.pop_front() {
+            return Some(Ok(line));
+        }
+        let index = &mut self.index;
+        let place = self.without_card.get_or_insert_with(|| index.take_unused().into_iter()).next()?;
+        Some(self.row(place).map(|row| self.fault(&row, "belongs to no card of the first input")))
     }
 }
 

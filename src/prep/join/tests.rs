@@ -51,7 +51,7 @@ fn joined(first: &[ShortRow], others: &[Vec<ShortRow>]) -> Joined {
     });
     let completed = completed.collect();
     let used_up = join.is_used_up();
-    let faults: Vec<_> = join.rejected().map(|fault| place(&fault.map_err(|f| f.message).unwrap())).collect();
+    let faults: Vec<_> = std::iter::from_fn(|| join.next_rejected()).map(|fault| place(&fault.map_err(|f| f.message).unwrap())).collect();
     assert_eq!(used_up, faults.is_empty());
     (completed, faults)
 }
@@ -115,7 +115,7 @@ fn rows_of_one_hash_are_told_apart_by_their_card_ref() {
     assert_eq!(index.alike(), [(place(0, 20), place(0, 50))], "of one source only");
     assert_eq!(index.with(8).count(), 0);
     index.mark(1);
-    assert_eq!(index.unused().collect::<Vec<_>>(), [place(0, 20), place(1, 90), place(0, 10)]);
+    assert_eq!(index.take_unused(), [place(0, 10), place(0, 20), place(1, 90)]);
     assert!(index.add(1, place(0, 1 << 56)).is_none(), "an offset that does not fit");
 }
 
@@ -127,7 +127,7 @@ fn a_fault_of_reading_is_listed_before_rows_without_a_card() {
     let rows = [Ok(row(1, 2, &(Some("C1".into()), "x".into()), Column::Offer)), Err(broken.clone().into())];
     let room = tempfile::tempfile().unwrap();
     let join = Join::read([rows.into_iter()], Vec::new(), &schema, room).map_err(|f| f.message).unwrap();
-    let faults: Vec<_> = join.rejected().map(|fault| fault.map_err(|f| f.message).unwrap()).collect();
+    let faults: Vec<_> = std::iter::from_fn(|| join.next_rejected()).map(|fault| fault.map_err(|f| f.message).unwrap()).collect();
     assert_eq!(faults[0].faults, [broken]);
     assert_eq!(place(&faults[1]).2, "belongs to no card of the first input");
 }

@@ -23,7 +23,9 @@ use super::template::FieldValues;
 use crate::emv::MonthYear;
 use crate::exit::{Exit, Failure};
 use crate::hsm::store::KeyUsage;
-use crate::hsm::{ApplicationToProtect, CardCodes, CardForCodes, IssuerInfo, SealedCardKey, WipedBytes};
+use crate::hsm::{
+    ApplicationToProtect, CardCodes, CardForCodes, IssuerInfo, IssuerKeyInfo, SealedCardKey, WipedBytes,
+};
 use crate::ids::{CardRef, Mic};
 use crate::profile::ProductProfile;
 use crate::record::Section;
@@ -125,6 +127,11 @@ impl CardBuilder {
     /// The issuer's keys.
     pub fn keys(&self) -> &IssuerKeys {
         &self.keys
+    }
+
+    /// The issuer's RSA keys that sign for cards.
+    pub fn issuer_keys(&self) -> impl Iterator<Item = &IssuerKeyInfo> {
+        self.offline.iter().flatten().map(OfflineKey::info)
     }
 
     /// Whether cards need verification values.

@@ -1,4 +1,5 @@
-//! A source, which is hashed while it is read: a run reads the first one twice, and both times it must be the same.
+//! A source, which is hashed while it is read: a run reads the first one twice, and both times it must be the same; the
+//! report states all digests.
 //!
 //! Not here: what stands in it (`prep::input`).
 
@@ -22,8 +23,8 @@ pub(super) fn open_source(path: &Path) -> Result<BufReader<File>, Failure> {
     Ok(BufReader::with_capacity(256 * 1024, file))
 }
 
-/// The first source; it is hashed while it is read.
-pub(super) struct HashedInput {
+/// A source; it is hashed while it is read.
+pub(in crate::prep) struct HashedInput {
     file: BufReader<File>,
     hash: Sha256,
     name: String,

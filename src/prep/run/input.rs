@@ -3,10 +3,13 @@
 //! Not here: rules of its lines (`prep::input`), the list of faults (`rejects`).
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::hashed::HashedInput;
-use super::sources::{Rows, name};
+use super::left_out::LeftOut;
+use super::PrepRunArgs;
+use super::sources::{Rows, first_columns, joined, name};
 use crate::emv::MonthYear;
 use crate::exit::{Exit, Failure};
 use crate::hsm::SealedCardKey;
@@ -20,7 +23,8 @@ use crate::prep::join::Join;
 use crate::prep::maker::{self, CardToMake};
 use crate::prep::offline::CardKeySize;
 use crate::prep::order::{BuildError, CardBuilder, CardInputs, OrderedCard};
-use crate::prep::rejects;
+use crate::prep::rejects::{self, RejectList};
+use crate::prep::report::ReportedInput;
 use crate::prep::unfinished::{RecordSlot, UnfinishedRows};
 
 /// The failure of a run whose input was changed in the meantime.
@@ -37,17 +41,20 @@ pub(super) struct RunInput<'a> {
     pub is_unfinished: bool,
     /// The other sources; `None` if there are none.
     pub join: RefCell<Option<Join<'a>>>,
+    pub join_paths: &'a [PathBuf],
     /// The output, next to which the faults are listed.
     pub output: &'a Path,
     pub builder: &'a CardBuilder,
     /// The product's applications.
-    pub applications: &'a [Aid],
-    pub kek: KekId,
+    applications: &'a [Aid],
+    kek: KekId,
     /// This month.
-    pub today: MonthYear,
-    pub allowed: &'a Allowances,
+    today: MonthYear,
+    allowed: &'a Allowances,
     /// The first number of the product's counter that is this run's.
     pub first_number: Option<u64>,
+    /// What is left out though it stands in the input.
+    pub left_out: Option<LeftOut>,
 }
 
 /// What a first reading of the input finds.
@@ -62,7 +69,7 @@ pub(super) struct InputCount {
 
 /// The cards of an input, in the order of its first source.
 pub(super) struct InputCards<'s> {
-    holders: CardholderReader<'s, Rows<'s>>,
+    pub holders: CardholderReader<'s, Rows<'s>>,
     /// The record of an unfinished file from which the next card's row came.
     record: RecordSlot,
 }
@@ -78,11 +85,44 @@ impl Iterator for InputCards<'_> {
     }
 }
 
-impl RunInput<'_> {
-    /// The cards of the first source, which is open, with the rows of the others.
+impl<'a> RunInput<'a> {
+    /// The input of a run for a product's cards and applications, under its rules: KEK, this month, what is allowed. Returns
+    /// the joined sources too, which have been read.
+    pub fn of(
+        args: &'a PrepRunArgs,
+        (builder, applications): (&'a CardBuilder, &'a [Aid]),
+        is_unfinished: bool,
+        (kek, today, allowed): (KekId, MonthYear, &'a Allowances),
+    ) -> Result<(Self, Vec<ReportedInput>), Failure> {
+        let schema = &builder.plan().input;
+        let first = first_columns(&args.input, is_unfinished, schema)?;
+        let (join, read) = joined(&args.joins, schema, first, &args.output)?;
+        let input = Self {
+            path: &args.input,
+            is_unfinished,
+            join: RefCell::new(join),
+            join_paths: &args.joins,
+            output: &args.output,
+            builder,
+            applications,
+            kek,
+            today,
+            allowed,
+            first_number: None,
+            left_out: None,
+        };
+        Ok((input, read))
+    }
+
+    /// The name of the first source in faults; it has one only if there are several.
+    pub fn name(&self) -> Option<Arc<str>> {
+        self.join.borrow().is_some().then(|| name(self.path))
+    }
+
+    /// The cards of the first source, which is open, with the rows of the others, and without those that are left out.
     pub fn cards<'s>(&'s self, source: &'s mut HashedInput) -> Result<InputCards<'s>, RejectedLine> {
         let schema = &self.builder.plan().input;
-        let file = self.join.borrow().is_some().then(|| name(self.path));
+        let file = self.name();
         let record = RecordSlot::default();
         let rows: Rows<'s> = match self.is_unfinished {
             true => Box::new(UnfinishedRows::new(source, file, RecordSlot::clone(&record))?),
@@ -92,9 +132,10 @@ impl RunInput<'_> {
             Some(join) => join.complete(row?),
             None => row,
         });
-        let joined: Rows<'s> = Box::new(joined);
+        let kept = joined.filter(|row| self.left_out.as_ref().is_none_or(|left_out| left_out.keeps(row)));
+        let kept: Rows<'s> = Box::new(kept);
         let holders =
-            CardholderReader::of(joined, schema).under(self.kek).at(self.today).allowing(self.allowed);
+            CardholderReader::of(kept, schema).under(self.kek).at(self.today).allowing(self.allowed);
         let holders = match self.first_number {
             Some(first) => holders.counting_from(first),
             None => holders,
@@ -126,14 +167,27 @@ impl RunInput<'_> {
             Ok(source) => source,
             Err(failure) => return failure,
         };
-        let (unusable, cards) = match self.cards(&mut source) {
-            Ok(cards) => (None, Some(cards)),
-            Err(header) => (Some(Ok(header)), None),
+        let (list, _) = match self.cards(&mut source) {
+            Ok(cards) => self.listed(cards, &mut keys.hsm),
+            Err(header) => (rejects::list(self.output, self.path, std::iter::once(Ok(header))), 0),
         };
-        let wrong = cards.into_iter().flatten().filter_map(|card| self.wrong(card, &mut keys.hsm));
+        if list.is_empty() {
+            return otherwise;
+        }
+        let (_, mut last) = self.copied_rows(&list);
+        last.push("nothing else was written; correct the input and start again".to_owned());
+        list.failure(Exit::Input, last)
+    }
+
+    /// Lists the faults of cards, also those that show only when a card is built, and the rows that belong to no card. Returns
+    /// the number of cards too.
+    pub fn listed(&self, cards: InputCards<'_>, hsm: &mut HsmClient) -> (RejectList, u64) {
+        let mut read = 0u64;
+        let wrong = cards.inspect(|_| read += 1).filter_map(|card| self.wrong(card, hsm));
         // Which rows belong to no card is known after the last card.
-        let others = std::iter::once_with(|| self.join.take()).flatten().flat_map(Join::rejected);
-        rejects::list(self.output, unusable.into_iter().chain(wrong).chain(others), otherwise)
+        let others = std::iter::from_fn(|| self.join.borrow_mut().as_mut()?.next_rejected());
+        let list = rejects::list(self.output, self.path, wrong.chain(others));
+        (list, read)
     }
 
     /// The faults of a card; `None` if it can be made.

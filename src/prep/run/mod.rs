@@ -2,7 +2,7 @@
 //!
 //! `run` reads its first input twice: the Header states the number of cards, and no output may exist for an input
 //! with a fault. After a fault it reads it once more, and lists all faults (`rejects`). Other inputs are read once and kept
-//! sealed (`join`).
+//! sealed (`join`). With `--keep-going` it finds the rejected cards first, and leaves them out of all later readings.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -10,18 +10,17 @@
 //! | `sources`, `hashed` | the sources that are joined; a source that is hashed while it is read |
 //! | `input` | the input, read as often as it takes |
 //! | `file` | Header and Trailer of the output |
-//! | `summary` | what a run prints |
+//! | `left_out` | the cards that `--keep-going` leaves out |
 //! | `sample` | the command `sample` |
 
 mod admission;
 mod file;
 mod hashed;
 mod input;
+mod left_out;
 mod sample;
 mod sources;
-mod summary;
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,15 +28,17 @@ pub use self::sample::{SampleArgs, sample};
 
 use self::admission::{admitted, counter, file_kek, pools};
 use self::file::{finish, header};
-use self::hashed::HashedInput;
+pub(super) use self::hashed::HashedInput;
 use self::input::{InputCount, RunInput, changed};
-use self::sources::{first_columns, joined};
-use self::summary::summary;
+use self::left_out::LeftOutRows;
 use super::allow::{Allowance, Allowances};
 use super::keys::issuer_of;
 use super::maker::{FileOrder, RecordMaker};
 use super::order::CardBuilder;
 use super::output::write_whole;
+use super::report::{
+    CardCounts, ContentCounts, FileMakers, PreparationReport, ReportedException, ReportedInput, ReportedPool,
+};
 use super::today::this_month;
 use super::unfinished::{UnfinishedFile, is_output_file};
 use super::{columns, rejects};
@@ -93,7 +94,10 @@ pub struct PrepRunArgs {
     /// Time of creation that the file states [default: now]
     #[arg(long, value_name = "UNIX SECONDS", value_parser = whole_number::<u64>)]
     pub created: Option<u64>,
-    /// Print the summary as one JSON document.
+    /// Write the cards without a fault, and end with 17, if rows are rejected; without this option nothing is written.
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Print the report as one JSON document.
     #[arg(long)]
     pub json: bool,
 }
@@ -112,27 +116,21 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
     let builder = Arc::new(builder.with_photos_next_to(&args.input));
     admitted(&product, &builder, kek)?;
     let pools = pools(&builder, &args.pools)?;
+    let stock = pools.iter().map(ReportedPool::begin).collect::<Result<Vec<_>, _>>()?;
     let counter = counter(&builder, args.counter.as_deref())?;
 
     let allowed = Allowances(args.allowances.clone());
-    let schema = &builder.plan().input;
-    let first = first_columns(&args.input, earlier.is_some(), schema)?;
     let applications: Vec<_> = product.applications.iter().map(|a| a.aid.clone()).collect();
-    let mut input = RunInput {
-        path: &args.input,
-        is_unfinished: earlier.is_some(),
-        join: RefCell::new(joined(&args.joins, schema, first, &args.output)?),
-        output: &args.output,
-        builder: &builder,
-        applications: &applications,
-        kek: kek.id,
-        today,
-        allowed: &allowed,
-        first_number: None,
+    let cards = (builder.as_ref(), applications.as_slice());
+    let (mut input, joined) = RunInput::of(args, cards, earlier.is_some(), (kek.id, today, &allowed))?;
+    let rejected = match args.keep_going {
+        true => input.leave_out(counter.as_ref(), &mut keys)?,
+        false => None,
     };
     let Some(InputCount { records, digest, taken }) = input.count(counter.as_ref())? else {
         return Err(input.rejected(changed(), &mut keys));
     };
+    let rejected = some_are_left(rejected, records)?;
     if earlier.as_ref().is_some_and(|earlier| earlier.digest != digest) {
         return Err(changed());
     }
@@ -143,17 +141,53 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
     let order = FileOrder::new(&builder, &applications, &header, kek.id, pools);
     let maker = RecordMaker::start(order, || keys.connect())?;
     let written = write(&input, digest, maker, kek, &header, &mut keys.hsm);
-    let finished = written.map_err(|failure| match failure.exit {
+    let (finished, contents) = written.map_err(|failure| match failure.exit {
         Exit::Input => input.rejected(failure, &mut keys),
         _ => failure,
     })?;
-    rejects::remove_earlier(&args.output);
-    let taken: Vec<_> = taken.with_reasons(&allowed).collect();
-    stdout::read(summary(args, &header, kek, earlier.as_ref(), finished, &taken))?;
-    Ok(Exit::Ok)
+    let makers = FileMakers { product: &product, builder: &builder, info: &info, kek };
+    let mut report = PreparationReport::new(&args.output, &header, finished, &makers, contents);
+    report.inputs = [ReportedInput::of(&args.input, digest)].into_iter().chain(joined).collect();
+    report.pools = stock.into_iter().map(ReportedPool::end).collect::<Result<_, _>>()?;
+    report.exceptions = taken.with_reasons(&allowed).map(ReportedException::from).collect();
+    ended(args, report, rejected)
 }
 
-/// Writes the file, unless the first source has another digest than before. Returns digest and length of the file.
+/// Refuses to make a file of which all cards were rejected.
+fn some_are_left(rejected: Option<LeftOutRows>, records: u32) -> Result<Option<LeftOutRows>, Failure> {
+    match rejected {
+        Some(rows) if records == 0 => {
+            Err(rows.failure(Exit::Input, "no card is left, so nothing was written"))
+        }
+        rejected => Ok(rejected),
+    }
+}
+
+/// Writes and prints the report. Rejected rows are a failure, though the other cards were written.
+fn ended(
+    args: &PrepRunArgs,
+    mut report: PreparationReport,
+    rejected: Option<LeftOutRows>,
+) -> Result<Exit, Failure> {
+    let written = report.cards.written;
+    if let Some(LeftOutRows { read, .. }) = &rejected {
+        report.cards = CardCounts { read: *read, written, rejected: read.saturating_sub(written) };
+    }
+    report.write(&args.output)?;
+    stdout::print(&if args.json { report.json()? } else { report.text() })?;
+    match rejected {
+        Some(rows) => Err(rows.failure(Exit::RowsRejected, "the other cards were written")),
+        None => {
+            rejects::remove_earlier(&args.output);
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// Digest and length of a file.
+type FinishedFile = ([u8; 32], u64);
+
+/// Writes the file, unless the first source has another digest than before.
 fn write(
     input: &RunInput<'_>,
     digest: [u8; 32],
@@ -161,14 +195,16 @@ fn write(
     kek: &KekInfo,
     header: &Header,
     hsm: &mut HsmClient,
-) -> Result<([u8; 32], u64), Failure> {
-    write_whole(input.output, |out| {
+) -> Result<(FinishedFile, ContentCounts), Failure> {
+    let mut contents = ContentCounts::default();
+    let finished = write_whole(input.output, |out| {
         let mut writer = Cwf1Writer::new(out, header)?;
         let mut source = HashedInput::open(input.path)?;
         let bar = bar(header.records.into(), "cards");
         let mut put = |made: Vec<Record>| -> Result<bool, Failure> {
             for record in &made {
                 writer.record(record)?;
+                contents.add(record);
                 bar.inc(1);
             }
             Ok(!made.is_empty())
@@ -183,13 +219,15 @@ fn write(
             return Err(changed());
         }
         finish(writer, kek, header, hsm)
-    })
+    })?;
+    Ok((finished, contents))
 }
 
 /// Refuses an output that would replace a file of another kind, or an input of the same run.
 fn replaceable(args: &PrepRunArgs) -> Result<(), Failure> {
     let kind = if args.unfinished { OutputKind::Unfinished } else { OutputKind::Cwf1 };
     check_replaceable(&args.output, kind)?;
+    PreparationReport::check_place(&args.output)?;
     let Ok(output) = args.output.canonicalize() else { return Ok(()) };
     let is_output = |path: &&PathBuf| path.canonicalize().is_ok_and(|path| path == output);
     match std::iter::once(&args.input).chain(&args.joins).find(is_output) {

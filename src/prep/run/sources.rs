@@ -7,11 +7,12 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::hashed::open_source;
+use super::hashed::{HashedInput, open_source};
 use crate::exit::{Exit, Failure};
 use crate::prep::columns::Column;
 use crate::prep::input::{InputError, InputPlace, InputSchema, RejectedLine, RowReader, SourceRow};
 use crate::prep::join::{Join, SOURCES_MAX};
+use crate::prep::report::ReportedInput;
 
 /// Rows of a source, whatever its form.
 pub(super) type Rows<'s> = Box<dyn Iterator<Item = Result<SourceRow, RejectedLine>> + 's>;
@@ -50,24 +51,25 @@ fn rows_of<'a>(
 }
 
 /// Reads the sources that are joined to the first, whose columns are known unless its header line is wrong; `None` if there
-/// are none. `output` is the file next to which the rows are kept.
+/// are none. Returns their digests too. `output` is the file next to which the rows are kept.
 pub(super) fn joined<'a>(
     paths: &[PathBuf],
     schema: &'a InputSchema,
     first: Option<SourceColumns>,
     output: &Path,
-) -> Result<Option<Join<'a>>, Failure> {
+) -> Result<(Option<Join<'a>>, Vec<ReportedInput>), Failure> {
     if paths.is_empty() {
-        return Ok(None);
+        return Ok((None, Vec::new()));
     }
     if paths.len() > SOURCES_MAX {
         let what = format!("--join: at most {SOURCES_MAX} inputs can be joined");
         return Err(Failure::new(Exit::Usage, what));
     }
     let mut columns: Vec<SourceColumns> = Vec::new();
-    let mut sources: Vec<Rows<'a>> = Vec::new();
-    for path in paths {
-        match rows_of(path, schema)? {
+    let mut files = paths.iter().map(|path| HashedInput::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut sources: Vec<Rows<'_>> = Vec::new();
+    for (path, file) in paths.iter().zip(&mut files) {
+        match RowReader::new(file, schema.format.of_file(path), Some(name(path)), schema) {
             Ok(rows) => {
                 columns.push((name(path), rows.columns().map(<[Column]>::to_vec)));
                 sources.push(Box::new(rows));
@@ -85,7 +87,9 @@ pub(super) fn joined<'a>(
         let what = format!("output: no room for the rows of joined inputs in {}: {e}", folder.display());
         Failure::new(Exit::Io, what)
     })?;
-    Join::read(sources, faults, schema, room).map(Some)
+    let join = Join::read(sources, faults, schema, room)?;
+    let inputs = paths.iter().zip(files).map(|(path, file)| Ok(ReportedInput::of(path, file.finish()?)));
+    Ok((Some(join), inputs.collect::<Result<_, Failure>>()?))
 }
 
 /// The columns that stand in two sources or, though every card needs them, in none.

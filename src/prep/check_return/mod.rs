@@ -1,0 +1,171 @@
+//! Reconciles the bureau's return file with the file that was sent: every record that was sent has one final state, and
+//! nothing else stands there.
+//!
+//! ```text
+//! RETURN.sig ─ report::seal ─► genuine            FILE.cwf1 ─ record ─► SentFile
+//! RETURN ───── received ─────► lines ─────────────────┴─────────────► ReturnVerdict
+//! ```
+//!
+//! Not here: the words of the verdict (`verdict`), cardholder data: both files name a card by its card_ref alone.
+
+mod received;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use std::path::Path;
+
+use self::received::{ReceivedEnd, ReceivedHeader, ReceivedLine, ReceivedRecord, ReturnFile};
+pub use self::verdict::{ReturnState, ReturnVerdict, UnmadeRecord};
+use crate::audit::{DocumentKind, PublicKey};
+use crate::exit::{Exit, Failure};
+use crate::ids::{CardNames, CardRef};
+use crate::record::{Cwf1Reader, FileLimits, Header, open_input};
+use crate::report::seal::{self, Genuine};
+
+/// The file that was sent: what a return file must agree with.
+struct SentFile {
+    header: Header,
+    digest: [u8; 32],
+    cards: CardNames,
+}
+
+impl SentFile {
+    /// Reads a file and checks its structure and digest.
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let mut reader = Cwf1Reader::open(open_input(path)?, FileLimits::default())?;
+        let header = reader.header().clone();
+        while reader.next_frame()?.is_some() {}
+        let end = reader.finish()?;
+        Ok(Self { header, digest: end.digest, cards: end.cards })
+    }
+}
+
+/// Checks the signature of a return file, and reconciles it with the file that was sent. `key` is the bureau's audit
+/// key; without it the verdict only names the key that signed.
+pub fn check(paper: &Path, sent: &Path, key: Option<PublicKey>) -> Result<ReturnVerdict, Failure> {
+    let genuine = seal::check(paper, key)?;
+    if genuine.document != DocumentKind::ReturnFile {
+        let what = format!(
+            "operator: {}: it was signed as a paper of another kind: name the return file",
+            paper.display()
+        );
+        return Err(Failure::new(Exit::AuditFailed, what));
+    }
+    let file = SentFile::read(sent)?;
+    let mut received = ReturnFile::open(paper)?;
+    let mut verdict = begun(paper, sent, &file, &received.header);
+    verdict.audit_key = genuine.key.to_string();
+    verdict.key_was_named = key.is_some();
+    verdict.faults = differences(&file, &received.header, &genuine);
+    let mut tally =
+        ReturnTally { file: &file, seen: vec![false; file.cards.len()], lines: (0, 0, 0), verdict };
+    while let Some(line) = received.next()? {
+        match line {
+            ReceivedLine::Record(record) => tally.record(&record),
+            ReceivedLine::End(end) => return Ok(tally.end(&end, received.next()?.is_some())),
+        }
+    }
+    tally.verdict.faults.push("it has no end line: it was cut short".into());
+    Ok(tally.finished())
+}
+
+/// The verdict before the first record.
+fn begun(paper: &Path, sent: &Path, file: &SentFile, header: &ReceivedHeader) -> ReturnVerdict {
+    ReturnVerdict {
+        return_file: paper.display().to_string(),
+        sent: sent.display().to_string(),
+        simulated: header.simulated,
+        test_keys: header.test_keys,
+        file_id: file.header.file_id.to_string(),
+        issuer_id: file.header.issuer_id.to_string(),
+        product: file.header.product.to_string(),
+        sha256: hex::encode(file.digest),
+        job: header.job.clone(),
+        closed: header.closed.clone(),
+        records: file.header.records,
+        ..ReturnVerdict::default()
+    }
+}
+
+/// Where the header of the return file names another file than the one that was sent.
+fn differences(file: &SentFile, header: &ReceivedHeader, genuine: &Genuine) -> Vec<String> {
+    let digest = hex::decode(&header.sha256).is_ok_and(|digest| digest == file.digest);
+    [
+        ("file_id", header.file_id == file.header.file_id.as_str()),
+        ("issuer_id", header.issuer_id == file.header.issuer_id.as_str()),
+        ("product", header.product == file.header.product.as_str()),
+        ("sha256", digest),
+    ]
+    .into_iter()
+    .filter(|(_, same)| !same)
+    .map(|(field, _)| format!("its {field} is not that of the file that was sent"))
+    .chain(
+        (header.ledger != genuine.ledger.to_string())
+            .then(|| "its ledger is not the one that was signed".into()),
+    )
+    .collect()
+}
+
+/// What was found so far.
+struct ReturnTally<'a> {
+    file: &'a SentFile,
+    /// The records that had a line.
+    seen: Vec<bool>,
+    /// Lines of records, those that say GOOD, those that say CANCELLED.
+    lines: (u64, u64, u64),
+    verdict: ReturnVerdict,
+}
+
+impl ReturnTally<'_> {
+    fn record(&mut self, line: &ReceivedRecord) {
+        let (records, good, cancelled) = &mut self.lines;
+        *records += 1;
+        let index = line.seq.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+        let sent = index.and_then(|index| self.file.cards.get(index)).filter(|name| *name == line.card_ref);
+        let seen = index.and_then(|index| self.seen.get_mut(index));
+        let made = line.attempts > 0 && line.blank.is_some();
+        let outcome = line.outcome.as_str();
+        *good += u64::from(outcome == "GOOD");
+        *cancelled += u64::from(outcome == "CANCELLED");
+        let repeated = sent.zip(seen).map(|(_, seen)| std::mem::replace(seen, true));
+        let state = match (repeated, outcome) {
+            (None, _) => ReturnState::Unknown,
+            (Some(true), _) => ReturnState::Repeated,
+            (Some(false), "GOOD") if made => {
+                self.verdict.good += 1;
+                self.verdict.remade += u32::from(line.attempts > 1);
+                return;
+            }
+            (Some(false), "CANCELLED") => ReturnState::Cancelled,
+            (Some(false), _) => ReturnState::NotFinal,
+        };
+        self.verdict.add(line.seq, &line.card_ref, state);
+    }
+
+    /// Compares the end line with the lines before it.
+    fn end(mut self, end: &ReceivedEnd, more: bool) -> ReturnVerdict {
+        if (end.records, end.good, end.cancelled) != self.lines {
+            self.verdict.faults.push("its end line counts other records than it has".into());
+        }
+        if more {
+            self.verdict.faults.push("something stands after its end line".into());
+        }
+        self.finished()
+    }
+
+    /// Adds the records without a line.
+    fn finished(mut self) -> ReturnVerdict {
+        for ((seq, name), seen) in (1..).zip(self.file.cards.iter()).zip(&self.seen) {
+            if !seen {
+                self.verdict.add(seq, name, ReturnState::Missing);
+            }
+        }
+        self.verdict
+    }
+}
+
+/// A card_ref as it may be shown: what is none could be anything.
+fn shown(card_ref: &str) -> Option<String> {
+    CardRef::new(card_ref).ok().map(|name| name.to_string())
+}

@@ -1,0 +1,222 @@
+//! The rows of rejected cards as they stood, each source's in a file of its own: to be mended and given to a run.
+//!
+//! A card is rejected as a whole: of every source the rows with its card_ref go together, those without a fault too. The
+//! files hold cardholder data (mode 0600). Not here: what is wrong with a row (`rejects`), copying lines (`lines`).
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::lines::{CodeUnit, copy_lines};
+use crate::exit::{Exit, Failure};
+use crate::files;
+use crate::prep::columns::Column;
+use crate::prep::input::{
+    InputPlace, InputSchema, RejectedLine, RowReader, SourceFormat, SourceKind, SourceRow, TextEncoding,
+};
+use crate::prep::output::write_whole;
+use crate::sibling_path::sibling_path;
+
+/// Bytes at the beginning of a file by which an earlier one of ours is known: it begins as its source does.
+const HEAD: u64 = 16;
+
+/// A source of a run.
+pub struct RejectSource<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// Its name in faults, if there are several sources.
+    pub name: Option<Arc<str>>,
+    /// How it is written.
+    pub format: SourceFormat,
+}
+
+/// The cards that are rejected, by digests of their card_refs.
+#[derive(Default)]
+pub struct RejectedCards(HashSet<[u8; 16]>);
+
+impl RejectedCards {
+    /// Whether a row belongs to one of the cards.
+    pub fn is_of(&self, row: &SourceRow) -> bool {
+        row.values.get(&Column::CardRef).is_some_and(|name| self.0.contains(&digest(name)))
+    }
+
+    /// Adds the card of a row that has a fault. Returns whether the row names one.
+    fn add(&mut self, row: &SourceRow) -> bool {
+        let name = row.values.get(&Column::CardRef);
+        self.0.extend(name.map(|name| digest(name)));
+        name.is_some()
+    }
+}
+
+fn digest(card_ref: &str) -> [u8; 16] {
+    let digest: [u8; 32] = Sha256::digest(card_ref).into();
+    digest.first_chunk().copied().unwrap_or_default()
+}
+
+/// Rows with faults, and the cards to which they belong.
+pub struct RejectedRows<'a> {
+    sources: &'a [RejectSource<'a>],
+    schema: &'a InputSchema,
+    /// The lines of each source in which a row with a fault begins.
+    lines: Vec<BTreeSet<u64>>,
+    /// Number of rows with faults in each source that name their card.
+    named: Vec<usize>,
+    cards: RejectedCards,
+}
+
+impl<'a> RejectedRows<'a> {
+    /// Finds the cards of the rows that begin at these places.
+    pub fn find(
+        sources: &'a [RejectSource<'a>],
+        schema: &'a InputSchema,
+        places: &[InputPlace],
+    ) -> Result<Self, Failure> {
+        let of = |source: &RejectSource<'_>| {
+            places.iter().filter(|place| place.file == source.name).map(|place| place.line).collect()
+        };
+        let lines = sources.iter().map(of).collect();
+        let mut rows = Self { sources, schema, lines, named: Vec::new(), cards: RejectedCards::default() };
+        for (source, lines) in sources.iter().zip(&rows.lines) {
+            let mut named = 0;
+            for row in source.rows(schema)?.into_iter().flatten().flatten() {
+                if lines.contains(&row.place.line) && rows.cards.add(&row) {
+                    named += 1;
+                }
+            }
+            rows.named.push(named);
+        }
+        Ok(rows)
+    }
+
+    /// Writes the rows of each source that has some. Returns the paths of the files.
+    pub fn write(&self, output: &Path) -> Result<Vec<PathBuf>, Failure> {
+        let mut written = Vec::new();
+        for (number, (source, lines)) in (1..).zip(self.sources.iter().zip(&self.lines)) {
+            let ranges = self.ranges(source, lines)?;
+            if ranges.is_empty() {
+                continue;
+            }
+            let path = path(output, number, source.format.kind);
+            self.check_replaceable(source, &path)?;
+            let fail = |e: std::io::Error| {
+                Failure::new(Exit::Io, format!("output {}: {}", path.display(), files::trouble(&e)))
+            };
+            let unit = source.format.unit();
+            write_whole(&path, |mut out| {
+                copy_lines(source.open()?, unit, &ranges, &mut out).and_then(|()| out.flush()).map_err(fail)
+            })?;
+            written.push(path);
+        }
+        Ok(written)
+    }
+
+    /// The cards that are rejected; `None` if a row with a fault does not name its card, unless its source is the `first`, of
+    /// which a row is a card.
+    pub fn into_cards(self, first: impl Fn(&RejectSource<'_>) -> bool) -> Option<RejectedCards> {
+        let mut counts = self.sources.iter().zip(self.lines.iter().zip(&self.named));
+        let all = counts.all(|(source, (lines, named))| first(source) || lines.len() == *named);
+        all.then_some(self.cards)
+    }
+
+    /// The lines of a source's header and of its rows of rejected cards; none if it has no such row.
+    fn ranges(&self, source: &RejectSource<'_>, faulty: &BTreeSet<u64>) -> Result<Vec<Range<u64>>, Failure> {
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        let mut add = |lines: Range<u64>| match ranges.last_mut() {
+            Some(last) if last.end == lines.start => last.end = lines.end,
+            _ => ranges.push(lines),
+        };
+        let has_header = source.format.kind == SourceKind::Csv;
+        // The row before, if it is wanted; at first the header line.
+        let (mut wanted, mut any) = (has_header.then_some(1), false);
+        for row in source.rows(self.schema)?.into_iter().flatten() {
+            let (line, is_rejected) = match &row {
+                Ok(row) => (Some(row.place.line), self.cards.is_of(row)),
+                Err(row) => (row.line(), true),
+            };
+            let Some(line) = line else { break };
+            if let Some(begin) = wanted.take() {
+                add(begin..line);
+            }
+            if is_rejected || faulty.contains(&line) {
+                (wanted, any) = (Some(line), true);
+            }
+        }
+        if let Some(begin) = wanted {
+            add(begin..u64::MAX);
+        }
+        Ok(if any { ranges } else { Vec::new() })
+    }
+
+    /// Refuses a file of another form, and one that is a source of this run, which a person may have mended.
+    fn check_replaceable(&self, source: &RejectSource<'_>, path: &Path) -> Result<(), Failure> {
+        let head = |path: &Path| -> std::io::Result<Vec<u8>> {
+            let mut head = Vec::new();
+            File::open(path)?.take(HEAD).read_to_end(&mut head)?;
+            Ok(head)
+        };
+        let Ok(there) = path.canonicalize() else { return Ok(()) };
+        let is_source =
+            self.sources.iter().any(|source| source.path.canonicalize().is_ok_and(|path| path == there));
+        let alike =
+            there.is_file() && head(path).is_ok_and(|one| head(source.path).is_ok_and(|other| one == other));
+        match alike && !is_source {
+            true => Ok(()),
+            false => {
+                let what = format!(
+                    "operator: output {}: an input of this run or a file of another kind lies there, so it is not written over",
+                    path.display()
+                );
+                Err(Failure::new(Exit::Io, what))
+            }
+        }
+    }
+}
+
+/// The rows of a source.
+type SourceRows<'a> = RowReader<'a, File>;
+
+impl RejectSource<'_> {
+    fn open(&self) -> Result<File, Failure> {
+        File::open(self.path).map_err(|e| {
+            Failure::new(Exit::Io, format!("operator: input {}: {}", self.path.display(), files::trouble(&e)))
+        })
+    }
+
+    /// The rows; `None` if the header line is wrong, which is no row.
+    fn rows<'s>(&self, schema: &'s InputSchema) -> Result<Option<SourceRows<'s>>, Failure> {
+        Ok(RowReader::new(self.open()?, self.format, self.name.clone(), schema).ok())
+    }
+}
+
+/// The path of a source's rejected rows: that of the first source has no number.
+fn path(output: &Path, number: usize, kind: SourceKind) -> PathBuf {
+    let end = match kind {
+        SourceKind::Csv => "csv",
+        SourceKind::Jsonl => "jsonl",
+    };
+    let number = if number == 1 { String::new() } else { format!("-{number}") };
+    sibling_path(output, &format!(".rejected-rows{number}.{end}"))
+}
+
+impl RejectedLine {
+    /// Where it begins, if that is known.
+    fn line(&self) -> Option<u64> {
+        self.faults.iter().find_map(|fault| fault.place()).map(|place| place.line)
+    }
+}
+
+impl SourceFormat {
+    /// How line ends are written without a byte order mark.
+    fn unit(self) -> CodeUnit {
+        match self.encoding {
+            Some(TextEncoding::Utf16Le) => CodeUnit::LowFirst,
+            Some(TextEncoding::Utf16Be) => CodeUnit::HighFirst,
+            _ => CodeUnit::Byte,
+        }
+    }
+}
