@@ -48,9 +48,14 @@ pub fn parse<T: DeserializeOwned>(text: &str, quoting: Quoting) -> Result<T, Tom
     })
 }
 
+/// The line of an offset, from 1.
+pub fn line_at(text: &str, offset: usize) -> usize {
+    text.get(..offset).unwrap_or_default().matches('\n').count() + 1
+}
+
 fn place(text: &str, error: &Error, quoting: Quoting, what: &str) -> String {
     let Some(span) = error.span() else { return String::new() };
-    let line = text.get(..span.start).unwrap_or_default().matches('\n').count() + 1;
+    let line = line_at(text, span.start);
     let value = text.get(span.clone()).unwrap_or_default();
     // A text that is no TOML has no keys.
     let parsed = DeTable::parse(text).ok();

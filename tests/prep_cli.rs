@@ -121,10 +121,7 @@ fn faults_of_a_card_are_found_before_anything_is_renamed() {
     // A member without the points that the loyalty record needs, with a product that has no default for them.
     let dir = tempfile::tempdir().unwrap();
     let (store, output) = (issuer_store(dir.path()), dir.path().join("out.cwf"));
-    let profile = std::fs::read_to_string(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/products/multiapp.toml"),
-    )
-    .unwrap();
+    let profile = std::fs::read_to_string(data("multiapp.toml")).unwrap();
     let product = dir.path().join("other.toml");
     std::fs::write(&product, profile.replace("points = \"0\"\n", "")).unwrap();
     let input = dir.path().join("in.csv");
@@ -277,7 +274,7 @@ fn a_level_below_the_minimum_of_the_kek() {
     run(&data("cards-4.csv"), &store, &output).assert().success();
     std::fs::remove_file(&output).unwrap();
 
-    let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/products/multiapp.toml");
+    let profile = data("multiapp.toml");
     let product = dir.path().join("low.toml");
     let low = std::fs::read_to_string(profile).unwrap().replace("seclev = \"03\"", "seclev = \"01\"");
     std::fs::write(&product, low).unwrap();
@@ -319,7 +316,7 @@ fn unusable_profiles_and_names() {
     refused(run(&csv, &store, &output).args(["--colour", "red"]), &output, Exit::Usage);
     refused(&mut run(&dir.path().join("none.csv"), &store, &output), &output, Exit::Io);
 
-    let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/products/multiapp.toml");
+    let profile = data("multiapp.toml");
     let profile = std::fs::read_to_string(profile).unwrap();
     for (from, to, exit) in [
         ("min_suite = \"tdes\"", "min_suite = \"aes256\"", Exit::KeyMismatch),

@@ -25,6 +25,7 @@ use cardwright::ids::Dgi;
 use cardwright::record::chip::ChipSection;
 use cardwright::record::{Cwf1Reader, FileLimits};
 use prep_support::*;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// A folder with an issuer's store.
@@ -183,6 +184,74 @@ fn no_key_pair_is_used_twice_not_even_after_a_kill() {
     let slot = u32::from_be_bytes(pool[14..18].try_into().unwrap()) as usize;
     let place = |count: u64| 26 + usize::try_from(count).unwrap() * slot;
     assert!(pool[place(burnt)..place(taken())].iter().all(|byte| *byte == 0));
+}
+
+/// The serial numbers of the certificates of all cards of a file.
+fn serials(desk: &Desk, file: &str) -> Vec<[u8; 3]> {
+    let name = format!("{file}.request");
+    desk.ok(&format!("issuer-cert request --key 476173:1 --output {name}"));
+    let request = std::fs::read(desk.path(&name)).unwrap();
+    let key = RsaPublicKey::new(read_request(&request).unwrap().modulus, PublicExponent::Three).unwrap();
+    let serial = |record: Vec<u8>| {
+        // The certificate is the whole record. EMV Book 2, table 14: 6A 04 | account number 10 | expiry 2 | serial number 3.
+        let block = key.recover(&record[record.len() - key.length()..]).unwrap();
+        assert_eq!(block[..2], [0x6A, 0x04]);
+        block[14..17].try_into().unwrap()
+    };
+    certificates(&desk.path(file)).into_iter().map(serial).collect()
+}
+
+/// Several files, programs and threads never give two certificates one serial number, and no number comes after the last.
+#[test]
+fn a_serial_number_is_used_once() {
+    let desk = Desk::certified("12/2049");
+    desk.fill(150);
+    let mut seen = BTreeSet::new();
+    for (seed, count) in [(1, 140), (2, 3), (3, 4)] {
+        desk.ok(&format!("sample --count {count} --seed {seed} --output {seed}.csv"));
+        desk.ok(&Desk::run("payment-dda", &format!("{seed}.csv"), " --pool pool"));
+        let serials = serials(&desk, &format!("{seed}.csv.cwf"));
+        assert_eq!(serials.len(), count);
+        assert!(serials.into_iter().all(|serial| serial != [0; 3] && seen.insert(serial)), "{seed}");
+    }
+    // The store's file, as if the key had certified all the cards that it can but two.
+    let path = desk.path("issuer.keys-rsa");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("serials ")).collect();
+    let body = format!("{}\nserials 476173FF 1 16777213\n", lines[..lines.len() - 1].join("\n"));
+    let digest = hex::encode_upper(Sha256::digest(&body));
+    std::fs::write(&path, format!("{body}{digest}\n")).unwrap();
+    desk.refused(&Desk::run("payment-dda", "2.csv", " --pool pool"), Exit::KeyStore);
+    let says = desk.refused(&Desk::run("payment-dda", "2.csv", " --pool pool"), Exit::KeyUnknown);
+    assert!(says.contains("key pairs left"), "{says}");
+    desk.fill(4);
+    let says = desk.refused(&Desk::run("payment-dda", "2.csv", " --pool pool"), Exit::KeyStore);
+    assert!(
+        says.contains("RSA key 1 of issuer 476173FF has used all of its 16777215 serial numbers"),
+        "{says}"
+    );
+}
+
+/// A purse whose identifier is not the issuer's, and a card key that is too long for combined authentication.
+#[test]
+fn what_no_terminal_would_take_is_refused_before_the_output() {
+    let desk = Desk::certified("12/2049");
+    desk.fill(4);
+    desk.ok("sample --count 2 --output cards.csv");
+    let text = std::fs::read_to_string(desk.path("cards.csv")).unwrap();
+    let other = text.replacen("4761730000000002,", "0000000002,", 1);
+    assert_ne!(text, other);
+    std::fs::write(desk.path("other.csv"), other).unwrap();
+    let says = desk.refused(&Desk::run("multiapp", "other.csv", " --pool pool"), Exit::Input);
+    let line = "line 3: application F043575055525345: purse_id does not begin with 476173";
+    assert!(says.contains(line) && !says.contains("0000000002"), "{says}");
+    assert!(!desk.path("other.csv.cwf").exists());
+
+    let product = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/products/payment-cda.toml");
+    let product = std::fs::read_to_string(product).unwrap();
+    std::fs::write(desk.path("long.toml"), product.replace("bits = 1152", "bits = 1976")).unwrap();
+    let says = desk.refused(&Desk::run("long.toml", "cards.csv", " --pool pool"), Exit::Profile);
+    assert!(says.contains("card_key.bits is at most 1840 for method cda, not 1976"), "{says}");
 }
 
 fn random(bytes: &mut [u8]) -> Result<(), RsaError> {

@@ -15,7 +15,8 @@ const PREP: &str = env!("CARGO_BIN_EXE_cardwright-prep");
 /// TEST keys of both sides.
 const ISSUER_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-issuer.toml");
 const BUREAU_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-bureau.toml");
-const PRODUCT: &str = include_str!("../../profiles/products/multiapp.toml");
+/// Product multiapp without RSA, whose time is measured apart.
+const PRODUCT: &str = include_str!("../../tests/data/multiapp.toml");
 
 /// An issuer and a bureau with TEST keys; dropping it removes them.
 pub struct World {
@@ -27,6 +28,7 @@ impl World {
     pub fn new() -> Self {
         let world = Self { directory: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap() };
         world.ran(PREP, &["key", "init", "--test", "--from", ISSUER_KEYS, "--store", "issuer.store"]);
+        std::fs::write(world.path("plain.toml"), PRODUCT).unwrap();
         world.new_bureau();
         world
     }
@@ -39,13 +41,11 @@ impl World {
         self.ran(CARDWRIGHT, &["key", "init", "--test", "--from", BUREAU_KEYS, "--store", "bureau.store"]);
     }
 
-    /// Raises the level of every application of the product to 03, for all programs of this world.
+    /// Raises the level of every application of the product to 03.
     pub fn with_seclev_03(self) -> Self {
-        let products = self.path("profiles/products");
-        std::fs::create_dir_all(&products).unwrap();
         let raised = PRODUCT.replace("seclev = \"01\"", "seclev = \"03\"");
         assert_ne!(raised, PRODUCT);
-        std::fs::write(products.join("multiapp.toml"), raised).unwrap();
+        std::fs::write(self.path("plain.toml"), raised).unwrap();
         self
     }
 
@@ -63,7 +63,7 @@ impl World {
     pub fn prepared(&self, name: &str, cards: u32) -> PathBuf {
         let (csv, file, cards) = (format!("{name}.csv"), format!("{name}.cwf1"), cards.to_string());
         self.ran(PREP, &["sample", "--count", &cards, "--output", &csv]);
-        let run = ["run", "--input", &csv, "--product", "multiapp", "--keys", "issuer.store"];
+        let run = ["run", "--input", &csv, "--product", "plain.toml", "--keys", "issuer.store"];
         self.ran(PREP, &[&run[..], &["--kek", "476173FF:1", "--output", &file]].concat());
         self.path(&file)
     }
@@ -72,12 +72,8 @@ impl World {
     pub fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(args).current_dir(self.directory.path());
-        command.env_remove("CARDWRIGHT_LEDGER").env_remove("CARDWRIGHT_KEYS");
-        let own = self.path("profiles");
-        if own.exists() {
-            command.env("CARDWRIGHT_PROFILES", own);
-        } else {
-            command.env_remove("CARDWRIGHT_PROFILES");
+        for name in ["LEDGER", "KEYS", "PROFILES"] {
+            command.env_remove(format!("CARDWRIGHT_{name}"));
         }
         command
     }

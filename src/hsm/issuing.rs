@@ -293,7 +293,7 @@ pub struct OfflineToSign {
     pub card: Option<CardToCertify>,
 }
 
-/// What a card's certificate states.
+/// What a card's certificate states. The HSM gives it its serial number.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct CardToCertify {
     /// The card's key pair, as [`super::Issuer::make_card_keys`] sealed it.
@@ -302,8 +302,6 @@ pub struct CardToCertify {
     pub number: WipedBytes,
     /// Last month of validity, MMYY in BCD.
     pub expiry: [u8; 2],
-    /// Serial number of the certificate.
-    pub serial: [u8; 3],
 }
 
 /// A DGI of an application, put together from parts.

@@ -99,7 +99,12 @@ pub const COLUMNS: &[ColumnDefinition] = &[
     column(Column::Effective, "effective", year_month, "YYMM (20YY), first month of validity"),
     column(Column::ServiceCode, "service_code", service_code, "3 digits"),
     column(Column::Pin, "pin", pin, "4-12 digits; without one the card has no offline PIN"),
-    column(Column::PurseId, "purse_id", purse_id, "10 digits; without one the card has no purse"),
+    column(
+        Column::PurseId,
+        "purse_id",
+        purse_id,
+        "10 digits, or 16 that begin with the issuer identifier; without one the card has no purse",
+    ),
     column(Column::Balance, "balance", amount, "up to 12 digits, minor units, at most max_balance"),
     column(Column::MaxBalance, "max_balance", amount, "up to 12 digits, minor units"),
     column(Column::Currency, "currency", currency, "3 digits, ISO 4217 numeric"),
@@ -227,7 +232,7 @@ fn pin(text: &str) -> Result<(), &'static str> {
 }
 
 fn purse_id(text: &str) -> Result<(), &'static str> {
-    only(digits(text, 10..=10), "is not 10 digits")
+    only(digits(text, 10..=10) || digits(text, 16..=16), "is not 10 or 16 digits")
 }
 
 fn amount(text: &str) -> Result<(), &'static str> {

@@ -1,5 +1,5 @@
 //! The issuer's data preparation: cardholder data and master keys become an output file (WO 99/19846 FIG 2
-//! and 3).
+//! to 4).
 //!
 //! ```text
 //! CSV ─ input ─► Cardholder ─ fields ─► values ─ order ─► OrderedCard ─ maker ─► record::Cwf1Writer ─► file
@@ -10,8 +10,8 @@
 //!
 //! The `[prep]` tables of a product's profile define the contents of its cards ([`tables`] shows them); the
 //! code knows fields, not products. Master keys stay in the issuer's HSM, and card keys exist in the clear nowhere else.
-//! Certificates and card key pairs (FIG 4) are missing. Not here: custody of keys (`hsm::store`), the layout of the file
-//! (`record`).
+//! Certificates and card key pairs (FIG 4): `issuer_desk`, `key_pairs`, `pool`, `offline`. Not here: custody of keys
+//! (`hsm::store`), the layout of the file (`record`).
 
 mod agreement;
 pub mod allow;

@@ -33,6 +33,8 @@ pub enum OfflineMethod {
     Dda,
     /// Combined: the card signs its application cryptogram too; such a card also does DDA.
     Cda,
+    /// By the certificates alone, in an application that no payment terminal asks: it has neither AIP nor AFL.
+    Certificates,
 }
 
 impl OfflineMethod {
@@ -42,7 +44,18 @@ impl OfflineMethod {
             Self::Sda => [0x40, 0x00],
             Self::Dda => [0x20, 0x00],
             Self::Cda => [0x21, 0x00],
+            Self::Certificates => [0x00, 0x00],
         }
+    }
+
+    /// Whether a payment terminal authenticates cards by it: they tell the terminal so by their AIP.
+    pub fn has_profile(self) -> bool {
+        self != Self::Certificates
+    }
+
+    /// Whether each card has a key pair.
+    pub fn has_card_key(self) -> bool {
+        self != Self::Sda
     }
 
     /// The fields without which a terminal cannot authenticate a card. Remainders are among them because a key may need one;
@@ -53,12 +66,11 @@ impl OfflineMethod {
             CardField::IssuerCertificate,
             CardField::IssuerExponent,
             CardField::IssuerRemainder,
-            CardField::Aip,
-            CardField::Afl,
         ];
+        let profile: &[CardField] = if self.has_profile() { &[CardField::Aip, CardField::Afl] } else { &[] };
         let own: &[CardField] = match self {
             Self::Sda => &[CardField::SignedData],
-            Self::Dda | Self::Cda => &[
+            Self::Dda | Self::Cda | Self::Certificates => &[
                 CardField::CardCertificate,
                 CardField::CardExponent,
                 CardField::CardRemainder,
@@ -69,7 +81,7 @@ impl OfflineMethod {
                 CardField::RsaP,
             ],
         };
-        [&issuer, own].concat()
+        [&issuer, profile, own].concat()
     }
 }
 
@@ -200,14 +212,22 @@ impl OfflineKey {
                 self.expiry
             ));
         }
+        let identifier = hex::encode_upper(self.key.name.issuer);
+        let identifier = identifier.trim_end_matches('F');
+        if !subject.number.starts_with(identifier) {
+            // A terminal compares them (EMV Book 2, clause 5.3).
+            return Err(format!(
+                "{} does not begin with {identifier}, the issuer identifier of the certificate of the issuer's key, so no \
+                 terminal would take the card",
+                plan.number.name()
+            ));
+        }
         let aip = plan.aip_with_method();
         let data = static_data(records, plan.sign_aip.then_some(&aip)).map_err(|fault| fault.to_string())?;
-        let [_, serial @ ..] = subject.sequence.to_be_bytes();
         let card = card.map(|key| CardToCertify {
             key: key.sealed.into(),
             number: subject.number.as_bytes().into(),
             expiry: subject.expiry.bcd(),
-            serial,
         });
         Ok(OfflineToSign {
             issuer_key: self.key.name,
@@ -224,8 +244,6 @@ pub struct CertifiedNumber<'a> {
     pub number: &'a str,
     /// Last month of the card's validity.
     pub expiry: MonthYear,
-    /// Number of the record; its certificate has the last three bytes as serial number.
-    pub sequence: u32,
 }
 
 impl OfflinePlan {
@@ -238,4 +256,64 @@ impl OfflinePlan {
 
 fn known(bytes: &[u8]) -> FieldContent {
     FieldContent::Known(Zeroizing::new(bytes.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hsm::{AuthorityName, IssuerKeyName};
+    use crate::prep::columns::Column;
+
+    fn month(year: u8) -> MonthYear {
+        MonthYear::from_bcd([0x12, year]).unwrap()
+    }
+
+    /// A key of issuer 476173 with a certificate until 12/2030.
+    fn key() -> OfflineKey {
+        let certificate = IssuerCertificate {
+            authority: AuthorityName { rid: [0xA0, 0, 0, 0, 3], index: 0xF1 },
+            certificate: vec![1; 144],
+            remainder: Vec::new(),
+            expiry: [0x12, 0x30],
+            serial: [0, 0, 1],
+        };
+        let name = IssuerKeyName { issuer: [0x47, 0x61, 0x73, 0xFF], version: 1 };
+        let key = IssuerKeyInfo { name, modulus: vec![0xC3; 128], exponent: 3, certificate: None };
+        OfflineKey { key, certificate, expiry: month(0x30) }
+    }
+
+    fn signed(number: Column, subject: &str, year: u8) -> Result<OfflineToSign, String> {
+        let plan = OfflinePlan {
+            method: OfflineMethod::Certificates,
+            aip: [0; 2],
+            sign_aip: false,
+            issuer_key: None,
+            card_key: Some(CardKeySize { bits: 1024, exponent: 3 }),
+            code: [0; 2],
+            number,
+        };
+        let card = SealedCardKey { modulus: vec![0xC3; 128], sealed: vec![9; 8] };
+        let subject = CertifiedNumber { number: subject, expiry: month(year) };
+        key().to_sign(&plan, [(Dgi(0x0101), [0x70, 0].as_slice())], &subject, Some(card))
+    }
+
+    /// A terminal refuses a number outside the issuer identifier of the issuer's certificate (EMV Book 2, clause 5.3).
+    #[test]
+    fn a_number_of_another_issuer_is_refused() {
+        let fault = |number, subject: &str| signed(number, subject, 0x30).err().unwrap_or_default();
+        assert_eq!(fault(Column::Pan, "476173000000"), "");
+        for subject in ["476174000000", "047617300000", "47617", "0000000001", ""] {
+            let says = fault(Column::Pan, subject);
+            assert!(says.starts_with("pan does not begin with 476173, "), "{says}");
+            assert!(!says.contains("0000"), "the number is quoted: {says}");
+        }
+        assert!(fault(Column::PurseId, "0000000001").starts_with("purse_id does not begin with 476173, "));
+    }
+
+    #[test]
+    fn a_card_that_outlives_the_issuers_certificate_is_refused() {
+        assert!(signed(Column::Pan, "476173000000", 0x30).is_ok());
+        let says = signed(Column::Pan, "476173000000", 0x31).err().unwrap();
+        assert!(says.contains("which expires with 12/2030"), "{says}");
+    }
 }

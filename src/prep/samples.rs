@@ -66,7 +66,7 @@ pub fn write(mut out: impl Write, count: u32, seed: u64) -> std::io::Result<()> 
         let (carrier, group) = (pick(&["CR-A", "CR-B"], random.next()), number.div_ceil(100));
         writeln!(
             out,
-            "C{number:06},{body}{check},01,{surname}/{first},,,,29{month:02},26{month:02},201,{pin:04},{number:010},\
+            "C{number:06},{body}{check},01,{surname}/{first},,,,29{month:02},26{month:02},201,{pin:04},476173{number:010},\
              {balance},50000,978,2,M{number:08},{points},,WHITE-01,{carrier},SG{group:04},STD,,"
         )?;
     }

@@ -37,10 +37,10 @@
 //! when = "purse_id"                 # only on cards that have this field
 //! order = [["8000", "9000"]]        # ORDER, VERCNTL, GROUP, LOGDATA; DGIs that a card lacks fall out
 //! [prep.application.offline]        # offline data authentication by certificates
-//! method = "cda"                    # sda, dda or cda
+//! method = "cda"                    # sda, dda, cda or certificates
 //! aip = "1C00"                      # without the bits of the method, which field aip adds
 //! sign_aip = true                   # the AIP belongs to the static data; 9F4A{82} stands in a record
-//! card_key = { bits = 1152, exponent = 3 }     # for dda and cda, from the pool of key pairs
+//! card_key = { bits = 1152, exponent = 3 }     # for all but sda, from the pool of key pairs
 //! code = "DAC0"                     # for sda: data authentication code
 //! number = "pan"                    # or purse_id: what the card's certificate states
 //! [[prep.application.dgi]]          # in file order
@@ -54,6 +54,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use toml::Spanned;
 
 use super::input::{SourceKind, TextEncoding};
 use super::offline::{CardKeySize, OfflineMethod};
@@ -228,17 +229,17 @@ pub struct ApplicationTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OfflineTable {
-    /// sda, dda or cda.
+    /// sda, dda, cda or certificates.
     pub method: OfflineMethod,
-    /// Application interchange profile (hex, 2 bytes) without the bits of the method.
-    pub aip: String,
+    /// Application interchange profile (hex, 2 bytes) without the bits of the method; not for certificates.
+    pub aip: Option<String>,
     /// Whether the AIP belongs to the static data (tag 9F4A is 82).
     #[serde(default)]
     pub sign_aip: bool,
     /// Version of the issuer's RSA key; without it the newest with a certificate.
     pub issuer_key: Option<u8>,
-    /// Key pairs of the cards: for dda and cda.
-    pub card_key: Option<CardKeySize>,
+    /// Key pairs of the cards: for all methods but sda.
+    pub card_key: Option<Spanned<CardKeySize>>,
     /// Data authentication code of signed static data (hex, 2 bytes).
     pub code: Option<String>,
     /// Column whose number the card's certificate states: pan (the default) or purse_id.

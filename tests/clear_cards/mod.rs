@@ -28,7 +28,7 @@ pub struct ClearApplication {
     pub dgis: Vec<ClearDgi>,
 }
 
-/// Makes clear cards of `multiapp`.
+/// Makes clear cards of `multiapp` without RSA.
 pub struct ClearCards {
     hsm: SoftIssuer,
     pub builder: CardBuilder,
@@ -47,7 +47,8 @@ impl ClearCards {
             pvk: keys.find(KeyUsage::Pvk).map(|pvk| pvk.name),
             cards: Vec::new(),
         };
-        let product = ProductProfile::load("multiapp").unwrap();
+        let product = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/multiapp.toml");
+        let product = ProductProfile::load(product).unwrap();
         let builder = CardBuilder::new(&product, &info, [0x47, 0x61, 0x73, 0xFF], this_month()).unwrap();
         Self { hsm, builder: builder.with_photos_next_to(input), codes }
     }

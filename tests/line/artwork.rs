@@ -4,10 +4,9 @@ use cardwright::exit::Exit;
 use serde_json::Value;
 
 use crate::bad_input::{file, pieces};
-use crate::support::{Ended, World};
+use crate::support::{Ended, PRODUCT, World};
 
 const FRONT: &str = include_str!("../../profiles/graphics/multiapp-front.svg");
-const PRODUCT: &str = include_str!("../../profiles/products/multiapp.toml");
 
 /// A file whose records name the template `house`, and a folder for own profiles.
 fn world() -> World {

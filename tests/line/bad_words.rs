@@ -105,12 +105,12 @@ fn a_wrong_argument_of_the_preparation_says_what_is_allowed() {
         ),
         (&with(&["multiap"]), PROFILE, &["no product profile \"multiap\"", "there are multiapp"]),
         (
-            &with(&["multiapp", "--created", "now"]),
+            &with(&["plain.toml", "--created", "now"]),
             USAGE,
             &["'now'", "--created <UNIX SECONDS>", "whole number from 0"],
         ),
         (
-            &with(&["multiapp", "--kek", "476173FF"]),
+            &with(&["plain.toml", "--kek", "476173FF"]),
             KEY_UNKNOWN,
             &["no KEK \"476173FF\"", "476173FF:", "(ISSUER:VERSION)"],
         ),

@@ -50,7 +50,7 @@ fn a_preparation_whose_answer_is_not_read_has_made_its_file() {
     let world = World::new();
     world.prepared("job", 2, 1);
     let words =
-        "run --input job.csv --product multiapp --keys issuer.store --kek 476173FF:1 --output other.cwf1";
+        "run --input job.csv --product plain.toml --keys issuer.store --kek 476173FF:1 --output other.cwf1";
     for words in [words, "key list --store issuer.store"] {
         let ended = unread(&world, env!("CARGO_BIN_EXE_cardwright-prep"), words);
         assert_eq!(ended.code, 0, "{words}: {}", ended.stderr);

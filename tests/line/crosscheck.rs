@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::books::{Witness, balanced, cards, none, number, stacked, word};
 use crate::expected;
-use crate::support::World;
+use crate::support::{PRODUCT, World};
 
 /// A published test number, which no generated cardholder has.
 const OTHER: &str = "6228000100001117";
@@ -35,9 +35,8 @@ fn a_verified_card_names_the_compared_parts() {
 /// A file with right seals from an issuer whose profile writes another number in one place.
 fn disagrees(from: &str, to: &str, says: &str) {
     let world = World::new();
-    let product = include_str!("../../profiles/products/multiapp.toml");
-    assert!(product.contains(from));
-    std::fs::write(world.path("other.toml"), product.replacen(from, to, 1)).unwrap();
+    assert!(PRODUCT.contains(from));
+    std::fs::write(world.path("other.toml"), PRODUCT.replacen(from, to, 1)).unwrap();
     let made = world.prep(&["sample", "--count", "3", "--output", "job.csv", "--seed", "61"]);
     assert_eq!(made.code, 0, "{}", made.stderr);
     let run = ["run", "--input", "job.csv", "--product", "other.toml", "--keys", "issuer.store"];

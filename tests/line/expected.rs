@@ -345,7 +345,7 @@ pub fn prepared(world: &World, name: &str, count: u32, seed: u64) -> Expected {
     }
     let file = format!("{name}.cwf1");
     let files = ["--input", &csv, "--output", &file];
-    let keys = ["--product", "multiapp", "--keys", "issuer.store", "--kek", "476173FF:1"];
+    let keys = ["--product", "plain.toml", "--keys", "issuer.store", "--kek", "476173FF:1"];
     let made = world.prep(&[&["run"][..], &files, &keys].concat());
     assert_eq!(made.code, 0, "{}", made.stderr);
     Expected::of(world, &csv)

@@ -211,7 +211,7 @@ fn a_loose_umask_gives_no_other_user_a_file() {
     loose("cardwright-prep", "sample --count 2 --output own.csv");
     loose(
         "cardwright-prep",
-        "run --input own.csv --product multiapp --keys own.store --output own.cwf1 --kek 476173FF:1",
+        "run --input own.csv --product plain.toml --keys own.store --output own.cwf1 --kek 476173FF:1",
     );
     loose(
         "cardwright",

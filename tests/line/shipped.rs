@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use cardwright::modules::LineProfile;
 use cardwright::profile::{LINES, PRODUCTS, ProductProfile, TEMPLATES};
 
-use crate::support::World;
+use crate::support::{PRODUCT, World};
 
 /// The font of every template, and its licence. The program embeds the font separately, for drawing
 /// templates.
 const FONT: [&str; 2] = ["LiberationSans-OFL.txt", "LiberationSans-Regular.ttf"];
+
+const PAYMENT: &str = "A0000000031010";
+const PURSE: &str = "F043575055525345";
 
 fn profiles() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles")
@@ -91,6 +94,18 @@ fn every_shipped_profile_is_checked_and_listed() {
     }
 }
 
+/// For the bureau, the product that tests prepare without RSA is the shipped one.
+#[test]
+fn the_product_of_the_tests_is_the_shipped_one() {
+    let shipped = ProductProfile::load("multiapp").unwrap();
+    let tested = ProductProfile::from_toml(PRODUCT, "tests").unwrap();
+    assert!(tested.chip_program.is_some() && tested.chip_program == shipped.chip_program);
+    assert_eq!(
+        (tested.name, tested.min_suite, tested.allow_ecb),
+        (shipped.name, shipped.min_suite, shipped.allow_ecb)
+    );
+}
+
 /// Gives the issuer an RSA key with a certificate, and key pairs for cards.
 fn certified(world: &World) {
     for words in [
@@ -103,13 +118,27 @@ fn certified(world: &World) {
     }
 }
 
-/// Cards of a product with certificates pay at a terminal, which authenticates them by the product's method.
+/// A terminal authenticates the cards of a product by its method, and their purses by the certificates.
 fn authenticated(world: &World, product: &str, dumps: &str) {
-    let Some(method) = product.strip_prefix("payment-") else { return };
+    let methods: &[(&str, &str)] = match product {
+        "payment-sda" => &[(PAYMENT, "SDA")],
+        "payment-dda" => &[(PAYMENT, "DDA")],
+        "payment-cda" => &[(PAYMENT, "CDA")],
+        "multiapp" => &[(PAYMENT, "CDA"), (PURSE, "certificates")],
+        other => panic!("how are cards of {other} authenticated?"),
+    };
     let hwsim = Path::new(env!("CARGO_BIN_EXE_cardwright")).with_file_name("hwsim");
-    let paid = world.program(&hwsim, &["terminal", "--dump", dumps, "--authority", "ca.json"]);
-    let says = format!("2 of 2 authenticate ({})", method.to_uppercase());
-    assert!(paid.code == 0 && paid.stdout.contains(&says), "{product}: {}{}", paid.stdout, paid.stderr);
+    for (aid, method) in methods {
+        let words = ["terminal", "--dump", dumps, "--authority", "ca.json", "--aid", aid];
+        let ended = world.program(&hwsim, &words);
+        let says = format!("2 of 2 authenticate ({method})");
+        assert!(
+            ended.code == 0 && ended.stdout.contains(&says),
+            "{product}: {}{}",
+            ended.stdout,
+            ended.stderr
+        );
+    }
 }
 
 /// Runs two cards of each product on each line, simulated.

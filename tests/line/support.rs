@@ -8,6 +8,8 @@ use serde_json::Value;
 /// Key lists of both sides, TEST keys only.
 pub const ISSUER_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-issuer.toml");
 pub const BUREAU_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-bureau.toml");
+/// Product multiapp as the issuer of a world prepares it: without RSA. It lies there as `plain.toml`.
+pub const PRODUCT: &str = include_str!("../data/multiapp.toml");
 
 /// A world for one test: two key stores, and a folder for files, ledger, events, dumps.
 pub struct World {
@@ -45,6 +47,7 @@ impl World {
         let world = Self { directory, namespace: None, environment: Vec::new() };
         let made = world.prep(&["key", "init", "--test", "--from", ISSUER_KEYS, "--store", "issuer.store"]);
         assert_eq!(made.code, 0, "{}", made.stderr);
+        std::fs::write(world.path("plain.toml"), PRODUCT).unwrap();
         world.new_store("bureau.store");
         world
     }
@@ -79,6 +82,11 @@ impl World {
         self.directory.path().join(name)
     }
 
+    /// Writes a file of the world.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
     /// Makes `count` synthetic cardholders as `NAME.csv`, prepared as `NAME.cwf1`. Returns the file's path.
     pub fn prepared(&self, name: &str, count: u32, seed: u64) -> PathBuf {
         let (csv, file) = (format!("{name}.csv"), format!("{name}.cwf1"));
@@ -90,7 +98,7 @@ impl World {
             "--input",
             &csv,
             "--product",
-            "multiapp",
+            "plain.toml",
             "--keys",
             "issuer.store",
             "--kek",

@@ -236,7 +236,8 @@ fn papers_have_the_fields_that_their_page_lists() {
         run(&format!("{program} key init --test --from {} --store {side}.store", list.display()));
     }
     run("cardwright-prep sample --count 1 --output a.csv");
-    run("cardwright-prep run --input a.csv --product multiapp --keys issuer.store --output a.cwf1");
+    std::fs::copy(repository().join("tests/data/multiapp.toml"), world.path().join("plain.toml")).unwrap();
+    run("cardwright-prep run --input a.csv --product plain.toml --keys issuer.store --output a.cwf1");
     run("cardwright run a.cwf1 --line sim-8 --keys bureau.store --simulate --speed 0");
     run("cardwright job delete J1 --keys bureau.store --out papers");
     let paper = |name: &str| std::fs::read_to_string(world.path().join("papers").join(name)).unwrap();

@@ -36,11 +36,11 @@ pub fn issuer_store(dir: &Path) -> PathBuf {
     store
 }
 
-/// `cardwright-prep run` with product multiapp and all options that the tests share.
+/// `cardwright-prep run` with product multiapp without RSA, and all options that the tests share.
 pub fn run(input: &Path, store: &Path, output: &Path) -> Command {
     let mut command = program();
     // The account of the published vectors has expired.
-    command.args(["run", "--product", "multiapp", "--allow", "expired:published test vectors"]);
+    command.args(["run", "--allow", "expired:published test vectors", "--product"]).arg(data("multiapp.toml"));
     command.arg("--input").arg(input);
     command.arg("--keys").arg(store).arg("--output").arg(output);
     command

@@ -121,7 +121,7 @@ pub const FIELDS: &[FieldDefinition] = &[
     made(CardField::ImkVersion, "imk_version", &[KeyUsage::ImkAc], "version of IMK-AC, 1 byte"),
     made(CardField::KmlVersion, "kml_version", &[KeyUsage::Kml], "version of KML, 1 byte"),
     secret(CardField::PinBlock, "pin_block", &[], "reference PIN, ISO 9564 format 1 in the file, 8 bytes"),
-    clear(CardField::PurseId, "purse_id", "purse identifier, n 10"),
+    clear(CardField::PurseId, "purse_id", "purse identifier, n 10 or n 16"),
     clear(CardField::Balance, "balance", "balance in minor units, n 12"),
     clear(CardField::MaxBalance, "max_balance", "maximum balance in minor units, n 12"),
     clear(CardField::Currency, "currency", "ISO 4217 numeric, n 3 in 2 bytes (tags 9F42, 9F51)"),
@@ -290,6 +290,12 @@ impl CardField {
             Self::Own(own) => !own.is_required(),
             _ => false,
         }
+    }
+
+    /// The length of the field in bytes, if it is a number of a key: the only ones that stand in data whose length a profile
+    /// must state.
+    pub fn length(self) -> Option<usize> {
+        matches!(self, Self::ImkVersion | Self::KmlVersion | Self::CaIndex).then_some(1)
     }
 
     /// Returns the text of the field on a made-up card; `None` for a field that is no text but bytes for the

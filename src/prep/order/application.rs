@@ -65,7 +65,7 @@ impl ApplicationPart<'_> {
         });
         let values = PartValues { card: self.values, offline: offline.transpose()?.unwrap_or_default() };
         let dgis = groups.iter().map(|group| rendered(group, &values)).collect::<Result<Vec<_>, _>>()?;
-        let offline = self.offline.map(|offline| self.to_sign(offline, &groups, &dgis, inputs.sequence, key));
+        let offline = self.offline.map(|offline| self.to_sign(offline, &groups, &dgis, key));
         Ok(ApplicationToProtect {
             aid: self.plan.aid.clone(),
             pdi: pdi(self.plan, &groups),
@@ -82,7 +82,6 @@ impl ApplicationPart<'_> {
         (plan, issuer): (&OfflinePlan, &OfflineKey),
         groups: &[&DataGroupPlan],
         dgis: &[DgiToProtect],
-        sequence: u32,
         key: Option<SealedCardKey>,
     ) -> Result<OfflineToSign, String> {
         let statics = groups.iter().zip(dgis).filter(|(group, _)| group.is_static);
@@ -98,7 +97,7 @@ impl ApplicationPart<'_> {
         })?;
         let expiry =
             year_month(self.holder.required(Column::Expiry)).ok_or("the card has no date of expiry")?;
-        issuer.to_sign(plan, records, &CertifiedNumber { number, expiry, sequence }, key)
+        issuer.to_sign(plan, records, &CertifiedNumber { number, expiry }, key)
     }
 }
 

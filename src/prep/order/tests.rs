@@ -1,4 +1,4 @@
-//! A clear card of the shipped product, byte by byte where a standard fixes the bytes.
+//! A clear card of product multiapp, byte by byte where a standard fixes the bytes.
 
 use super::super::input::CardholderReader;
 use super::super::testing::{self, MASTER, MASTERS};
@@ -8,9 +8,12 @@ use crate::ids::Dgi;
 use crate::record::chip::EncType;
 use crate::scp::SecLevel;
 
+/// Product multiapp without RSA.
+const PRODUCT: &str = include_str!("../../../tests/data/multiapp.toml");
+
 /// With one master key for everything: that of the published vectors of pyemv and psec.
 fn builder() -> CardBuilder {
-    builder_of(&ProductProfile::load("multiapp").unwrap())
+    builder_of(&ProductProfile::from_toml(PRODUCT, "test").unwrap())
 }
 
 fn builder_of(product: &ProductProfile) -> CardBuilder {
@@ -105,13 +108,12 @@ fn a_photo_lies_beside_the_input() {
 /// gets too long. The bureau would refuse the whole file for it.
 #[test]
 fn a_track_that_a_card_cannot_have_is_named_with_its_line() {
-    let product = include_str!("../../../profiles/products/multiapp.toml");
     for (track, offer, what) in [
         ("track1 = \"'%B' offer '?'\"", "Coffee", "stripe.track1: character 4 is outside the track's set"),
         ("track1 = \"'%B' offer '?'\"", "%", "stripe.track1: character 3 is outside the track's set"),
         ("track1 = \"'%B' offer name '?'\"", &"X".repeat(64), "stripe.track1: longer than 79 characters"),
     ] {
-        let product = product.replace("track1 = \"track1\"", track);
+        let product = PRODUCT.replace("track1 = \"track1\"", track);
         let product = ProductProfile::from_toml(&product, "test").unwrap();
         let builder = builder_of(&product);
         let text = format!("{HEADER},offer\n{},{offer}\n", FULL.replace("TEST/CARD", "ABCDEFGHIJKL/MNO"));
@@ -223,7 +225,7 @@ fn a_missing_key_stops_before_the_first_card() {
     for missing in MASTERS.into_iter().filter(|usage| *usage != KeyUsage::Pvk) {
         let some: Vec<_> =
             MASTERS.iter().filter(|usage| **usage != missing).map(|u| (*u, 1, MASTER)).collect();
-        let product = ProductProfile::load("multiapp").unwrap();
+        let product = ProductProfile::from_toml(PRODUCT, "test").unwrap();
         let failure = testing::builder(&product, &mut testing::hsm(&some)).err().unwrap();
         assert_eq!(failure.exit, Exit::KeyUnknown);
         assert!(failure.message.contains(&missing.to_string()));

@@ -224,7 +224,8 @@ fn applications(
         if applications.iter().any(|a| a.aid == aid) {
             return Err(format!("application {aid} stands twice"));
         }
-        applications.push(application(table, own).map_err(|what| format!("application {aid}: {what}"))?);
+        let checked = application(table, own, &product.source.0);
+        applications.push(checked.map_err(|what| format!("application {aid}: {what}"))?);
     }
     Ok(applications)
 }
@@ -299,7 +300,8 @@ fn name_fits(name: &str) -> Result<(), String> {
     if fits { Ok(()) } else { Err("graphics: a field or image name has 1 to 255 bytes".into()) }
 }
 
-fn application(table: tables::ApplicationTable, own: &[OwnField]) -> Result<ApplicationPlan, String> {
+/// Checks an application; `text` is the profile's.
+fn application(table: tables::ApplicationTable, own: &[OwnField], text: &str) -> Result<ApplicationPlan, String> {
     let mut dgis: Vec<DataGroupPlan> = Vec::new();
     for group in table.dgis {
         let dgi = group.dgi;
@@ -311,6 +313,8 @@ fn application(table: tables::ApplicationTable, own: &[OwnField]) -> Result<Appl
     if dgis.is_empty() {
         return Err("has no DGI".into());
     }
+    let card_key = table.offline.as_ref().and_then(|offline| offline.card_key.as_ref());
+    let card_key_line = card_key.map(|key| toml_text::line_at(text, key.span().start));
     let application = ApplicationPlan {
         aid: table.aid,
         level: table.seclev,
@@ -324,6 +328,10 @@ fn application(table: tables::ApplicationTable, own: &[OwnField]) -> Result<Appl
     };
     lists(&application)?;
     offline::check(&application)?;
+    offline::check_answer(&application).map_err(|what| match card_key_line {
+        Some(line) => format!("line {line}: {what}"),
+        None => what,
+    })?;
     Ok(application)
 }
 

@@ -15,13 +15,21 @@ const TAG_LIST: [u8; 2] = [0x9F, 0x4A];
 /// Reads the table.
 pub(super) fn plan(table: tables::OfflineTable) -> Result<OfflinePlan, String> {
     let tables::OfflineTable { method, aip, sign_aip, issuer_key, card_key, code, number } = table;
-    match (method, card_key) {
-        (OfflineMethod::Sda, Some(_)) => return Err("offline: cards with method sda have no card_key".into()),
-        (OfflineMethod::Dda | OfflineMethod::Cda, None) => {
-            return Err("offline: method dda and cda need card_key = { bits = .., exponent = .. }".into());
+    let card_key = card_key.map(toml::Spanned::into_inner);
+    match card_key {
+        Some(_) if !method.has_card_key() => {
+            return Err("offline: cards with method sda have no card_key".into());
         }
-        (_, Some(size)) => check_size(size)?,
-        (OfflineMethod::Sda, None) => {}
+        None if method.has_card_key() => {
+            return Err("offline: all methods but sda need card_key = { bits = .., exponent = .. }".into());
+        }
+        Some(size) => check_size(size)?,
+        None => {}
+    }
+    if aip.is_some() != method.has_profile() || sign_aip && !method.has_profile() {
+        return Err(
+            "offline: all methods but certificates need aip; that one has neither aip nor sign_aip".into()
+        );
     }
     if code.is_some() != (method == OfflineMethod::Sda) {
         return Err("offline: code belongs to method sda, which needs it".into());
@@ -31,7 +39,7 @@ pub(super) fn plan(table: tables::OfflineTable) -> Result<OfflinePlan, String> {
         Some("purse_id") => Column::PurseId,
         Some(other) => return Err(format!("offline: number is pan or purse_id, not {other:?}")),
     };
-    let aip = two_bytes("aip", &aip)?;
+    let aip = aip.map_or(Ok([0; 2]), |aip| two_bytes("aip", &aip))?;
     let code = code.map_or(Ok([0; 2]), |code| two_bytes("code", &code))?;
     Ok(OfflinePlan { method, aip, sign_aip, issuer_key, card_key, code, number })
 }
@@ -88,6 +96,36 @@ pub(super) fn check(application: &ApplicationPlan) -> Result<(), String> {
         return Err("offline: sign_aip = true and 9F4A{82} in a static record belong together".into());
     }
     Ok(())
+}
+
+/// Most bytes of an answer's data: so many a command with a short Le asks for (ISO/IEC 7816-4).
+const ANSWER_MAX: usize = 256;
+/// Bytes of a signed answer to GENERATE AC that are neither signature nor issuer application data (EMV Book 3, 6.5.5.4):
+///
+/// ```text
+/// 77 81 xx | 9F27 01 .. | 9F36 02 .. .. | 9F4B 81 xx signature | 9F10 xx issuer application data
+/// ```
+const ANSWER_AROUND: usize = 3 + 4 + 5 + 4 + 3;
+/// Issuer application data (9F10), and their most bytes (EMV Book 3, Annex A).
+const ISSUER_DATA: [u8; 2] = [0x9F, 0x10];
+const ISSUER_DATA_MAX: usize = 32;
+
+/// Checks that a signed answer to GENERATE AC is not too long for the card: the signature is as long as the card's modulus.
+/// The length of the issuer application data counts as the most where no template states it.
+pub(super) fn check_answer(application: &ApplicationPlan) -> Result<(), String> {
+    let Some(offline) = &application.offline else { return Ok(()) };
+    let (OfflineMethod::Cda, Some(size)) = (offline.method, offline.card_key) else { return Ok(()) };
+    let stated = application.dgis.iter().filter_map(|group| group.value.length_of(&ISSUER_DATA)).max();
+    let issuer_data = stated.unwrap_or(ISSUER_DATA_MAX);
+    let most = ANSWER_MAX.saturating_sub(ANSWER_AROUND + issuer_data) * 8;
+    if usize::from(size.bits) <= most {
+        return Ok(());
+    }
+    Err(format!(
+        "offline: card_key.bits is at most {most} for method cda, not {}: the answer to GENERATE AC holds a signature as long \
+         as the key, and with 9F10 of {issuer_data} bytes it would have more than {ANSWER_MAX} bytes",
+        size.bits
+    ))
 }
 
 /// Checks a static record: it cannot hold its own signature.

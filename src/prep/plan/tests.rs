@@ -249,3 +249,48 @@ fn a_text_that_no_plastic_can_hold() {
     refused(graphics("balance"), "graphics field a: template, character 1: balance is bytes");
     assert!(graphics("'<' expiry_printed '>'").is_ok());
 }
+
+/// The answer to GENERATE AC holds a signature as long as the card's key, and has 256 bytes at most: with issuer application
+/// data of 7 bytes, 26 bytes stand around it; with the longest, 51.
+#[test]
+fn a_key_of_cda_whose_signature_fits_no_answer() {
+    let shipped = crate::profile::PRODUCTS.iter().find(|(name, _)| *name == "payment-cda").unwrap().1;
+    let sized = |text: &str, bits: u16| {
+        let text = text.replace("card_key = { bits = 1152", &format!("card_key = {{ bits = {bits}"));
+        PrepPlan::load(&ProductProfile::from_toml(&text, "test").unwrap())
+    };
+    let before = shipped.split("card_key = {").next().unwrap();
+    let line = format!("line {}: offline: card_key.bits is at most ", before.lines().count() + 1);
+    let data = "9F10{06 imk_version 0A 03A00000}";
+    assert!(shipped.contains(data));
+    let longest = shipped.replace(data, &format!("9F10{{{}}}", "00".repeat(32)));
+    let unknown = shipped.replace(data, "9F10{name}");
+    for (text, most) in
+        [(shipped, 1840), (&longest, 1640), (&unknown, 1640), (&shipped.replace(data, ""), 1640)]
+    {
+        assert!(sized(text, most).is_ok(), "{most}");
+        refused(sized(text, most + 8), &format!("{line}{most} for method cda, not {}", most + 8));
+    }
+    let dda = shipped.replace("method = \"cda\"", "method = \"dda\"");
+    assert!(sized(&dda, 1976).is_ok());
+}
+
+/// Certificates without a payment terminal: neither AIP nor AFL.
+#[test]
+fn the_tables_of_certificates_alone() {
+    let shipped = crate::profile::PRODUCTS.iter().find(|(name, _)| *name == "multiapp").unwrap().1;
+    let changed = |from: &str, to: &str| {
+        assert!(shipped.contains(from), "{from}");
+        PrepPlan::load(&ProductProfile::from_toml(&shipped.replacen(from, to, 1), "test").unwrap())
+    };
+    let own = "method = \"certificates\"\n";
+    refused(changed(own, &format!("{own}aip = \"1C00\"\n")), "that one has neither aip nor sign_aip");
+    refused(changed(own, &format!("{own}sign_aip = true\n")), "that one has neither aip nor sign_aip");
+    refused(changed("aip = \"1C00\"\n", ""), "all methods but certificates need aip");
+    refused(changed(own, "method = \"dda\"\n"), "all methods but certificates need aip");
+    refused(changed(own, "method = \"sda\"\ncode = \"DAC0\"\n"), "method sda have no card_key");
+    refused(changed("9F48{card_remainder}}\"\"\"", "}\"\"\""), "without card_remainder");
+    refused(changed("DF10{ca_index}", "82{aip}"), "does not use aip");
+    let key = "number = \"purse_id\"\ncard_key = { bits = 1152, exponent = 3 }\n";
+    refused(changed(key, "number = \"purse_id\"\n"), "all methods but sda need card_key");
+}

@@ -171,6 +171,25 @@ impl DataTemplate {
         })
     }
 
+    /// Returns the length of the value of a TLV with this tag; `None` without one, or if the length depends on the card.
+    pub fn length_of(&self, wanted: &[u8]) -> Option<usize> {
+        self.0.iter().find_map(|placed| match &placed.item {
+            TemplateItem::Tlv { tag, content } if tag == wanted => content.length(),
+            TemplateItem::Tlv { content, .. } => content.length_of(wanted),
+            TemplateItem::Text(_) | TemplateItem::Hex(_) | TemplateItem::Field(_) => None,
+        })
+    }
+
+    /// The length of the value, if it is the same on every card. A TLV inside is not looked into.
+    fn length(&self) -> Option<usize> {
+        let each = self.0.iter().map(|placed| match &placed.item {
+            TemplateItem::Text(bytes) | TemplateItem::Hex(bytes) => Some(bytes.len()),
+            TemplateItem::Field(field) => field.length(),
+            TemplateItem::Tlv { .. } => None,
+        });
+        each.sum()
+    }
+
     /// Returns the bytes for one card, for a template without a field that the HSM makes. The error is the first field that
     /// has no value, or one that the HSM makes.
     pub fn render_known(&self, values: &impl FieldValues) -> Result<WipedBytes, CardField> {

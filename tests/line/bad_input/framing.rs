@@ -195,7 +195,7 @@ fn guids_are_names_of_cards_from_the_csv_to_the_ledger() {
         csv = csv.replace(&format!("C{n:06},"), &format!("{guid},"));
     }
     std::fs::write(world.path("guids.csv"), csv).unwrap();
-    let files = ["--input", "guids.csv", "--output", "guids.cwf1", "--product", "multiapp"];
+    let files = ["--input", "guids.csv", "--output", "guids.cwf1", "--product", "plain.toml"];
     let made = world.prep(&[&["run", "--keys", "issuer.store", "--kek", "476173FF:1"], &files[..]].concat());
     assert_eq!(made.code, 0, "{}", made.stderr);
     assert_eq!(world.cardwright(&["inspect", "guids.cwf1", "--keys", "bureau.store"]).code, 0);

@@ -118,11 +118,11 @@ fn inputs(scene: &mut Scene) {
     }
     for text in bad {
         std::fs::write(scene.world.path("bad.csv"), text).unwrap();
-        scene.prep("run --input bad.csv --product multiapp --keys issuer.store --output bad.cwf1");
+        scene.prep("run --input bad.csv --product plain.toml --keys issuer.store --output bad.cwf1");
     }
     let latin = [header.as_bytes(), b"\n", second.replace('/', "\u{1}").as_bytes(), b"\xFF\n"].concat();
     std::fs::write(scene.world.path("bad.csv"), latin).unwrap();
-    let ended = scene.prep("run --input bad.csv --product multiapp --keys issuer.store --output bad.cwf1");
+    let ended = scene.prep("run --input bad.csv --product plain.toml --keys issuer.store --output bad.cwf1");
     assert_eq!(ended.code, 16, "{}", ended.stderr);
 }
 
@@ -215,5 +215,5 @@ fn key_store(scene: &mut Scene) {
     let text = std::fs::read_to_string(&store).unwrap();
     std::fs::write(&store, text.replacen("value = \"1", "value = \"2", 1)).unwrap();
     scene.ends(22, line);
-    scene.prep("run --input job.csv --product multiapp --keys open.store --output bad.cwf1");
+    scene.prep("run --input job.csv --product plain.toml --keys open.store --output bad.cwf1");
 }

@@ -141,7 +141,7 @@ fn every_program_is_closed_to_its_own_user() {
     wait_for("an HSM host that is closed to its user", || is_closed(host).then_some(()));
     let prepared = start(
         prep,
-        "run --input many.csv --product multiapp --keys issuer.store --kek 476173FF:1 --output many.cwf1",
+        "run --input many.csv --product plain.toml --keys issuer.store --kek 476173FF:1 --output many.cwf1",
     );
     wait_for("a preparation that is closed to its user", || is_closed(prepared.0.id()).then_some(()));
     wait_for("a ledger", || world.path("run.db").exists().then_some(()));

@@ -183,7 +183,7 @@ fn the_preparation_dumps_no_core_while_it_holds_the_issuers_keys() {
     // So many cards that the preparation is still at work when the test looks at it.
     assert_eq!(world.prep(&["sample", "--count", "20000", "--output", "job.csv"]).code, 0);
     let args =
-        "run --input job.csv --product multiapp --keys issuer.store --kek 476173FF:1 --output job.cwf1";
+        "run --input job.csv --product plain.toml --keys issuer.store --kek 476173FF:1 --output job.cwf1";
     let prep = Command::new(env!("CARGO_BIN_EXE_cardwright-prep"))
         .args(args.split(' '))
         .current_dir(world.path(""))

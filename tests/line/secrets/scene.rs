@@ -115,7 +115,7 @@ impl Scene {
         }
         std::fs::write(path, changed.join("\n") + "\n").unwrap();
         let run =
-            "run --input job.csv --product multiapp --keys issuer.store --kek 476173FF:1 --output job.cwf1";
+            "run --input job.csv --product plain.toml --keys issuer.store --kek 476173FF:1 --output job.cwf1";
         assert_eq!(self.prep(run).code, 0);
         assert_eq!(self.prep(&format!("{run}.again --json")).code, 0);
     }

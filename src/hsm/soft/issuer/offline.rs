@@ -45,10 +45,11 @@ fn unfit(fault: BlockFault) -> HsmError {
 
 /// Signs what an application needs. `wants_static` says whether one of its DGIs holds signed static data.
 pub(super) fn sign(
-    entries: &RsaEntries,
+    book: &RsaBook,
     wanted: &OfflineToSign,
     wants_static: bool,
 ) -> Result<SignedValues, HsmError> {
+    let entries = book.entries()?;
     let signer = &entries.key(wanted.issuer_key)?.signer;
     let length = signer.public().length();
     let static_data = wants_static.then(|| {
@@ -58,15 +59,19 @@ pub(super) fn sign(
     });
     let card = wanted.card.as_ref().map(|card| {
         let pair = entries.card_key(&card.key)?;
-        let block =
-            card_certificate(card, pair.public())?.block(length, &wanted.static_data).map_err(unfit)?;
+        let unsigned = card_certificate(card, pair.public(), book.serial(wanted.issuer_key)?)?;
+        let block = unsigned.block(length, &wanted.static_data).map_err(unfit)?;
         let certificate = signer.sign(&block.block).map_err(rsa_failed)?;
         Ok::<_, HsmError>(CertifiedCard { certificate, pair })
     });
     Ok(SignedValues { static_data: static_data.transpose()?, card: card.transpose()? })
 }
 
-fn card_certificate(card: &CardToCertify, public: &RsaPublicKey) -> Result<KeyCertificate, HsmError> {
+fn card_certificate(
+    card: &CardToCertify,
+    public: &RsaPublicKey,
+    serial: [u8; 3],
+) -> Result<KeyCertificate, HsmError> {
     let number =
         std::str::from_utf8(&card.number).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     let number =
@@ -77,7 +82,7 @@ fn card_certificate(card: &CardToCertify, public: &RsaPublicKey) -> Result<KeyCe
         kind: CertificateKind::Card,
         subject,
         expiry: MonthYear::from_bcd(card.expiry).ok_or_else(|| malformed("expiry"))?,
-        serial: card.serial,
+        serial,
         modulus: public.modulus().to_vec(),
         exponent: public.exponent().bytes().to_vec(),
     })

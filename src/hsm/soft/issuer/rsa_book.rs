@@ -6,15 +6,21 @@
 //! key ISSUER VERSION SEALED
 //! certificate ISSUER VERSION RID INDEX EXPIRY SERIAL CERTIFICATE REMAINDER      the last one of a key counts
 //! authority RID INDEX SEALED                       a test authority's key pair
+//! serials ISSUER VERSION COUNT                     serial numbers that this key's certificates of cards may have by now
 //! ```
 //!
 //! Bytes are in hex; an empty remainder is `-`. A key pair is sealed by AES-256-GCM: nonce 12 | ciphertext | tag 16, with its
 //! purpose and its modulus as associated data, so that it opens as nothing else. A key is never replaced: cards hold its
 //! certificates.
 //!
+//! A certificate's serial number is unique for the key that signs it (EMV Book 2, table 14): a counter from 1, of which each
+//! process takes some ahead. The count is on disk before a number is used; numbers that a process took and did not use are
+//! left out.
+//!
 //! Not here: what is signed (`offline`).
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -35,12 +41,19 @@ const FIRST: &str = "cardwright RSA keys 1 TEST";
 const NONCE: usize = 12;
 /// Size of a test authority's modulus in bits: the largest of EMV.
 const AUTHORITY_BITS: usize = 1984;
+/// Serial numbers that a process takes at once: a sync of the disk for each certificate would take longer than the
+/// certificate.
+const SERIALS: u32 = 256;
+/// Largest serial number: 3 bytes.
+const SERIAL_MAX: u32 = 0x00FF_FFFF;
 
 /// The RSA keys of a store.
 pub(super) struct RsaBook {
     kept: CompanionFile,
     /// The keys in use. A key signs thousands of certificates, and opening it takes as long as a signature.
     open: Mutex<Option<Arc<RsaEntries>>>,
+    /// Serial numbers that this process has taken and not used yet, by key.
+    serials: Mutex<BTreeMap<IssuerKeyName, RangeInclusive<u32>>>,
 }
 
 /// What the file holds, opened.
@@ -56,6 +69,8 @@ pub(super) struct RsaEntries {
 pub(super) struct IssuerEntry {
     pub(super) signer: RsaSigner,
     pub(super) certificate: Option<IssuerCertificate>,
+    /// Serial numbers that were taken.
+    serials: u32,
 }
 
 /// What a sealed key pair is for.
@@ -96,7 +111,8 @@ pub(super) fn generator(bits: usize, exponent: u32) -> Result<KeyPairGenerator, 
 
 impl RsaBook {
     pub(super) fn beside(store: &Path) -> Self {
-        Self { kept: CompanionFile::beside(store, "-rsa", HsmError::RsaBook), open: Mutex::default() }
+        let kept = CompanionFile::beside(store, "-rsa", HsmError::RsaBook);
+        Self { kept, open: Mutex::default(), serials: Mutex::default() }
     }
 
     /// The keys as they are now; `None` if there never was one.
@@ -123,18 +139,29 @@ impl RsaBook {
         self.known()?.ok_or_else(|| self.kept.damaged())
     }
 
-    /// Adds lines to the file, which other processes may have changed meanwhile; `change` gets the keys as they are.
+    /// Adds a line to the file, which other processes may have changed meanwhile; `make` gets the keys as they are.
     fn add(
         &self,
-        change: impl FnOnce(&RsaEntries) -> Result<String, HsmError>,
+        make: impl FnOnce(&RsaEntries) -> Result<String, HsmError>,
+    ) -> Result<Arc<RsaEntries>, HsmError> {
+        self.change(|entries| {
+            let line = make(entries)?;
+            entries.lines.push(line);
+            Ok(())
+        })
+    }
+
+    /// Changes the lines of the file.
+    fn change(
+        &self,
+        change: impl FnOnce(&mut RsaEntries) -> Result<(), HsmError>,
     ) -> Result<Arc<RsaEntries>, HsmError> {
         self.entries()?;
         let mut open = self.open()?;
         let _lock = self.kept.lock()?;
         let text = self.kept.read()?.ok_or_else(|| self.kept.damaged())?;
         let mut entries = RsaEntries::from_text(&text).ok_or_else(|| self.kept.damaged())?;
-        let line = change(&entries)?;
-        entries.lines.push(line);
+        change(&mut entries)?;
         let text = entries.to_text();
         // Read again, so that a line that could not be read back is never written.
         let entries = RsaEntries::from_text(&text).ok_or_else(|| self.kept.damaged())?;
@@ -182,6 +209,39 @@ impl RsaBook {
         self.add(|_| Ok(line.join(" ")))?.info(key)
     }
 
+    /// The serial number of the next certificate that a key signs.
+    pub(super) fn serial(&self, key: IssuerKeyName) -> Result<[u8; 3], HsmError> {
+        let mut serials = self.serials.lock().map_err(|_| thread_failed())?;
+        let number = match serials.get_mut(&key).and_then(Iterator::next) {
+            Some(number) => number,
+            None => {
+                let mut taken = self.take_serials(key)?;
+                let number = taken.next().ok_or_else(|| no_serial(key))?;
+                serials.insert(key, taken);
+                number
+            }
+        };
+        let [_, serial @ ..] = number.to_be_bytes();
+        Ok(serial)
+    }
+
+    /// Takes the next serial numbers of a key, durably.
+    fn take_serials(&self, key: IssuerKeyName) -> Result<RangeInclusive<u32>, HsmError> {
+        let (mut first, mut last) = (0, 0);
+        self.change(|entries| {
+            let taken = entries.key(key)?.serials;
+            (first, last) = (taken + 1, taken.saturating_add(SERIALS).min(SERIAL_MAX));
+            if first > last {
+                return Err(no_serial(key));
+            }
+            let name = format!("serials {} {} ", hex::encode_upper(key.issuer), key.version);
+            entries.lines.retain(|line| !line.starts_with(&name));
+            entries.lines.push(format!("{name}{last}"));
+            Ok(())
+        })?;
+        Ok(first..=last)
+    }
+
     /// Makes the key pair of a test authority, unless there is one.
     pub(super) fn authority(&self, name: AuthorityName) -> Result<Arc<RsaEntries>, HsmError> {
         let entries = self.entries()?;
@@ -200,8 +260,21 @@ impl RsaBook {
     }
 
     fn open(&self) -> Result<MutexGuard<'_, Option<Arc<RsaEntries>>>, HsmError> {
-        self.open.lock().map_err(|_| HsmError::Host("a thread of it failed; restart it".into()))
+        self.open.lock().map_err(|_| thread_failed())
     }
+}
+
+/// A key that has given every serial number.
+fn no_serial(key: IssuerKeyName) -> HsmError {
+    let IssuerKeyName { issuer, version } = key;
+    HsmError::RsaKey(format!(
+        "RSA key {version} of issuer {} has used all of its {SERIAL_MAX} serial numbers: make a new key with issuer-cert new",
+        hex::encode_upper(issuer)
+    ))
+}
+
+fn thread_failed() -> HsmError {
+    HsmError::Host("a thread of it failed; restart it".into())
 }
 
 impl RsaEntries {
@@ -316,7 +389,8 @@ impl RsaEntries {
             ("key", [issuer, number, sealed]) => {
                 let name = IssuerKeyName { issuer: fixed(issuer)?, version: version(number)? };
                 let pair = self.unseal(SealedAs::Issuer, &hex::decode(sealed).ok()?)?;
-                let entry = IssuerEntry { signer: RsaSigner::new(&pair).ok()?, certificate: None };
+                let entry =
+                    IssuerEntry { signer: RsaSigner::new(&pair).ok()?, certificate: None, serials: 0 };
                 self.keys.insert(name, entry).is_none().then_some(())
             }
             ("authority", [rid, index, sealed]) => {
@@ -334,6 +408,12 @@ impl RsaEntries {
                     expiry: fixed(expiry)?,
                     serial: fixed(serial)?,
                 });
+                Some(())
+            }
+            ("serials", [issuer, number, count]) => {
+                let name = IssuerKeyName { issuer: fixed(issuer)?, version: version(number)? };
+                self.keys.get_mut(&name)?.serials =
+                    count.parse().ok().filter(|count| *count <= SERIAL_MAX)?;
                 Some(())
             }
             _ => None,

@@ -88,7 +88,7 @@ impl<'a> ValueMaker<'a> {
         let Some(offline) = &wanted.offline else { return Ok(None) };
         let mut parts = wanted.dgis.iter().flat_map(|group| &group.parts);
         let wants_static = parts.any(|part| matches!(part, ValuePart::SignedStaticData));
-        offline::sign(&*self.state.rsa.entries()?, offline, wants_static).map(Some)
+        offline::sign(&self.state.rsa, offline, wants_static).map(Some)
     }
 
     fn value(
