@@ -25,9 +25,9 @@ pub enum Exit {
     /// The operator stopped the run. No card is half done, unless a second signal ended it at once: then
     /// cards under way are UNKNOWN at the next start.
     Stopped = 5,
-    /// The output file is refused: framing, counts, sequence, names, sections.
+    /// The output file is refused: envelope, framing, counts, sequence, names, sections.
     FileFormat = 10,
-    /// The file's digest is wrong.
+    /// The file's digest is wrong, or a piece of a sealed file is not authentic.
     FileDigest = 11,
     /// The Trailer's MAC is wrong.
     FileMac = 12,
@@ -44,7 +44,8 @@ pub enum Exit {
     RowsRejected = 17,
     /// A return file does not account for every record that was sent, or is of another file.
     NotReconciled = 18,
-    /// The file uses a KEK that the key store does not hold, or the store has no KMC to whose cards its secrets may go.
+    /// The file is sealed to others, or uses a KEK that the key store does not hold, or the store has no KMC to whose cards its
+    /// secrets may go.
     KeyUnknown = 20,
     /// A key's type, KCV or issuer differs from what the file states, or no allowed KMC fits the product's channel.
     KeyMismatch = 21,

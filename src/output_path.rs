@@ -17,6 +17,8 @@ pub enum OutputKind {
     Cwf1,
     /// An unfinished file of the issuer's preparation: `H`, a length, "CWFU".
     Unfinished,
+    /// A sealed CWF1 file: an envelope of the `age` format.
+    Sealed,
     /// Cardholders: a CSV file that begins with the name of its first column.
     Csv,
     /// The report on a preparation: a JSON document that begins with its format.
@@ -31,6 +33,7 @@ impl OutputKind {
             Self::Json => head.starts_with(b"{"),
             Self::Cwf1 => head.starts_with(b"H") && head.get(5..9) == Some(b"CWF1"),
             Self::Unfinished => head.starts_with(b"H") && head.get(5..9) == Some(b"CWFU"),
+            Self::Sealed => head.starts_with(b"age-encryption.o"),
             Self::Csv => head.starts_with(b"card_ref"),
             Self::PrepReport => head == b"{\n  \"report\": \"C",
             Self::Rejects => head.starts_with(b"file,line,column"),
@@ -42,6 +45,7 @@ impl OutputKind {
             Self::Json => "events or report file",
             Self::Cwf1 => "CWF1 file",
             Self::Unfinished => "unfinished file of an earlier pass",
+            Self::Sealed => "sealed file",
             Self::Csv => "file of cardholders",
             Self::PrepReport => "preparation report",
             Self::Rejects => "list of rejected lines",

@@ -347,7 +347,7 @@ fn samples_are_prepared() {
         count += 1;
         assert_eq!(record.card_ref.as_str(), format!("C{count:06}"));
         let mics: Vec<_> = record.sections.iter().map(|s| s.mic.as_str()).collect();
-        assert_eq!(mics, ["MAG", "EMB", "IND", "GFX", "FUL", "CHP"]);
+        assert_eq!(mics, ["EMB", "FUL", "GFX", "IND", "MAG", "CHP"]);
     }
     assert_eq!(count, 120);
     program().args(["sample", "--count", "0", "--output"]).arg(&csv).assert().code(Exit::Usage as i32);

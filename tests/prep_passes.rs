@@ -40,6 +40,8 @@ impl Bench {
 
     fn of(cards: &str) -> Self {
         let bench = Self { folder: tempfile::tempdir().unwrap() };
+        // Expired cards are not taken.
+        let cards = &cards.replace(",2212,2001,", ",2912,2001,");
         issuer_store(bench.folder.path());
         // The second and third have no row for a card without such data, and another order.
         bench.write("person.csv", &columns(cards, PERSON, false));

@@ -8,6 +8,7 @@ use std::io::Seek;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::delivery::open_for_job;
 use super::file_check::{ConnectKeys, FileCheck};
 use super::opening::Bureau;
 use super::refusal::Refusal;
@@ -24,6 +25,7 @@ use crate::ledger::JobProfiles;
 use crate::ledger::{Accepted, LedgerError, NewJob};
 use crate::modules::LineProfile;
 use crate::profile::ProductProfile;
+use crate::record::envelope::DeliveredFile;
 use crate::record::{
     AcceptanceChecks, AcceptedFile, FileError, FileLimits, Frame, Header, Sealer, Spool, Trailer, accept,
     check, open_input,
@@ -65,6 +67,7 @@ impl Bureau {
         let connect = || self.connect();
         let mut checks = FileCheck::new(&self.line, Some(&connect), shown);
         let ledger = self.ledger.reader()?.id()?;
+        let file = open_for_job(file, Some(&mut self.connect()?))?;
         let mut key = SpoolKey::new(Box::new(self.connect()?), ledger)?;
         let accepted = match copied(file, &spool_path, &mut checks, &mut key) {
             Ok(accepted) => accepted,
@@ -126,7 +129,7 @@ impl Bureau {
 
 /// Checks and copies a file in a thread of the lowest priority, so that it does not slow down the cards of a job.
 fn copied(
-    file: File,
+    file: DeliveredFile<File>,
     spool: &Path,
     checks: &mut FileCheck<'_>,
     key: &mut SpoolKey,
@@ -147,7 +150,8 @@ pub fn would_accept(
         line.modules.iter().flat_map(|module| &module.mics).chain(&line.ignore).cloned().collect();
     let counts = SectionCounts::new(&own);
     let mut checks = CountedCheck { check: FileCheck::new(line, connect, shown), counts, fault: None };
-    let checked = check(open_input(path)?, FileLimits::default(), &mut checks)?;
+    let file = open_for_job(open_input(path)?, connect.map(|connect| connect()).transpose()?.as_mut())?;
+    let checked = check(file, FileLimits::default(), &mut checks)?;
     let CountedCheck { check, counts, fault, .. } = checks;
     fault.map_or(Ok(()), Err)?;
     let applications = connect.map(|_| check.applications());

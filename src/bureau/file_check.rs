@@ -41,6 +41,8 @@ pub struct FileCheck<'a> {
     line: &'a LineProfile,
     connect: Option<ConnectKeys<'a>>,
     display: ProgressDisplay,
+    /// The product, if it is not the one that the Header names.
+    product: Option<Arc<ProductProfile>>,
     /// Known from the Header on.
     file: Option<CheckedHeader>,
 }
@@ -75,7 +77,13 @@ struct SharedFindings {
 impl<'a> FileCheck<'a> {
     /// A check of a file for this line.
     pub fn new(line: &'a LineProfile, connect: Option<ConnectKeys<'a>>, display: ProgressDisplay) -> Self {
-        Self { line, connect, display, file: None }
+        Self { line, connect, display, product: None, file: None }
+    }
+
+    /// Checks the file by this product, whose profile may be one that nobody can name yet.
+    #[must_use]
+    pub fn by(self, product: Arc<ProductProfile>) -> Self {
+        Self { product: Some(product), ..self }
     }
 
     /// The Header of the file, after it was read.
@@ -96,7 +104,10 @@ impl<'a> FileCheck<'a> {
     fn begin(&self, header: &Header) -> Result<CheckedHeader, Failure> {
         let mut hsm = self.connect.map(|connect| connect()).transpose()?;
         let info: Option<HsmInfo> = hsm.as_mut().map(Hsm::info).transpose()?;
-        let rules = Arc::new(FileRules::new(self.line, info.as_ref(), header)?);
+        let rules = Arc::new(match &self.product {
+            None => FileRules::new(self.line, info.as_ref(), header)?,
+            Some(product) => FileRules::of_product(self.line, info.as_ref(), header, Arc::clone(product)),
+        });
         let count = match header.records {
             ..=FEW => 1,
             // Two for each core, because one of them waits for the HSM.

@@ -56,15 +56,26 @@ pub struct RuledRecord {
 impl FileRules {
     /// The rules for the file with this Header; `info` is what the HSM has, if one is asked.
     pub fn new(line: &LineProfile, info: Option<&HsmInfo>, header: &Header) -> Result<Self, Failure> {
+        let product = Arc::new(ProductProfile::named(&header.product)?);
+        Ok(Self::of_product(line, info, header, product))
+    }
+
+    /// The same for a product that need not be the one of this name.
+    pub fn of_product(
+        line: &LineProfile,
+        info: Option<&HsmInfo>,
+        header: &Header,
+        product: Arc<ProductProfile>,
+    ) -> Self {
         let mics = line.working().flat_map(|module| &module.mics);
-        Ok(Self {
+        Self {
             line: line.name.clone(),
             sections: SectionCheck::of_line(line),
             worked: mics.map(|mic| mic.as_str().as_bytes().to_vec()).collect(),
             keys: info.cloned(),
             header: header.clone(),
-            product: Arc::new(ProductProfile::named(&header.product)?),
-        })
+            product,
+        }
     }
 
     /// The Header of the file.

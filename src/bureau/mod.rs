@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! opening        opens and closes keys, ledger and line; carries a request out
-//! acceptance     an issuer's file becomes a job: file_rules (profiles and keys), card_kmcs (KMCs of its
-//!                cards), spool_folder (its place)
+//! acceptance     an issuer's file becomes a job: delivery (bare or sealed), file_rules (profiles and keys),
+//!                card_kmcs (KMCs of its cards), spool_folder (its place)
 //! run_job        makes a job
 //! ledger_desk    actions on a ledger alone: cards, stock, views, ledger_proof, papers, deletion
 //! retention      which deletions are due
 //! card_test      test blanks show where the devices of a line stand
+//! dry_run        makes a sample card of a product, to the last command
 //! survey         asks cards that lie in the line how far they came
 //! outcome        the result of a request; refusal: why it was not carried out
 //! line           the composition root: the only place that names drivers
@@ -23,6 +24,8 @@ pub mod card_test;
 mod cards;
 pub mod cpu_time;
 pub mod deletion;
+mod delivery;
+pub mod dry_run;
 pub mod file_check;
 mod file_rules;
 pub mod ledger_desk;

@@ -1,4 +1,4 @@
-//! `key init`, `key list`, `key check`: the key store, for `cardwright` (a bureau's) and `cardwright-prep`
+//! `key init`, `key list`, `key recipient`, `key check`: the key store, for `cardwright` (a bureau's) and `cardwright-prep`
 //! (an issuer's). Never prints a key's value.
 
 use std::io::Write;
@@ -9,6 +9,8 @@ use zeroize::Zeroizing;
 use super::common::store_path;
 use crate::exit::{Exit, Failure};
 use crate::files;
+use crate::hsm::FileReceiver;
+use crate::hsm::key_host::KeyHost;
 use crate::hsm::store::{KeyStore, StoreSide};
 use crate::stdout;
 
@@ -43,6 +45,31 @@ pub enum KeyCommand {
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
         store: PathBuf,
     },
+}
+
+/// The commands about a bureau's key store.
+#[derive(Debug, clap::Subcommand)]
+pub enum BureauKeyCommand {
+    /// Those of every store.
+    #[command(flatten)]
+    Store(KeyCommand),
+    /// Print the recipient to which issuers seal their files for this bureau (age1...); its key is made the first time.
+    Recipient {
+        /// The bureau's store.
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
+        store: PathBuf,
+    },
+}
+
+/// Runs one of a bureau's key commands, printing to standard output.
+pub fn run_bureaus(command: &BureauKeyCommand) -> Result<Exit, Failure> {
+    match command {
+        BureauKeyCommand::Store(command) => run(command, StoreSide::Bureau),
+        BureauKeyCommand::Recipient { store } => {
+            let recipient = KeyHost::open(store)?.hsm.recipient()?;
+            stdout::print(&format!("{recipient}\n")).map(|()| Exit::Ok)
+        }
+    }
 }
 
 /// Runs one of the key commands, printing to standard output. `side` is the side whose program runs.

@@ -1,7 +1,11 @@
-//! `cardwright profile list | check FILE`: lists the shipped profiles and the bureau's own, and checks one of your own.
+//! `cardwright profile list | show P | new NAME | check FILE`: lists, prints, begins and checks profiles.
+//!
+//! Not here: the sample card of a check (`bureau::dry_run`).
 
 use std::path::PathBuf;
 
+use super::suggested;
+use crate::bureau::dry_run::{DryRun, PlannedApplication, dry_run};
 use crate::bureau::key_host::socket_directory;
 use crate::bureau::line::simulator::{Simulation, Simulator};
 use crate::bureau::line::stations;
@@ -9,7 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::modules::LineProfile;
 use crate::modules::template::{self, GraphicsTemplate};
 use crate::prep::plan::PrepPlan;
-use crate::profile::{ProductProfile, graphics};
+use crate::profile::{ProductProfile, graphics, own};
 use crate::stdout;
 
 /// The commands of `cardwright profile`.
@@ -17,7 +21,23 @@ use crate::stdout;
 pub enum ProfileCommand {
     /// The shipped lines, products and graphics templates, and those in the folder of CARDWRIGHT_PROFILES.
     List,
-    /// Load and check a profile file: a line (it has `[[module]]`), a product, or one side of a graphics template.
+    /// Print a line or product as it is.
+    Show {
+        /// A shipped name, one of the folder of CARDWRIGHT_PROFILES, or a .toml file.
+        #[arg(value_name = "P")]
+        profile: String,
+    },
+    /// Begin a profile of your own with a copy of a line or product; it goes into the folder of CARDWRIGHT_PROFILES, or,
+    /// without one, into this folder. A file that exists is not written over.
+    New {
+        /// Its name: letters A to Z, digits, - and _.
+        name: String,
+        /// What to copy: a shipped name, one of the folder of CARDWRIGHT_PROFILES, or a .toml file.
+        #[arg(long, value_name = "P")]
+        from: String,
+    },
+    /// Load and check a profile file: a line (it has `[[module]]`), a product, or one side of a graphics template. Of a
+    /// product with `[prep]` a sample card is made, too, to the last command.
     Check {
         /// A .toml file, or an .svg file.
         file: PathBuf,
@@ -28,6 +48,15 @@ pub enum ProfileCommand {
 pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
     match command {
         ProfileCommand::List => list()?,
+        ProfileCommand::Show { profile } => stdout::print(&own::text_of(profile)?.text)?,
+        ProfileCommand::New { name, from } => {
+            let path = own::begin(name, from)?;
+            let path = path.display();
+            stdout::print(&format!(
+                "{path}\nnext: change it, then {}\n",
+                suggested::command(format!("profile check {path}"))
+            ))?;
+        }
         ProfileCommand::Check { file } if file.extension().is_some_and(|end| end == "svg") => {
             let text = crate::profile::source(file)?;
             let wrong = |what| Failure::new(Exit::Profile, format!("profile {}: {what}", file.display()));
@@ -46,24 +75,43 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
             let origin = file.display().to_string();
             let text = crate::profile::source(file)?;
             let table: toml::Table = crate::profile::parse(&text, &origin)?;
-            let (kind, name) = if table.contains_key("module") {
-                let line = LineProfile::from_toml(&text, &origin)?;
-                stations::check(&line)?;
-                if line.sim.is_some() {
-                    simulated(&text, &origin)?;
-                }
-                ("line", line.name)
+            if table.contains_key("module") {
+                check_line(&text, &origin)?;
             } else {
-                let product = ProductProfile::from_toml(&text, &origin)?;
-                if product.prep.is_some() {
-                    PrepPlan::load(&product)?;
-                }
-                ("product", product.name)
-            };
-            stdout::print(&format!("{kind} {name}: no fault found\n"))?;
+                check_product(&text, &origin)?;
+            }
         }
     }
     Ok(Exit::Ok)
+}
+
+fn check_line(text: &str, origin: &str) -> Result<(), Failure> {
+    let line = LineProfile::from_toml(text, origin)?;
+    stations::check(&line)?;
+    if line.sim.is_some() {
+        simulated(text, origin)?;
+    }
+    stdout::print(&format!("line {}: no fault found\n", line.name))
+}
+
+/// Checks a product; one with `[prep]` also by a sample card.
+fn check_product(text: &str, origin: &str) -> Result<(), Failure> {
+    let product = ProductProfile::from_toml(text, origin)?;
+    let name = product.name.clone();
+    if product.prep.is_none() {
+        return stdout::print(&format!(
+            "product {name}: no fault found; it has no [prep], so no sample card was made\n"
+        ));
+    }
+    PrepPlan::load(&product)?;
+    let DryRun { sections, applications } = dry_run(product)?;
+    let sections: Vec<_> = sections.iter().map(ToString::to_string).collect();
+    let mut said = format!("sample card: {}\n", sections.join(", "));
+    for PlannedApplication { aid, commands, last } in &applications {
+        let last = last.map_or_else(|| "none".to_owned(), |dgi| dgi.to_string());
+        said += &format!("application {aid}: {commands} commands, the last DGI is {last}\n");
+    }
+    stdout::print(&format!("{said}product {name}: no fault found\n"))
 }
 
 /// Prints a line for each profile. One of the bureau's own stands in place of a shipped one of its name; one that is

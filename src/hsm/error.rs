@@ -126,6 +126,24 @@ pub enum HsmError {
          restored"
     )]
     SpoolKeyDestroyed(SpoolKeyName),
+    /// The recipient's key next to a bureau's store cannot be read or written.
+    #[error("key: the recipient's key next to the key store: {0}")]
+    RecipientKey(String),
+    /// A sealed file came to a store that has no recipient.
+    #[error(
+        "key: the file is sealed, and this key store has no recipient's key: name the store that has it, or make one and send \
+         the recipient to the issuer"
+    )]
+    NoRecipient,
+    /// A file is sealed to other recipients.
+    #[error(
+        "key: the file is sealed, but not to {0}, the recipient of this key store: name the store to which it is sealed, or \
+         have the issuer seal it to this recipient"
+    )]
+    OtherRecipient(String),
+    /// A wrapped file key is malformed, or there are too many.
+    #[error("file: the head of the sealed file is malformed; ask the issuer for the file again")]
+    WrappedFileKey,
     /// A piece of a spool differs from the piece that was sealed.
     #[error("us: the spool differs from what was accepted")]
     SpoolDamaged,
@@ -214,9 +232,11 @@ impl HsmError {
             Self::UnknownKek(_)
             | Self::UnknownKmc(_)
             | Self::UnknownMaster { .. }
-            | Self::UnknownIssuerKey(_) => Exit::KeyUnknown,
+            | Self::UnknownIssuerKey(_)
+            | Self::NoRecipient
+            | Self::OtherRecipient(_) => Exit::KeyUnknown,
             Self::Certificate(_) => Exit::KeyMismatch,
-            Self::RsaKey(_) | Self::RsaBook(_) => Exit::KeyStore,
+            Self::RsaKey(_) | Self::RsaBook(_) | Self::RecipientKey(_) => Exit::KeyStore,
             Self::KekMismatch(_) | Self::KekIssuer(_) | Self::KmcNotAllowed { .. } => Exit::KeyMismatch,
             Self::Response(_) | Self::CardCryptogram(_) => Exit::Device,
             Self::Refused(_) | Self::Unknown(_) => Exit::Bug,
@@ -225,6 +245,7 @@ impl HsmError {
             Self::FileElsewhere(_) => Exit::FileSeen,
             Self::Book(_) | Self::Spools(_) | Self::NoSpoolKey(..) => Exit::KeyStore,
             Self::SpoolKeyDestroyed(_) => Exit::Denied,
+            Self::WrappedFileKey => Exit::FileFormat,
             Self::SpoolDamaged => Exit::FileDigest,
         }
     }

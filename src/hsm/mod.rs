@@ -3,7 +3,8 @@
 //! The interface is coarse on purpose. *Verify* an application of a record: the HSM checks its MAC, opens its protected
 //! values and returns a handle. *Check* does that and keeps nothing: it is all that acceptance and inspection use. *Session*: from a handle and a card's answer to INITIALIZE UPDATE the HSM opens the
 //! channel and wraps the whole session in one call. Key references go in; cryptograms, wrapped commands and KCVs come
-//! out; key material never crosses [`Hsm`].
+//! out; key material never crosses [`Hsm`]. One key does leave the HSM, to whom it serves once: the key of one envelope
+//! ([`FileReceiver`]), which protects a file on its way to the bureau, and nothing in it that a file key protects.
 //!
 //! The HSM refuses by itself: a protected value in a clear command, a DGI outside the handle, a clear DGI that
 //! differs from the verified one, a level other than the handle's or below the KEK's minimum, a KMC that the KEK does
@@ -19,7 +20,7 @@
 //! | `messages`, `error`, `wiped` | requests and answers, refusals, bytes that are wiped |
 //! | `client`, `wire`, `host` | the socket between controller and host, and its two ends |
 //! | `soft` | the software HSM |
-//! | `store`, `audit_book`, `spool_keys`, `companion` | keys at rest; the HSM's memory of ledgers and spools |
+//! | `store`, `audit_book`, `spool_keys`, `recipient`, `companion` | keys at rest; the HSM's memory of ledgers and spools |
 //!
 //! Not here: which commands a card needs (`chip`), how they are wrapped (`scp`), which record goes to which blank
 //! (`pipeline`).
@@ -34,6 +35,7 @@ pub mod key_host;
 mod messages;
 mod operation_table;
 mod operations;
+mod recipient;
 pub mod soft;
 mod spool_keys;
 pub mod store;
@@ -44,5 +46,8 @@ use client::HsmClient;
 pub use error::{DataFault, HsmError, HsmRefusal};
 pub use issuing::*;
 pub use messages::*;
-pub use operations::{Auditor, Checker, HostedHsm, Hsm, HsmConnection, HsmShortcuts, Issuer, Vault};
+pub use operations::{
+    Auditor, Checker, FileReceiver, HostedHsm, Hsm, HsmConnection, HsmShortcuts, Issuer, Vault,
+};
+pub use recipient::open_delivered;
 pub use spool_keys::SpoolKey;

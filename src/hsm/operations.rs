@@ -16,6 +16,7 @@ use super::{
 };
 use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::ids::SpoolKeyName;
+use crate::record::envelope::WrappedFileKey;
 use crate::scp::{HostChallenge, SecureChannelSpec};
 
 hsm_operations! {
@@ -152,12 +153,24 @@ hsm_operations! {
         #[counted = "verify-unfinished"]
         fn verify_unfinished(request: &TrailerRequest) -> ();
     }
+
+    /// The side of a key-holding device that opens the envelopes in which issuers send their files.
+    trait FileReceiver {
+        /// Returns the public key to which issuers seal their files (`age1...`). Its private key is made with the first
+        /// call; it is durable when this returns.
+        #[counted = "recipient"]
+        fn recipient() -> String;
+
+        /// Unwraps the key of one file, if it is wrapped to the recipient. The private key stays inside.
+        #[counted = "file-key"]
+        fn unwrap_file_key(wrapped: [WrappedFileKey]) -> WipedBytes;
+    }
 }
 
 /// A connection to a device. The device has a bureau's sides, or an issuer's.
-pub trait HsmConnection: Hsm + Auditor + Vault + Checker + Issuer {}
+pub trait HsmConnection: Hsm + Auditor + Vault + Checker + Issuer + FileReceiver {}
 
-impl<T: Hsm + Auditor + Vault + Checker + Issuer> HsmConnection for T {}
+impl<T: Hsm + Auditor + Vault + Checker + Issuer + FileReceiver> HsmConnection for T {}
 
 /// A device that the HSM host can serve.
 pub trait HostedHsm: Send + Sync {

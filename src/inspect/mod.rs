@@ -15,6 +15,7 @@ mod tests;
 use std::path::Path;
 
 use crate::exit::{Exit, Failure};
+use crate::hsm::open_delivered;
 use crate::ids::{Mic, NameError, ProductName};
 use crate::modules::crosscheck;
 use crate::modules::kind::section_kinds;
@@ -27,8 +28,8 @@ use verify::Verifier;
 
 /// Inspects a file. An unfinished file is taken without an HSM. Without an HSM the best exit is [`crate::exit::Exit::StructureOnly`]; wrong application data gives
 /// [`crate::exit::Exit::RecordData`] and is listed; an error that refuses the whole file is a [`Failure`].
-pub fn inspect(path: &Path, keys: Option<&mut dyn FileKeys>) -> Result<InspectionReport, Failure> {
-    let file = open_input(path)?;
+pub fn inspect(path: &Path, mut keys: Option<&mut dyn FileKeys>) -> Result<InspectionReport, Failure> {
+    let file = open_delivered(open_input(path)?, keys.as_deref_mut())?;
     let mut reader = Cwf1Reader::open_any(file, FileLimits::default())?;
     let header = reader.header().clone();
     if header.kind == FileKind::Unfinished && keys.is_some() {

@@ -14,7 +14,8 @@ use crate::crypto::{
 use crate::exit::Exit;
 use crate::hsm::{
     ApplicationHandle, CardSession, CardSessionRequest, CheckAnswers, CheckRequest, CheckedApplication,
-    Checker, DataFault, Hsm, HsmError, HsmInfo, TrailerRequest, VerifiedApplication, VerifyRequest,
+    Checker, DataFault, FileReceiver, Hsm, HsmError, HsmInfo, TrailerRequest, VerifiedApplication,
+    VerifyRequest,
 };
 use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic};
 use crate::record::chip::{ChipApplication, ChipSection};
@@ -82,6 +83,8 @@ impl Hsm for TestKeys {
         unreachable!()
     }
 }
+
+impl FileReceiver for TestKeys {}
 
 impl Checker for TestKeys {
     fn check(&mut self, request: &CheckRequest) -> Result<CheckAnswers, HsmError> {

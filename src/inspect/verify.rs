@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
-use crate::hsm::{CheckRequest, Checker, Hsm, HsmError, TrailerRequest};
+use crate::hsm::{CheckRequest, Checker, FileReceiver, Hsm, HsmError, TrailerRequest};
 use crate::ids::{Aid, CardRef, Dgi, ProductName};
 use crate::profile::ProductProfile;
 use crate::record::chip::ApplicationView;
@@ -45,9 +45,9 @@ struct ProtectionRules {
 }
 
 /// An HSM that checks files.
-pub trait FileKeys: Hsm + Checker {}
+pub trait FileKeys: Hsm + Checker + FileReceiver {}
 
-impl<T: Hsm + Checker> FileKeys for T {}
+impl<T: Hsm + Checker + FileReceiver> FileKeys for T {}
 
 /// Has an HSM check the applications and the Trailer of one file.
 pub(super) struct Verifier<'h> {

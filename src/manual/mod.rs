@@ -42,6 +42,11 @@ pub const MANUAL_PAGES: &[ManualPage] = &[
         about: "line and product profiles, real devices, simulation",
         text: include_str!("integrator.md"),
     },
+    ManualPage {
+        topic: "profiles",
+        about: "every key of line and product profiles",
+        text: include_str!("profiles.md"),
+    },
     ManualPage { topic: "cwf1", about: "the output file, byte by byte", text: include_str!("cwf1.md") },
     ManualPage {
         topic: "ledger-events",

@@ -10,7 +10,7 @@
 //! (`input::schema`).
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,12 @@ impl NumberCounter {
         let counter = Self { path: path.to_owned() };
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(path);
-        let file = file.map_err(|e| counter.io(&e))?;
+        let file = file.map_err(|e| match e.kind() {
+            ErrorKind::AlreadyExists => {
+                Failure::new(Exit::Io, format!("counter {}: a file lies there: name another", path.display()))
+            }
+            _ => counter.io(&e),
+        })?;
         let written = file.write_all_at(&text(next), 0).and_then(|()| file.sync_all());
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let synced = written.and_then(|()| File::open(folder)?.sync_all());

@@ -18,6 +18,8 @@ pub mod allow;
 pub mod check_return;
 pub mod columns;
 pub mod counter;
+pub mod delivery;
+pub mod dry_run;
 pub mod fields;
 pub mod input;
 pub mod issuer_desk;

@@ -115,6 +115,16 @@ impl OwnField {
         }
     }
 
+    /// A value in an input of a made-up card.
+    pub fn sample(self) -> String {
+        let unit = match self.form {
+            OwnForm::Text => "A",
+            OwnForm::Digits | OwnForm::Bcd => "0",
+            OwnForm::Hex => "00",
+        };
+        unit.repeat(usize::from(self.min))
+    }
+
     /// The text of a made-up card; `None` for bytes.
     pub fn example(self) -> Option<&'static str> {
         match self.form {

@@ -54,6 +54,8 @@ pub struct PreparationReport {
     bytes: u64,
     /// SHA-256 of the output file, hex.
     sha256: String,
+    /// To whom the output is sealed.
+    pub recipients: Vec<String>,
     /// The input files in the order of the command line.
     pub inputs: Vec<ReportedInput>,
     /// Records with each section.
@@ -233,6 +235,7 @@ impl PreparationReport {
             cards: CardCounts { read: header.records.into(), written: header.records.into(), rejected: 0 },
             bytes,
             sha256: hex::encode(digest),
+            recipients: Vec::new(),
             inputs: Vec::new(),
             sections: contents.sections,
             applications: contents.applications,
@@ -305,6 +308,7 @@ impl PreparationReport {
         }
         lines.push(format!("bytes      {}", self.bytes));
         lines.push(format!("SHA-256    {}", self.sha256));
+        lines.extend(self.recipients.iter().map(|recipient| format!("sealed to  {recipient}")));
         lines.push(format!("report     {}", Self::path(Path::new(&self.output)).display()));
         lines.join("\n") + "\n"
     }

@@ -19,7 +19,7 @@ pub const OUTPUT: &str = "output";
 /// Rates that serial ports have, in bits per second.
 const BAUDS: [u32; 10] = [1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800];
 
-const LINE: super::ProfileFolder =
+pub(super) const LINE: super::ProfileFolder =
     super::ProfileFolder { noun: "line", folder: "lines", shipped: super::LINES };
 
 /// A personalization line. Unknown keys are errors.

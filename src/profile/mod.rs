@@ -6,6 +6,7 @@
 pub mod graphics;
 pub mod kind;
 pub mod line;
+pub mod own;
 pub mod product;
 mod shipped;
 

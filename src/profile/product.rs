@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure};
 use crate::ids::{Aid, Dgi, ProductName, hex_bytes};
 use crate::scp::{KeyDerivation, SecureChannel};
 
-const PRODUCT: super::ProfileFolder =
+pub(super) const PRODUCT: super::ProfileFolder =
     super::ProfileFolder { noun: "product", folder: "products", shipped: super::PRODUCTS };
 
 /// A card product. Unknown keys are errors.

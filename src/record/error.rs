@@ -3,6 +3,7 @@
 use std::io;
 
 use super::chip::ChipError;
+use super::envelope::EnvelopeFault;
 use crate::exit::{Exit, Failure};
 use crate::ids::{Mic, NameError};
 
@@ -28,6 +29,9 @@ pub enum FileFault {
         /// The error of the system call.
         source: io::Error,
     },
+    /// The envelope of a sealed file is at fault.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeFault),
     /// The first bytes are not those of a CWF1 file.
     #[error("this is not a CWF1 file")]
     NotCwf1,
@@ -136,6 +140,16 @@ pub enum FileFault {
     Broken,
 }
 
+impl FileFault {
+    /// Makes the fault of an input that could not be read. An input that opens an envelope names its faults itself.
+    pub(super) fn unread(source: io::Error) -> Self {
+        match source.get_ref().and_then(|inner| inner.downcast_ref::<EnvelopeFault>()) {
+            Some(fault) => Self::Envelope(*fault),
+            None => Self::Io { what: "the file cannot be read".into(), source },
+        }
+    }
+}
+
 impl FileError {
     /// Makes the error of a fault outside any record.
     pub(super) fn at(offset: u64, fault: FileFault) -> Self {
@@ -151,6 +165,7 @@ impl FileError {
     pub fn exit(&self) -> Exit {
         match &self.fault {
             FileFault::Io { .. } => Exit::Io,
+            FileFault::Envelope(fault) => fault.exit(),
             FileFault::Digest | FileFault::Spool => Exit::FileDigest,
             FileFault::Profile(_) => Exit::FileProfile,
             FileFault::Refused(failure) => failure.exit,

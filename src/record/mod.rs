@@ -4,6 +4,7 @@
 //! ```text
 //! bytes → ReadWindow (buffer, running SHA-256) → Cwf1Reader → Frame (borrowed) → Record (owned)
 //!                                                               └ CHP → chip::ApplicationView → chip::ChipApplication
+//! envelope: opens the sealed file in which those bytes travel, as a stream
 //! accept: Cwf1Reader over the input, which is copied into the spool and sealed in pieces
 //! Spool:  reads one record again, and returns it only if its bytes have the accepted hash
 //! ```
@@ -17,6 +18,7 @@ mod accept;
 mod batch;
 pub mod chip;
 mod cursor;
+pub mod envelope;
 mod error;
 mod fields;
 mod frame;

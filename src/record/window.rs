@@ -104,7 +104,7 @@ impl<R: Read> ReadWindow<R> {
                     return Ok(true);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(source) => return Err(FileFault::Io { what: "the file cannot be read".into(), source }),
+                Err(source) => return Err(FileFault::unread(source)),
             }
         }
     }

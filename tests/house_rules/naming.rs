@@ -436,8 +436,13 @@ fn the_host_names_no_hsm() {
 }
 
 /// Strings that begin with the program's name but are the first lines of files, not commands.
-const FIRST_LINES: [&str; 4] =
-    ["cardwright spool keys ", "cardwright audit book ", "cardwright key store ", "cardwright RSA keys "];
+const FIRST_LINES: [&str; 5] = [
+    "cardwright spool keys ",
+    "cardwright audit book ",
+    "cardwright key store ",
+    "cardwright RSA keys ",
+    "cardwright X25519 recipient ",
+];
 
 /// Commands are spelled only where words are parsed; elsewhere a refusal or an outcome is a value.
 fn commands_spelled(sources: &[Source]) -> Vec<String> {

@@ -28,12 +28,14 @@ mod crosscheck;
 mod daemon;
 mod daemon_files;
 mod deletion;
+mod delivery;
 mod devices;
 mod expected;
 mod exported;
 mod faults;
 mod first_card;
 mod foreign_files;
+mod own_profiles;
 mod papers;
 #[path = "../pcscd_support/mod.rs"]
 mod pcscd_support;

@@ -84,22 +84,6 @@ fn says(page: &ParsedPage, words: impl IntoIterator<Item = String>) {
 }
 
 #[test]
-fn the_integrators_page_has_every_key_of_a_profile() {
-    let page = page_of("integrator");
-    let (line, product) = (source("src/profile/line.rs"), source("src/profile/product.rs"));
-    for table in ["LineProfileOf<K>", "ModuleProfileOf<K>", "StationLink", "TimeLimits", "BreakerLimits"] {
-        says(&page, keys_of(&line, table));
-    }
-    for table in ["ProductProfile", "ChipProfile", "ApplicationProfile"] {
-        says(&page, keys_of(&product, table));
-    }
-    let simulated = source("hwsim/src/profile.rs");
-    for table in ["SimTable", "StationAttachment", "BlankSupply"] {
-        says(&page, keys_of(&simulated, table));
-    }
-}
-
-#[test]
 fn the_integrators_page_has_every_driver_and_every_fault() {
     let page = page_of("integrator");
     says(&page, DRIVERS.iter().map(|driver| driver.name.to_owned()));

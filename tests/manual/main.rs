@@ -21,6 +21,7 @@ mod exit_codes;
 mod facts;
 mod page;
 mod parsed;
+mod reference;
 mod run;
 
 use std::path::{Path, PathBuf};

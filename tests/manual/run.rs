@@ -166,10 +166,16 @@ fn the_integrators_page() {
     run_page(&page_of("integrator"));
 }
 
+#[test]
+fn what_the_page_of_profiles_shows_is_true() {
+    run_page(&page_of("profiles"));
+}
+
 /// Only the pages above have commands to run.
 #[test]
 fn no_page_with_commands_is_left_out() {
-    const RUN: [&str; 6] = ["README", "operator", "supervisor", "auditor", "issuer", "integrator"];
+    const RUN: [&str; 7] =
+        ["README", "operator", "supervisor", "auditor", "issuer", "integrator", "profiles"];
     for page in super::every_page() {
         let run = RUN.iter().any(|name| page.path.ends_with(&format!("{name}.md")));
         assert!(run || page.console().is_empty(), "{} has commands that no test runs", page.path);

@@ -40,7 +40,9 @@ pub fn issuer_store(dir: &Path) -> PathBuf {
 pub fn run(input: &Path, store: &Path, output: &Path) -> Command {
     let mut command = program();
     // The account of the published vectors has expired.
-    command.args(["run", "--allow", "expired:published test vectors", "--product"]).arg(data("multiapp.toml"));
+    command
+        .args(["run", "--allow", "expired:published test vectors", "--product"])
+        .arg(data("multiapp.toml"));
     command.arg("--input").arg(input);
     command.arg("--keys").arg(store).arg("--output").arg(output);
     command

@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::client::READY;
 use crate::hsm::soft::SoftHsm;
 use crate::hsm::soft::issuer::SoftIssuer;
-use crate::hsm::store::KeyStore;
+use crate::hsm::store::{KeyStore, StoreSide};
 use crate::hsm::{HostedHsm, host};
 use crate::threads;
 
@@ -23,11 +23,26 @@ pub fn run_issuers(keys: &Path, socket: &Path) -> Result<Exit, Failure> {
     serve(SoftIssuer::new(KeyStore::open(keys)?)?, socket)
 }
 
+/// Serves the keys of a store of either side in a thread of this process, until the process ends: keys that a dry run has
+/// made for itself, never others.
+pub(in crate::bureau) fn serve_own(keys: KeyStore, socket: &Path) -> Result<(), Failure> {
+    match keys.side() {
+        StoreSide::Bureau => listen(SoftHsm::new(keys)?, socket),
+        StoreSide::Issuer => listen(SoftIssuer::new(keys)?, socket),
+    }
+}
+
+/// Serves from now on, in a thread.
+fn listen(hsm: impl HostedHsm + 'static, socket: &Path) -> Result<(), Failure> {
+    let listener = host::listen(socket)?;
+    threads::start("hsm-accept", move || host::serve(&hsm, &listener))?;
+    Ok(())
+}
+
 /// Listens, prints `ready`, and serves.
 fn serve(hsm: impl HostedHsm + 'static, socket: &Path) -> Result<Exit, Failure> {
-    let listener = host::listen(socket)?;
     let lost = |e: std::io::Error| Failure::new(Exit::Io, format!("us: the HSM host lost its parent: {e}"));
-    threads::start("hsm-accept", move || host::serve(&hsm, &listener))?;
+    listen(hsm, socket)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{READY}").and_then(|()| out.flush()).map_err(lost)?;
     drop(out);

@@ -21,18 +21,21 @@ mod verify;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::audit_book::AuditBook;
+use super::recipient::RecipientKey;
 use super::spool_keys::SpoolKeys;
 use super::store::{KeyStore, StoreSide};
 use super::{
     ApplicationHandle, AuditInfo, Auditor, CHECK_LIMIT, CardSession, CardSessionRequest, CheckAnswers,
-    CheckRequest, Checker, DocumentDigest, FileAdmission, HostedHsm, Hsm, HsmError, HsmInfo, HsmRefusal,
-    Issuer, KekInfo, KmcInfo, Realm, TrailerRequest, Vault, VerifiedApplication, VerifyRequest, WipedBytes,
+    CheckRequest, Checker, DocumentDigest, FileAdmission, FileReceiver, HostedHsm, Hsm, HsmError, HsmInfo,
+    HsmRefusal, Issuer, KekInfo, KmcInfo, Realm, TrailerRequest, Vault, VerifiedApplication, VerifyRequest,
+    WipedBytes,
 };
 use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::crypto::FileKind;
 use crate::exit::{Exit, Failure};
 use crate::ids::{KmcRef, SpoolKeyName};
 use crate::record::chip::SectionScratch;
+use crate::record::envelope::WrappedFileKey;
 use crate::scp::{ChannelOpenError, HostChallenge, SecureChannel, SecureChannelSpec, VerifiedChannel};
 use tables::VerifiedTable;
 
@@ -47,6 +50,7 @@ struct SharedState {
     store: KeyStore,
     book: AuditBook,
     spools: SpoolKeys,
+    recipient: RecipientKey,
     tables: Mutex<VerifiedTable>,
 }
 
@@ -54,13 +58,14 @@ impl SoftHsm {
     /// An HSM over an open store. An issuer's store is refused: its keys do not belong on a line.
     pub fn new(store: KeyStore) -> Result<Self, Failure> {
         let (book, spools) = (AuditBook::beside(store.path()), SpoolKeys::beside(store.path()));
+        let recipient = RecipientKey::beside(store.path());
         if store.side() != StoreSide::Bureau {
             return Err(Failure::new(
                 Exit::KeyStore,
                 "key: this is an issuer's key store; a line needs a bureau's, with KEK and KMC only",
             ));
         }
-        let shared = Arc::new(SharedState { store, book, spools, tables: Mutex::default() });
+        let shared = Arc::new(SharedState { store, book, spools, recipient, tables: Mutex::default() });
         Ok(Self { shared, challenge: None })
     }
 
@@ -244,6 +249,16 @@ impl Checker for SoftHsm {
         let mut scratch = SectionScratch::default();
         let subjects = verify::subjects(request);
         Ok(subjects.map(|subject| verify::check(&self.shared.store, &subject, &mut scratch)).collect())
+    }
+}
+
+impl FileReceiver for SoftHsm {
+    fn recipient(&mut self) -> Result<String, HsmError> {
+        self.shared.recipient.public()
+    }
+
+    fn unwrap_file_key(&mut self, wrapped: &[WrappedFileKey]) -> Result<WipedBytes, HsmError> {
+        self.shared.recipient.unwrap(wrapped)
     }
 }
 

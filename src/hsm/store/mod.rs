@@ -19,6 +19,7 @@ pub use entry::{KekRules, KeyUsage, SecretEntry, StoreSide};
 
 use super::Realm;
 use super::audit_book::AuditBook;
+use super::recipient::RecipientKey;
 use crate::exit::{Exit, Failure};
 use crate::ids::{KekId, KmcRef};
 
@@ -49,10 +50,13 @@ impl KeyStore {
         Ok(Self { path: path.to_owned(), side, entries: list::parse(&text, side)? })
     }
 
-    /// Checks the files that a line needs next to the store: a bureau's audit book. An issuer's store has none.
+    /// Checks the files that a line needs next to the store: a bureau's audit book, and its recipient's key if it has one.
     pub fn check_beside(&self) -> Result<(), Failure> {
         match self.side {
-            StoreSide::Bureau => Ok(AuditBook::beside(&self.path).check()?),
+            StoreSide::Bureau => {
+                AuditBook::beside(&self.path).check()?;
+                Ok(RecipientKey::beside(&self.path).check()?)
+            }
             StoreSide::Issuer => Ok(()),
         }
     }

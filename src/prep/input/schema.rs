@@ -205,6 +205,14 @@ impl InputSchema {
         self.limits = by_templates.limits;
     }
 
+    /// The product's own fields.
+    pub fn own_fields(&self) -> impl Iterator<Item = OwnField> {
+        self.columns.iter().filter_map(|known| match known.column {
+            Column::Own(own) => Some(own),
+            _ => None,
+        })
+    }
+
     /// Every column, in the order of the documentation.
     pub(super) fn columns(&self) -> &[SchemaColumn] {
         &self.columns

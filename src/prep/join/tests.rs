@@ -51,7 +51,9 @@ fn joined(first: &[ShortRow], others: &[Vec<ShortRow>]) -> Joined {
     });
     let completed = completed.collect();
     let used_up = join.is_used_up();
-    let faults: Vec<_> = std::iter::from_fn(|| join.next_rejected()).map(|fault| place(&fault.map_err(|f| f.message).unwrap())).collect();
+    let faults: Vec<_> = std::iter::from_fn(|| join.next_rejected())
+        .map(|fault| place(&fault.map_err(|f| f.message).unwrap()))
+        .collect();
     assert_eq!(used_up, faults.is_empty());
     (completed, faults)
 }
@@ -126,8 +128,10 @@ fn a_fault_of_reading_is_listed_before_rows_without_a_card() {
     let broken = InputError::Line { place: at, what: "is no line of a CSV file".into() };
     let rows = [Ok(row(1, 2, &(Some("C1".into()), "x".into()), Column::Offer)), Err(broken.clone().into())];
     let room = tempfile::tempfile().unwrap();
-    let join = Join::read([rows.into_iter()], Vec::new(), &schema, room).map_err(|f| f.message).unwrap();
-    let faults: Vec<_> = std::iter::from_fn(|| join.next_rejected()).map(|fault| fault.map_err(|f| f.message).unwrap()).collect();
+    let mut join = Join::read([rows.into_iter()], Vec::new(), &schema, room).map_err(|f| f.message).unwrap();
+    let faults: Vec<_> = std::iter::from_fn(|| join.next_rejected())
+        .map(|fault| fault.map_err(|f| f.message).unwrap())
+        .collect();
     assert_eq!(faults[0].faults, [broken]);
     assert_eq!(place(&faults[1]).2, "belongs to no card of the first input");
 }

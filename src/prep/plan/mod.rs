@@ -301,7 +301,11 @@ fn name_fits(name: &str) -> Result<(), String> {
 }
 
 /// Checks an application; `text` is the profile's.
-fn application(table: tables::ApplicationTable, own: &[OwnField], text: &str) -> Result<ApplicationPlan, String> {
+fn application(
+    table: tables::ApplicationTable,
+    own: &[OwnField],
+    text: &str,
+) -> Result<ApplicationPlan, String> {
     let mut dgis: Vec<DataGroupPlan> = Vec::new();
     for group in table.dgis {
         let dgi = group.dgi;

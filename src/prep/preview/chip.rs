@@ -106,6 +106,8 @@ impl PartLengths<'_> {
                 ValuePart::Rsa(_) => (self.card_modulus() / 2, "a part of the card's RSA key"),
                 ValuePart::CardCertificate => (self.issuer_modulus(), "the certificate of the card's key"),
                 ValuePart::SignedStaticData => (self.issuer_modulus(), "the issuer's signature"),
+                // A preview has no earlier pass, so nothing is sealed.
+                ValuePart::Sealed => (0, "a sealed value"),
             };
             let from = value.bytes.len();
             value.bytes.resize(from.saturating_add(length), 0);

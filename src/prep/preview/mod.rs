@@ -25,7 +25,7 @@ pub use self::media::{GraphicsPreview, MediaPreview};
 use super::columns::Column;
 use super::input::{Cardholder, CardholderReader, RejectedLine, RowReader};
 use super::keys::{choose_kek, issuer_of};
-use super::maker;
+use super::maker::{self, CardToMake};
 use super::offline::CardKeySize;
 use super::order::{BuildError, CardBuilder, CardInputs, OrderedCard};
 use super::run::HashedInput;
@@ -75,7 +75,9 @@ pub fn preview(order: &PreviewOrder<'_>) -> Result<CardPreview, Failure> {
     let builder = CardBuilder::new(&product, &info, issuer_of(kek.id), this_month())?;
     let builder = builder.with_photos_next_to(order.input);
     let holder = find(order, &builder)?;
-    let codes = maker::codes(&builder, std::slice::from_ref(&holder), &mut keys.hsm)?;
+    let card = CardToMake { holder, earlier: None };
+    let codes = maker::codes(&builder, std::slice::from_ref(&card), &mut keys.hsm)?;
+    let holder = card.holder;
     let card = ordered(&builder, &holder, codes.first())?;
     let mask = mask(&holder, codes.first());
     let name = ProductName::new(product.name.clone())

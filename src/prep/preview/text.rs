@@ -84,5 +84,5 @@ fn tlv(out: &mut String, value: &ValuePreview) {
             text
         });
     let indent = 8 + 2 * value.depth;
-    line(out, &format!("{:indent$}{tag:<4}  {:>3}  {}", "", value.length, value.shown.as_str()));
+    line(out, format!("{:indent$}{tag:<4}  {:>3}  {}", "", value.length, value.shown.as_str()).trim_end());
 }

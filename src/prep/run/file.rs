@@ -51,7 +51,7 @@ pub(super) fn header(
 }
 
 /// Has the HSM MAC the Trailer. Returns digest and length of the file.
-pub(super) fn finish<W: Write>(
+pub(in crate::prep) fn finish<W: Write>(
     writer: Cwf1Writer<W>,
     kek: &KekInfo,
     header: &Header,

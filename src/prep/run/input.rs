@@ -6,9 +6,9 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::PrepRunArgs;
 use super::hashed::HashedInput;
 use super::left_out::LeftOut;
-use super::PrepRunArgs;
 use super::sources::{Rows, first_columns, joined, name};
 use crate::emv::MonthYear;
 use crate::exit::{Exit, Failure};
@@ -18,7 +18,7 @@ use crate::hsm::key_host::KeyHost;
 use crate::ids::{Aid, KekId};
 use crate::prep::allow::{Allowances, TakenCards};
 use crate::prep::counter::NumberCounter;
-use crate::prep::input::{CardholderReader, RejectedLine, RowReader, check};
+use crate::prep::input::{CardholderReader, DoubledNames, RejectedLine, RowReader, check};
 use crate::prep::join::Join;
 use crate::prep::maker::{self, CardToMake};
 use crate::prep::offline::CardKeySize;
@@ -72,6 +72,13 @@ pub(super) struct InputCards<'s> {
     pub holders: CardholderReader<'s, Rows<'s>>,
     /// The record of an unfinished file from which the next card's row came.
     record: RecordSlot,
+}
+
+impl InputCards<'_> {
+    /// The names that stood in several rows.
+    pub fn into_doubled(self) -> DoubledNames {
+        self.holders.into_doubled()
+    }
 }
 
 impl Iterator for InputCards<'_> {

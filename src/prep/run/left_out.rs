@@ -61,7 +61,7 @@ impl RunInput<'_> {
             return Err(self.rejected(super::changed(), keys));
         };
         cards.by_ref().for_each(drop);
-        let doubled = cards.holders.into_doubled();
+        let doubled = cards.into_doubled();
         let mut source = HashedInput::open(self.path)?;
         let mut cards = self.cards(&mut source).map_err(|_| super::changed())?;
         cards.holders = cards.holders.rejecting(doubled);
@@ -71,12 +71,17 @@ impl RunInput<'_> {
         }
         let (cards, copies) = self.copied_rows(&list);
         let first = self.name();
-        let lines = list.places().iter().filter(|place| place.file == first).map(|place| place.line).collect();
+        let lines =
+            list.places().iter().filter(|place| place.file == first).map(|place| place.line).collect();
         let is_whole = list.is_whole();
         let rows = LeftOutRows { read, list, copies };
         match cards.filter(|_| is_whole) {
             Some(cards) => self.left_out = Some(LeftOut { lines, cards }),
-            None => return Err(rows.failure(Exit::Input, "nothing was written: not every rejected row names its card")),
+            None => {
+                return Err(
+                    rows.failure(Exit::Input, "nothing was written: not every rejected row names its card")
+                );
+            }
         }
         Ok(Some(rows))
     }

@@ -27,15 +27,16 @@ use std::sync::Arc;
 pub use self::sample::{SampleArgs, sample};
 
 use self::admission::{admitted, counter, file_kek, pools};
-use self::file::{finish, header};
+pub(super) use self::file::finish;
+use self::file::header;
 pub(super) use self::hashed::HashedInput;
 use self::input::{InputCount, RunInput, changed};
 use self::left_out::LeftOutRows;
 use super::allow::{Allowance, Allowances};
+use super::delivery::{recipient, write_delivered};
 use super::keys::issuer_of;
 use super::maker::{FileOrder, RecordMaker};
 use super::order::CardBuilder;
-use super::output::write_whole;
 use super::report::{
     CardCounts, ContentCounts, FileMakers, PreparationReport, ReportedException, ReportedInput, ReportedPool,
 };
@@ -49,6 +50,7 @@ use crate::hsm::key_host::KeyHost;
 use crate::hsm::{Issuer, KekInfo};
 use crate::output_path::{OutputKind, check_replaceable};
 use crate::profile::ProductProfile;
+use crate::record::envelope::Recipient;
 use crate::record::{Cwf1Writer, Header, Record};
 use crate::report::progress::bar;
 use crate::stdout;
@@ -73,9 +75,12 @@ pub struct PrepRunArgs {
     /// The issuer's key store.
     #[arg(long, value_name = "STORE")]
     pub keys: PathBuf,
-    /// Output file; an earlier CWF1 file there is replaced, any other file is not.
+    /// Output file; an earlier output file of the same kind (bare or sealed) is replaced, any other file is not.
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
+    /// Seal the output file to this recipient, which the bureau gives you (age1...); may be given several times.
+    #[arg(long = "recipient", value_name = "age1...", value_parser = recipient, conflicts_with = "unfinished")]
+    pub recipients: Vec<Recipient>,
     /// Name of the output file, unique for the issuer for ever [default: issuer, time and a random number]
     #[arg(long, value_name = "ID")]
     pub file_id: Option<String>,
@@ -140,7 +145,7 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
     let header = header(args, &product, kek, records, earlier.as_ref())?;
     let order = FileOrder::new(&builder, &applications, &header, kek.id, pools);
     let maker = RecordMaker::start(order, || keys.connect())?;
-    let written = write(&input, digest, maker, kek, &header, &mut keys.hsm);
+    let written = write(args, &input, digest, maker, kek, &header, &mut keys.hsm);
     let (finished, contents) = written.map_err(|failure| match failure.exit {
         Exit::Input => input.rejected(failure, &mut keys),
         _ => failure,
@@ -149,6 +154,7 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
     let mut report = PreparationReport::new(&args.output, &header, finished, &makers, contents);
     report.inputs = [ReportedInput::of(&args.input, digest)].into_iter().chain(joined).collect();
     report.pools = stock.into_iter().map(ReportedPool::end).collect::<Result<_, _>>()?;
+    report.recipients = args.recipients.iter().map(ToString::to_string).collect();
     report.exceptions = taken.with_reasons(&allowed).map(ReportedException::from).collect();
     ended(args, report, rejected)
 }
@@ -189,6 +195,7 @@ type FinishedFile = ([u8; 32], u64);
 
 /// Writes the file, unless the first source has another digest than before.
 fn write(
+    args: &PrepRunArgs,
     input: &RunInput<'_>,
     digest: [u8; 32],
     mut maker: RecordMaker,
@@ -197,7 +204,7 @@ fn write(
     hsm: &mut HsmClient,
 ) -> Result<(FinishedFile, ContentCounts), Failure> {
     let mut contents = ContentCounts::default();
-    let finished = write_whole(input.output, |out| {
+    let finished = write_delivered(&args.output, &args.recipients, |out| {
         let mut writer = Cwf1Writer::new(out, header)?;
         let mut source = HashedInput::open(input.path)?;
         let bar = bar(header.records.into(), "cards");
@@ -225,7 +232,11 @@ fn write(
 
 /// Refuses an output that would replace a file of another kind, or an input of the same run.
 fn replaceable(args: &PrepRunArgs) -> Result<(), Failure> {
-    let kind = if args.unfinished { OutputKind::Unfinished } else { OutputKind::Cwf1 };
+    let kind = match args.unfinished {
+        true => OutputKind::Unfinished,
+        false if args.recipients.is_empty() => OutputKind::Cwf1,
+        false => OutputKind::Sealed,
+    };
     check_replaceable(&args.output, kind)?;
     PreparationReport::check_place(&args.output)?;
     let Ok(output) = args.output.canonicalize() else { return Ok(()) };

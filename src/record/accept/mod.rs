@@ -63,7 +63,7 @@ pub struct AcceptedFile {
 /// spool directory is made; an existing one must belong to the user of this process and have mode 0700. After
 /// an error nothing of the copy remains. A file that exists at `spool_path` is an error and stays as it is.
 pub fn accept(
-    input: File,
+    input: impl Read,
     spool_path: &Path,
     limits: FileLimits,
     checks: &mut dyn AcceptanceChecks,
@@ -144,13 +144,13 @@ pub fn check_regular(about: &Metadata) -> io::Result<()> {
 }
 
 /// The input; all bytes that are read from it are also written to the spool.
-struct SpoolingInput<'a, 'b> {
-    input: File,
+struct SpoolingInput<'a, 'b, R> {
+    input: R,
     part: &'a mut UnfinishedSpool,
     sealing: &'a mut SpoolSealing<'b>,
 }
 
-impl Read for SpoolingInput<'_, '_> {
+impl<R: Read> Read for SpoolingInput<'_, '_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
         let bytes = buffer.get(..count).unwrap_or_default();

@@ -17,10 +17,10 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::soft::verify;
 use crate::hsm::store::{KeyStore, KeyUsage, StoreSide};
 use crate::hsm::{
-    Auditor, AuthorityKey, CardCodes, CardToProtect, CertificateToInstall, Checker, CodesRequest, HostedHsm,
-    Hsm, HsmError, HsmRefusal, Issuer, IssuerInfo, IssuerKeyInfo, IssuerKeyName, MasterKeyInfo, NewCardKeys,
-    NewIssuerKey, OwnCertificate, ProtectRequest, ProtectedCard, Realm, SealedCardKey, TrailerEnd,
-    TrailerRequest, TrailerToProtect, Vault,
+    Auditor, AuthorityKey, CardCodes, CardToProtect, CertificateToInstall, Checker, CodesRequest,
+    FileReceiver, HostedHsm, Hsm, HsmError, HsmRefusal, Issuer, IssuerInfo, IssuerKeyInfo, IssuerKeyName,
+    MasterKeyInfo, NewCardKeys, NewIssuerKey, OwnCertificate, ProtectRequest, ProtectedCard, Realm,
+    SealedCardKey, TrailerEnd, TrailerRequest, TrailerToProtect, Vault,
 };
 
 use rsa_book::RsaBook;
@@ -73,6 +73,7 @@ impl Hsm for SoftIssuer {}
 impl Auditor for SoftIssuer {}
 impl Vault for SoftIssuer {}
 impl Checker for SoftIssuer {}
+impl FileReceiver for SoftIssuer {}
 
 impl Issuer for SoftIssuer {
     fn issuer_keys(&mut self) -> Result<IssuerInfo, HsmError> {
