@@ -52,7 +52,7 @@ fn a_report_lies_next_to_what_was_written() {
         (Some(&*sha256(&output)), Some(std::fs::metadata(&output).unwrap().len()))
     );
     assert_eq!(found["inputs"][0]["sha256"], sha256(&data("cards-4.csv")));
-    let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/products/multiapp.toml");
+    let profile = data("multiapp.toml");
     assert_eq!(found["profile"]["sha256"], sha256(&profile));
     // Three of the four cards have a purse, two are members; every card has the others.
     assert_eq!(
@@ -123,7 +123,9 @@ fn a_report_counts_certificates_and_key_pairs() {
 
 fn preview(store: &Path, record: &str, more: &[&str]) -> Output {
     let mut command = program();
-    command.args(["preview", record, "--product", "multiapp", "--input"]).arg(data("cards-4.csv"));
+    command
+        .args(["preview", record, "--product", data("multiapp.toml").to_str().unwrap(), "--input"])
+        .arg(data("cards-4.csv"));
     command.arg("--keys").arg(store).args(more).output().unwrap()
 }
 
@@ -171,7 +173,7 @@ fn a_preview_lists_the_faults_of_its_line_alone() {
     let look = |record: &str| {
         let mut command = program();
         command
-            .args(["preview", record, "--product", "multiapp", "--input"])
+            .args(["preview", record, "--product", data("multiapp.toml").to_str().unwrap(), "--input"])
             .arg(&input)
             .arg("--keys")
             .arg(&store);

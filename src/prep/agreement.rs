@@ -198,7 +198,7 @@ mod tests {
 
     /// Builds a card of product multiapp after these changes of its text; the error is the fault.
     fn built(changes: &[(&str, &str)]) -> Result<(), String> {
-        let mut product = include_str!("../../profiles/products/multiapp.toml").to_owned();
+        let mut product = include_str!("../../tests/data/multiapp.toml").to_owned();
         for (from, to) in changes {
             assert!(product.contains(from), "{from}");
             product = product.replace(from, to);

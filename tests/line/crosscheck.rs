@@ -32,11 +32,16 @@ fn a_verified_card_names_the_compared_parts() {
     }
 }
 
-/// A file with right seals from an issuer whose profile writes another number in one place.
-fn disagrees(from: &str, to: &str, says: &str) {
+/// A file with right seals from an issuer whose profile writes another number in some places, as bytes in which the
+/// preparation looks for no tags.
+fn disagrees(changes: &[(&str, &str)], says: &str) {
     let world = World::new();
-    assert!(PRODUCT.contains(from));
-    std::fs::write(world.path("other.toml"), PRODUCT.replacen(from, to, 1)).unwrap();
+    let change = |product: String, (from, to): &(&str, &str)| {
+        assert!(product.contains(from));
+        product.replacen(from, to, 1)
+    };
+    let product = changes.iter().fold(PRODUCT.to_owned(), change);
+    std::fs::write(world.path("other.toml"), product).unwrap();
     let made = world.prep(&["sample", "--count", "3", "--output", "job.csv", "--seed", "61"]);
     assert_eq!(made.code, 0, "{}", made.stderr);
     let run = ["run", "--input", "job.csv", "--product", "other.toml", "--keys", "issuer.store"];
@@ -58,14 +63,15 @@ fn disagrees(from: &str, to: &str, says: &str) {
 
 #[test]
 fn a_file_with_a_record_whose_parts_disagree_is_refused_as_a_whole() {
-    let line = "y = 843\ntext = \"pan_number_line\"";
-    let other = "y = 843\ntext = \"'6228 0001 0000 1117'\"";
-    disagrees(line, other, "the embossed number is not that of the stripe");
-    disagrees("5A{pan}", &format!("5A{{{OTHER}}}"), "has two different account numbers");
+    let record = "5F20{name}}\"\n";
+    let other =
+        |bytes: &str| format!("{record}[[prep.application.dgi]]\ndgi = \"0B01\"\nvalue = \"{bytes}\"\n");
+    let (number, track) = (format!("700A5A08{OTHER}"), format!("70125710{OTHER}D26122010000000F"));
+    disagrees(&[(record, &other(&number))], "has two different account numbers");
+    disagrees(&[(record, &other(&track))], "has two different account numbers");
     disagrees(
-        "70{57{track2_chip} ",
-        &format!("70{{57{{{OTHER}D26122010F}} "),
-        "has two different account numbers",
+        &[(record, &other(&number)), ("5A{pan} ", ""), ("57{track2_chip} ", "")],
+        "the embossed number is that of no application in the chip",
     );
 }
 

@@ -30,7 +30,7 @@ fn sealed(world: &World, name: &str, count: &str, recipients: &[&str]) -> (PathB
         "--input",
         &csv,
         "--product",
-        "multiapp",
+        "plain.toml",
         "--keys",
         "issuer.store",
         "--output",
@@ -133,7 +133,7 @@ fn the_daemon_takes_a_sealed_file() {
 fn what_is_wrong_with_a_sealed_file_has_words_and_an_exit_code_and_leaves_nothing() {
     let world = World::new();
     let to = recipient(&world, "bureau.store");
-    let (path, _) = sealed(&world, "a", "40", &[&to]);
+    let (path, _) = sealed(&world, "a", "120", &[&to]);
     let whole = std::fs::read(&path).unwrap();
     assert!(whole.len() > 2 * (64 << 10), "several pieces");
     let payload = whole.windows(5).position(|bytes| bytes == b"\n--- ").unwrap() + 5 + 43 + 1 + 16;
@@ -218,7 +218,7 @@ fn the_issuer_is_told_what_is_no_recipient_and_writes_over_nothing_else() {
     let (path, _) = sealed(&world, "a", "2", &[&to]);
     let before = std::fs::read(&path).unwrap();
     let run = |to: &str, output: &str| {
-        let run = ["run", "--input", "a.csv", "--product", "multiapp", "--keys", "issuer.store"];
+        let run = ["run", "--input", "a.csv", "--product", "plain.toml", "--keys", "issuer.store"];
         world.prep(&[&run[..], &["--output", output, "--recipient", to]].concat())
     };
     let wrong = to[..60].to_owned() + "qq";
@@ -232,6 +232,6 @@ fn the_issuer_is_told_what_is_no_recipient_and_writes_over_nothing_else() {
     world.prepared("bare", 2, 1);
     assert_eq!(run(&to, "bare.cwf1").code, Exit::Io as i32);
     let bare =
-        ["run", "--input", "a.csv", "--product", "multiapp", "--keys", "issuer.store", "--output", "a.age"];
+        ["run", "--input", "a.csv", "--product", "plain.toml", "--keys", "issuer.store", "--output", "a.age"];
     assert_eq!(world.prep(&bare).code, Exit::Io as i32, "nor a sealed one by a bare one");
 }

@@ -18,7 +18,15 @@ use super::page_of;
 /// A key that no table has.
 const FOREIGN: &str = "no_such_key";
 /// The tables whose keys are names.
-const NAMED: [&str; 5] = ["link", "attach", "prep.defaults", "prep.graphics.text", "prep.graphics.images"];
+const NAMED: [&str; 7] = [
+    "link",
+    "attach",
+    "prep.columns",
+    "prep.defaults",
+    "prep.fields",
+    "prep.graphics.text",
+    "prep.graphics.images",
+];
 
 /// The message of the parser about a table; `None` if it takes it.
 type Refusal = fn(&Table) -> Option<String>;

@@ -33,7 +33,7 @@ fn prepare(count: u32, seed: u64) -> Prepared {
     let mut private = Vec::new();
     for card in csv.lines().skip(1) {
         let columns: Vec<&str> = card.split(',').collect();
-        let (pan, name, purse) = (columns[1], columns[3], columns[8]);
+        let (pan, name, purse) = (columns[1], columns[3], columns[11]);
         assert!(pan.len() == 16 && name.contains('/') && purse.len() == 16, "{card}");
         let grouped = pan.as_bytes().chunks(4).map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ");
         private.extend([pan[6..15].to_owned(), grouped, hex::encode_upper(name), purse.to_owned()]);

@@ -191,9 +191,12 @@ fn the_preparation_dumps_no_core_while_it_holds_the_issuers_keys() {
         .spawn()
         .unwrap();
     let prep = Running(prep);
+    // The output has no name before it is whole.
     wait_for("an unfinished output file", || {
-        let names = std::fs::read_dir(world.path("")).unwrap().flatten().map(|e| e.file_name());
-        names.into_iter().find(|name| name.to_string_lossy().ends_with(".tmp"))
+        let open = std::fs::read_dir(format!("/proc/{}/fd", prep.0.id())).unwrap().flatten();
+        let mut links = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        let folder = world.path("").canonicalize().unwrap();
+        links.find(|link| link.starts_with(&folder) && link.to_string_lossy().ends_with(" (deleted)"))
     });
     assert!(!dumps_core(prep.0.id()));
 }
