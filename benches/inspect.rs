@@ -26,7 +26,7 @@ use std::process::Command;
 
 use cardwright::ids::{CardRef, FileId, IssuerId, Kcv, KekId, ProductName};
 use cardwright::record::chip::ChipSection;
-use cardwright::record::{Cwf1Writer, FileError, Header, Record, TrailerKey, TrailerMac};
+use cardwright::record::{Cwf1Writer, FileError, FileKind, Header, Record, TrailerKey, TrailerMac};
 use measured::MeasuredRun;
 use support::{CARDWRIGHT, World, median, records};
 

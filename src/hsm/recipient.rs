@@ -145,7 +145,11 @@ mod tests {
             with(|wrapped| wrapped.body.push(0)),
             with(|wrapped| wrapped.body.clear()),
         ] {
-            assert_eq!(key.unwrap(&[wrong.clone()]).err(), Some(HsmError::WrappedFileKey), "{wrong:?}");
+            assert_eq!(
+                key.unwrap(std::slice::from_ref(&wrong)).err(),
+                Some(HsmError::WrappedFileKey),
+                "{wrong:?}"
+            );
         }
         let changed = with(|wrapped| wrapped.body[0] ^= 1);
         assert!(matches!(key.unwrap(&[changed]), Err(HsmError::OtherRecipient(_))));

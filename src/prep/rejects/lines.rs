@@ -109,6 +109,9 @@ impl LineSelection<'_> {
 mod tests {
     use super::*;
 
+    /// The second line.
+    const SECOND: Range<u64> = 2..3;
+
     fn copied(text: &[u8], declared: CodeUnit, ranges: &[Range<u64>]) -> Vec<u8> {
         let mut out = Vec::new();
         copy_lines(text, declared, ranges, &mut out).unwrap();
@@ -120,15 +123,16 @@ mod tests {
         for end in ["\n", "\r\n", "\r"] {
             let text = ["head", "one", "", "two", "three"].join(end);
             for (ranges, lines) in [
-                (vec![], String::new()),
-                (vec![1..2], format!("head{end}")),
-                (vec![1..2, 4..5], format!("head{end}two{end}")),
-                (vec![2..4], format!("one{end}{end}")),
-                (vec![1..2, 5..6], format!("head{end}three")),
-                (vec![5..u64::MAX], "three".to_owned()),
-                (vec![1..u64::MAX], text.clone()),
-                (vec![7..8], String::new()),
+                (&[][..], String::new()),
+                (&[(1, 2)][..], format!("head{end}")),
+                (&[(1, 2), (4, 5)][..], format!("head{end}two{end}")),
+                (&[(2, 4)][..], format!("one{end}{end}")),
+                (&[(1, 2), (5, 6)][..], format!("head{end}three")),
+                (&[(5, u64::MAX)][..], "three".to_owned()),
+                (&[(1, u64::MAX)][..], text.clone()),
+                (&[(7, 8)][..], String::new()),
             ] {
+                let ranges: Vec<Range<u64>> = ranges.iter().map(|(from, to)| *from..*to).collect();
                 assert_eq!(
                     copied(text.as_bytes(), CodeUnit::Byte, &ranges),
                     lines.as_bytes(),
@@ -154,14 +158,14 @@ mod tests {
         assert_eq!(copied(&marked(text), CodeUnit::Byte, &ranges), marked(wanted));
         // An odd byte at the end is no character.
         let odd = [low("a\nb"), vec![7]].concat();
-        assert_eq!(copied(&odd, CodeUnit::LowFirst, &[2..3]), [low("b"), vec![7]].concat());
+        assert_eq!(copied(&odd, CodeUnit::LowFirst, &[SECOND]), [low("b"), vec![7]].concat());
     }
 
     #[test]
     fn a_mark_is_copied_though_its_line_is_not() {
         let text = "\u{FEFF}{\"a\":1}\n{\"b\":2}\n";
-        assert_eq!(copied(text.as_bytes(), CodeUnit::Byte, &[2..3]), "\u{FEFF}{\"b\":2}\n".as_bytes());
+        assert_eq!(copied(text.as_bytes(), CodeUnit::Byte, &[SECOND]), "\u{FEFF}{\"b\":2}\n".as_bytes());
         // ISO 8859-1 is one byte a character.
-        assert_eq!(copied(b"\xE9\n\xE8\n", CodeUnit::Byte, &[2..3]), b"\xE8\n");
+        assert_eq!(copied(b"\xE9\n\xE8\n", CodeUnit::Byte, &[SECOND]), b"\xE8\n");
     }
 }

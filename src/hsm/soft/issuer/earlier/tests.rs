@@ -98,6 +98,9 @@ fn opened(hsm: &SoftIssuer, kind: FileKind, sequence: u32, raw: &[u8]) -> Vec<Ve
     secret.map(|(dgi, value)| secrets::open(&tk, application.cmode, dgi, value).unwrap().to_vec()).collect()
 }
 
+/// Changes an application of an earlier pass.
+type EarlierChange = fn(&mut EarlierApplication);
+
 #[test]
 fn secrets_go_on_as_they_are_under_other_keys() {
     let mut hsm = hsm();
@@ -154,7 +157,7 @@ fn only_the_application_of_this_card_in_an_unfinished_file_is_opened() {
     let finished = pass(&mut hsm, FileKind::Finished);
     wrong_mac(&mut hsm, request(FileKind::Finished, 1, finished), "of a finished file");
     let order = pass(&mut hsm, FileKind::Unfinished);
-    let changes: [(&str, fn(&mut EarlierApplication)); 3] = [
+    let changes: [(&str, EarlierChange); 3] = [
         ("of another record", |e| e.sequence = 2),
         ("with other sections", |e| e.others[0] ^= 1),
         ("changed", |e| *e.application.last_mut().unwrap() ^= 1),
