@@ -268,7 +268,7 @@ fn rejected_rows_are_mended_and_fed_again() {
     let rows = dir.path().join("out.cwf.rejected-rows.csv");
     let stopped = run(&input, &store, &output).output().unwrap();
     assert_eq!(stopped.status.code(), Some(Exit::Input as i32));
-    assert!(!output.exists() && !report(&output).exists() && rows.exists());
+    assert!(!output.exists() && !report(&output).exists() && !rows.exists());
 
     let ended = run(&input, &store, &output).arg("--keep-going").output().unwrap();
     let said = text_of(&ended);
@@ -338,15 +338,15 @@ fn a_run_that_keeps_going_takes_key_pairs_for_written_cards_alone_and_writes_ove
     let dir = tempfile::tempdir().unwrap();
     let (store, output) = (issuer_store(dir.path()), dir.path().join("out.cwf"));
     let good = sample(dir.path(), 2);
-    // Nothing is left to write.
+    // The input has the name of the rejected rows.
     let input = dir.path().join("out.cwf.rejected-rows.csv");
     let bad =
         [good[0].clone(), changed(&good, 1, "pin", "1"), changed(&good, 2, "pin", "x")].join("\n") + "\n";
     std::fs::write(&input, &bad).unwrap();
     let ended = run(&input, &store, &output).arg("--keep-going").output().unwrap();
-    assert_eq!(ended.status.code(), Some(Exit::Input as i32));
+    assert_eq!(ended.status.code(), Some(Exit::Io as i32));
     let said = text_of(&ended);
-    assert!(said.contains("no card is left") && said.contains("the rejected rows are not copied"), "{said}");
+    assert!(said.contains("rejected rows of an earlier run lie there"), "{said}");
     assert!(!output.exists() && !report(&output).exists());
     assert_eq!(std::fs::read_to_string(&input).unwrap(), bad, "the mended rows are an input");
     // A header line that is wrong rejects the file.

@@ -28,8 +28,8 @@ pub(super) fn open_for_job<R: Read>(
 /// Refuses a bare file for LIVE keys.
 fn may_come(is_bare: bool, realm: Option<Realm>) -> Result<(), Failure> {
     if is_bare && realm == Some(Realm::Live) {
-        let what = "file: it is not sealed, and only files for TEST keys may come so; nothing of it is used: ask the issuer to \
-                    seal it to this bureau's recipient";
+        let what = "file: it is not sealed, and a file for LIVE keys must be; nothing of it is used: ask the issuer to seal it to \
+                    this bureau's recipient";
         return Err(Failure::new(Exit::FileFormat, what));
     }
     Ok(())

@@ -36,8 +36,8 @@ pub enum ProfileCommand {
         #[arg(long, value_name = "P")]
         from: String,
     },
-    /// Load and check a profile file: a line (it has `[[module]]`), a product, or one side of a graphics template. Of a
-    /// product with `[prep]` a sample card is made, too, to the last command.
+    /// Load and check a profile file: a line (it has `[[module]]`), a product, or one side of a graphics template. For a
+    /// product with `[prep]`, also prepare a sample card and plan every command to its chip.
     Check {
         /// A .toml file, or an .svg file.
         file: PathBuf,

@@ -65,14 +65,19 @@ pub(super) fn check<'p>(
         let mut same = chip.iter().filter(|other| other.datum == said.datum).peekable();
         if same.peek().is_some() && !same.any(|other| other.value == said.value) {
             let (what, place) = (said.datum.words(), said.place);
-            return Err(format!("the {what} of {place} is that of no application in the chip"));
+            return Err(format!(
+                "the {what} of {place} is that of no application in the chip: correct the product's template, or the own field that it uses"
+            ));
         }
     }
     Ok(())
 }
 
 fn differ(datum: Datum, one: &str, other: &str) -> String {
-    format!("the {} of {other} is not that of {one}", datum.words())
+    format!(
+        "the {} of {other} is not that of {one}: correct the product's template, or the own field that it uses",
+        datum.words()
+    )
 }
 
 fn of_application(aid: &Aid, what: &str) -> String {

@@ -33,10 +33,10 @@ impl AllowedKind {
     /// What is wrong with a card that breaks the rule.
     pub(super) fn fault(self) -> String {
         let what = match self {
-            Self::Expired => "is over: the card has expired",
+            Self::Expired => "is in the past: the card has expired",
             Self::ForeignIin => "is outside the issuer identifier of the KEK",
         };
-        format!("{what}; --allow {}:REASON takes such cards", self.word())
+        format!("{what}; --allow {}:REASON accepts such cards", self.word())
     }
 }
 

@@ -97,8 +97,11 @@ impl NumberCounter {
     }
 
     fn damaged(&self, what: &str) -> Failure {
-        let what =
-            format!("counter {}: {what}: make one with cardwright-prep counter new", self.path.display());
+        let what = format!(
+            "operator: counter {}: {what}: make a new one with cardwright-prep counter new --next N, where N is above every \
+             number already used",
+            self.path.display()
+        );
         Failure::new(Exit::Io, what)
     }
 }

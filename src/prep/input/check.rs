@@ -278,11 +278,11 @@ impl<'a> CheckedLine<'a> {
                 if spelled(text, |c| limit.takes(c)).is_none() {
                     found.push((
                         *column,
-                        format!("holds a character that {media} cannot take, nor its spelling"),
+                        format!("holds a character that {media} cannot take, and that has no spelling that it can: change it"),
                     ));
                 }
             } else if !text.chars().all(|c| limit.takes(c)) {
-                let advice = "the product can say transliterate = true";
+                let advice = "change it, or set transliterate = true in the product";
                 found.push((*column, format!("holds a character that {media} cannot take; {advice}")));
             }
         }
@@ -370,11 +370,15 @@ impl<'a> CheckedLine<'a> {
     fn unique(&mut self, seen: &mut HashSet<[u8; 16]>, doubled: &mut DoubledNames) {
         let get = |column: Column| self.values.get(&column).map(|v| v.as_bytes());
         let mut found = Vec::new();
+        let alone = Some(b"".as_slice());
+        // Derivation data: two cards with one number would have one key.
+        let counted = self.schema.counter.as_ref().map(|counter| counter.column);
         let names = [
-            (Column::CardRef, b'R', [get(Column::CardRef), Some(b"".as_slice())]),
+            (Column::CardRef, b'R', [get(Column::CardRef), alone]),
             (Column::Pan, b'P', [get(Column::Pan), get(Column::Psn)]),
         ];
-        for (column, kind, parts) in names {
+        let counted = counted.map(|column| (column, b'N', [get(column), alone]));
+        for (column, kind, parts) in names.into_iter().chain(counted) {
             let [Some(first), Some(second)] = parts else { continue };
             let mut hash = Sha256::new_with_prefix([kind]);
             [first, b"/", second].iter().for_each(|part| hash.update(part));
@@ -386,10 +390,10 @@ impl<'a> CheckedLine<'a> {
             }
             doubled.0.insert(digest);
             found.push(match (column, is_first) {
-                (Column::CardRef, false) => (column, "stands in an earlier line too"),
-                (Column::CardRef, true) => (column, "stands in a later line too"),
-                (_, false) => (column, "stands with the same psn in an earlier line too"),
-                (_, true) => (column, "stands with the same psn in a later line too"),
+                (Column::Pan, false) => (column, "stands with the same psn in an earlier line too"),
+                (Column::Pan, true) => (column, "stands with the same psn in a later line too"),
+                (_, false) => (column, "stands in an earlier line too"),
+                (_, true) => (column, "stands in a later line too"),
             });
         }
         found.into_iter().for_each(|(column, what)| self.fault(column, what));

@@ -142,7 +142,7 @@ impl InputError {
     }
 
     /// Whether nothing can be read behind it.
-    fn ends_source(&self) -> bool {
+    pub fn ends_source(&self) -> bool {
         matches!(self, Self::RowTooLong { .. } | Self::Io(_))
     }
 }

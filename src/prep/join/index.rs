@@ -3,6 +3,7 @@
 //! The hash has a random key, so that nobody can make a file whose rows all have one hash. Two card_refs may have one hash;
 //! who looks a row up compares the card_ref itself.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
@@ -79,6 +80,11 @@ impl RowIndex {
             _ => None,
         });
         pairs.filter(|(first, second)| first.source == second.source).collect()
+    }
+
+    /// Removes the entries of these places.
+    pub fn remove(&mut self, places: &BTreeSet<RowPlace>) {
+        self.entries.retain(|(_, packed)| !places.contains(&RowPlace::unpacked(*packed)));
     }
 
     /// Notes that a card has used an entry.

@@ -16,7 +16,7 @@ mod sealed_rows;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::vec::IntoIter;
 
@@ -30,6 +30,9 @@ use crate::files;
 
 /// Most other sources: the number of one has a byte in the index.
 pub const SOURCES_MAX: usize = 256;
+
+/// Most wrong rows of joined sources that are kept in memory, to be listed.
+const FAULTS_MAX: usize = 10_000;
 
 /// The rows of all sources but the first.
 pub struct Join<'a> {
@@ -66,7 +69,7 @@ impl<'a> Join<'a> {
             for row in rows {
                 match row {
                     Ok(row) => join.add(source, &row)?,
-                    Err(line) => join.faults.push_back(line),
+                    Err(line) => join.faulty(line)?,
                 }
             }
         }
@@ -78,9 +81,7 @@ impl<'a> Join<'a> {
 
     fn add(&mut self, source: u8, row: &SourceRow) -> Result<(), Failure> {
         let Some(name) = row.values.get(&Column::CardRef) else {
-            let fault = self.fault(row, "is empty");
-            self.faults.push_back(fault);
-            return Ok(());
+            return self.faulty(self.fault(row, "is empty"));
         };
         let hash = self.index.hash(name);
         let bytes = self.bytes.write(row).ok_or_else(|| us("a row is longer than 4 GiB"))?;
@@ -90,13 +91,29 @@ impl<'a> Join<'a> {
 
     /// Finds rows with one card_ref in one source.
     fn find_repeated(&mut self) -> Result<(), Failure> {
-        for (first, second) in self.index.alike() {
-            let (first, second) = (self.row(first)?, self.row(second)?);
+        let mut repeated = BTreeSet::new();
+        for (first, place) in self.index.alike() {
+            let (first, second) = (self.row(first)?, self.row(place)?);
             if first.values.get(&Column::CardRef) == second.values.get(&Column::CardRef) {
-                let fault = self.fault(&second, "stands in an earlier line too");
-                self.faults.push_back(fault);
+                self.faulty(self.fault(&second, "stands in an earlier line too"))?;
+                repeated.insert(place);
             }
         }
+        // So a card has at most one row of a source.
+        self.index.remove(&repeated);
+        Ok(())
+    }
+
+    /// Keeps a fault, of which there may be so many and no more: with more, the file is another one, or written otherwise.
+    fn faulty(&mut self, line: RejectedLine) -> Result<(), Failure> {
+        if self.faults.len() >= FAULTS_MAX {
+            let first = line.faults.first().map(ToString::to_string).unwrap_or_default();
+            let what = format!(
+                "{first}; {FAULTS_MAX} rows before it are wrong too: check the file, its delimiter and its encoding"
+            );
+            return Err(Failure::new(Exit::Input, what));
+        }
+        self.faults.push_back(line);
         Ok(())
     }
 

@@ -62,8 +62,9 @@ fn expected(first: &[ShortRow], others: &[Vec<ShortRow>]) -> Joined {
     let named = |source: usize| format!("source {}", source + 1);
     let completed = first.iter().map(|(name, _)| {
         let others = others.iter().enumerate().flat_map(|(source, rows)| {
-            let same = rows.iter().enumerate().filter(|(_, (other, _))| name.is_some() && other == name);
-            same.map(move |(line, (_, value))| (named(source), line as u64, value.clone()))
+            // A repeated row is a fault, and no card gets it.
+            let mut same = rows.iter().enumerate().filter(|(_, (other, _))| name.is_some() && other == name);
+            same.next().map(move |(line, (_, value))| (named(source), line as u64, value.clone()))
         });
         others.collect()
     });
@@ -77,8 +78,7 @@ fn expected(first: &[ShortRow], others: &[Vec<ShortRow>]) -> Joined {
             };
             if rows[..line].iter().any(|(before, _)| before.as_ref() == Some(name)) {
                 fault("stands in an earlier line too");
-            }
-            if !first.iter().any(|(card, _)| card.as_ref() == Some(name)) {
+            } else if !first.iter().any(|(card, _)| card.as_ref() == Some(name)) {
                 fault("belongs to no card of the first input");
             }
         }

@@ -1,7 +1,7 @@
 //! Copies lines of a file as they stand, in whatever encoding: rejected rows keep their form.
 //!
-//! Lines are counted as the reader of the input counts them: a line ends with LF, CR LF or CR. Not here: which lines
-//! (`rows`).
+//! Lines are counted as the reader of the input counts them: a line of CSV ends with LF, CR LF or CR, one of JSON Lines with
+//! LF alone. Not here: which lines (`rows`).
 
 use std::io::{BufRead, BufReader, Read, Result, Write};
 use std::ops::Range;
@@ -24,22 +24,30 @@ const MARKS: [(&[u8], CodeUnit); 3] = [
     (b"\xFE\xFF", CodeUnit::HighFirst),
 ];
 
-/// Copies the lines of these ranges (numbers from 1, ascending, apart), and a byte order mark. `declared` is how
-/// characters are written without a mark.
+/// How a text is divided into lines.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LineForm {
+    /// How characters are written without a byte order mark.
+    pub unit: CodeUnit,
+    /// Whether a CR ends a line too.
+    pub cr_ends: bool,
+}
+
+/// Copies the lines of these ranges (numbers from 1, ascending, apart), and a byte order mark.
 pub(super) fn copy_lines(
     source: impl Read,
-    declared: CodeUnit,
+    form: LineForm,
     ranges: &[Range<u64>],
     out: &mut impl Write,
 ) -> Result<()> {
     let mut source = BufReader::with_capacity(64 << 10, source);
     let first = source.fill_buf()?;
     let mark = MARKS.into_iter().find(|(mark, _)| first.starts_with(mark));
-    let (mark, unit) = mark.unwrap_or((b"", declared));
+    let (mark, unit) = mark.unwrap_or((b"", form.unit));
     out.write_all(mark)?;
     source.consume(mark.len());
     let mut lines =
-        LineSelection { ranges: ranges.iter(), range: None, line: 1, after_cr: false, taken: false };
+        LineSelection { form, ranges: ranges.iter(), range: None, line: 1, after_cr: false, taken: false };
     let mut code = [0; 2];
     let width = if unit == CodeUnit::Byte { 1 } else { 2 };
     loop {
@@ -73,6 +81,7 @@ fn fill(source: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
 
 /// Follows the lines of a text, and says which are wanted.
 struct LineSelection<'a> {
+    form: LineForm,
     ranges: std::slice::Iter<'a, Range<u64>>,
     /// The range that ends next.
     range: Option<&'a Range<u64>>,
@@ -96,9 +105,10 @@ impl LineSelection<'_> {
             }
         }
         let wanted = self.range.is_some_and(|range| range.contains(&self.line));
-        if matches!(character, b'\n' | b'\r') {
+        let is_cr = self.form.cr_ends && character == b'\r';
+        if is_cr || character == b'\n' {
             self.line += 1;
-            self.after_cr = character == b'\r';
+            self.after_cr = is_cr;
             self.taken = wanted;
         }
         wanted
@@ -112,10 +122,19 @@ mod tests {
     /// The second line.
     const SECOND: Range<u64> = 2..3;
 
-    fn copied(text: &[u8], declared: CodeUnit, ranges: &[Range<u64>]) -> Vec<u8> {
+    fn copied(text: &[u8], unit: CodeUnit, ranges: &[Range<u64>]) -> Vec<u8> {
         let mut out = Vec::new();
-        copy_lines(text, declared, ranges, &mut out).unwrap();
+        copy_lines(text, LineForm { unit, cr_ends: true }, ranges, &mut out).unwrap();
         out
+    }
+
+    #[test]
+    fn a_carriage_return_ends_no_line_of_json_lines() {
+        let text = b"{\"a\":1}\r\r\n{\r\"a\":2}\n";
+        let mut out = Vec::new();
+        let form = LineForm { unit: CodeUnit::Byte, cr_ends: false };
+        copy_lines(&text[..], form, &[SECOND], &mut out).unwrap();
+        assert_eq!(out, b"{\r\"a\":2}\n");
     }
 
     #[test]

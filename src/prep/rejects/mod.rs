@@ -80,6 +80,11 @@ impl RejectList {
         self.written.is_ok()
     }
 
+    /// Whether a fault hides the rows behind it.
+    pub fn is_cut(&self) -> bool {
+        self.faults.is_cut
+    }
+
     /// Where rows with faults begin.
     pub fn places(&self) -> &[InputPlace] {
         &self.faults.places
@@ -114,6 +119,8 @@ struct Faults {
     shown: Vec<String>,
     /// Where the rows of all of them begin.
     places: Vec<InputPlace>,
+    /// Whether nothing could be read behind one of them.
+    is_cut: bool,
 }
 
 fn write<W: std::io::Write>(
@@ -136,6 +143,7 @@ fn write<W: std::io::Write>(
                 faults.shown.push(fault.to_string());
             }
             faults.count += 1;
+            faults.is_cut |= fault.ends_source();
             faults.places.extend(place.filter(|place| faults.places.last() != Some(place)).cloned());
         }
     }

@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::lines::{CodeUnit, copy_lines};
+use super::lines::{CodeUnit, LineForm, copy_lines};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::prep::columns::Column;
@@ -21,9 +21,6 @@ use crate::prep::input::{
 };
 use crate::prep::output::write_whole;
 use crate::sibling_path::sibling_path;
-
-/// Bytes at the beginning of a file by which an earlier one of ours is known: it begins as its source does.
-const HEAD: u64 = 16;
 
 /// A source of a run.
 pub struct RejectSource<'a> {
@@ -102,13 +99,13 @@ impl<'a> RejectedRows<'a> {
                 continue;
             }
             let path = path(output, number, source.format.kind);
-            self.check_replaceable(source, &path)?;
+            check_free(&path)?;
             let fail = |e: std::io::Error| {
                 Failure::new(Exit::Io, format!("output {}: {}", path.display(), files::trouble(&e)))
             };
-            let unit = source.format.unit();
+            let form = source.format.lines();
             write_whole(&path, |mut out| {
-                copy_lines(source.open()?, unit, &ranges, &mut out).and_then(|()| out.flush()).map_err(fail)
+                copy_lines(source.open()?, form, &ranges, &mut out).and_then(|()| out.flush()).map_err(fail)
             })?;
             written.push(path);
         }
@@ -152,29 +149,25 @@ impl<'a> RejectedRows<'a> {
         Ok(if any { ranges } else { Vec::new() })
     }
 
-    /// Refuses a file of another form, and one that is a source of this run, which a person may have mended.
-    fn check_replaceable(&self, source: &RejectSource<'_>, path: &Path) -> Result<(), Failure> {
-        let head = |path: &Path| -> std::io::Result<Vec<u8>> {
-            let mut head = Vec::new();
-            File::open(path)?.take(HEAD).read_to_end(&mut head)?;
-            Ok(head)
-        };
-        let Ok(there) = path.canonicalize() else { return Ok(()) };
-        let is_source =
-            self.sources.iter().any(|source| source.path.canonicalize().is_ok_and(|path| path == there));
-        let alike =
-            there.is_file() && head(path).is_ok_and(|one| head(source.path).is_ok_and(|other| one == other));
-        match alike && !is_source {
-            true => Ok(()),
-            false => {
-                let what = format!(
-                    "operator: output {}: an input of this run or a file of another kind lies there, so it is not written over",
-                    path.display()
-                );
-                Err(Failure::new(Exit::Io, what))
-            }
-        }
+    /// Refuses an output next to which rows of an earlier run lie: a person may have mended them.
+    pub fn check_places(&self, output: &Path) -> Result<(), Failure> {
+        let sources = (1..).zip(self.sources);
+        sources
+            .map(|(number, source)| path(output, number, source.format.kind))
+            .try_for_each(|path| check_free(&path))
     }
+}
+
+fn check_free(path: &Path) -> Result<(), Failure> {
+    if std::fs::symlink_metadata(path).is_err() {
+        return Ok(());
+    }
+    let what = format!(
+        "operator: output {}: rejected rows of an earlier run lie there: prepare them and remove the file, or name another \
+         output",
+        path.display()
+    );
+    Err(Failure::new(Exit::Io, what))
 }
 
 /// The rows of a source.
@@ -211,12 +204,13 @@ impl RejectedLine {
 }
 
 impl SourceFormat {
-    /// How line ends are written without a byte order mark.
-    fn unit(self) -> CodeUnit {
-        match self.encoding {
+    /// How its lines end.
+    fn lines(self) -> LineForm {
+        let unit = match self.encoding {
             Some(TextEncoding::Utf16Le) => CodeUnit::LowFirst,
             Some(TextEncoding::Utf16Be) => CodeUnit::HighFirst,
             _ => CodeUnit::Byte,
-        }
+        };
+        LineForm { unit, cr_ends: self.kind == SourceKind::Csv }
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn counter(builder: &CardBuilder, path: Option<&Path>) -> Result<Opti
             Err(Failure::new(Exit::Usage, what))
         }
         (None, Some(_)) => {
-            let what = "operator: --counter is for a product with [prep.counter], which this one has not";
+            let what = "operator: --counter is for a product with [prep.counter]; this product has none: leave the option out";
             Err(Failure::new(Exit::Usage, what))
         }
         (None, None) => Ok(None),

@@ -163,6 +163,9 @@ impl<'a> RunInput<'a> {
             return Ok(None);
         }
         let digest = source.finish()?;
+        if self.left_out.as_ref().is_some_and(|left_out| left_out.digest != digest) {
+            return Err(changed());
+        }
         self.first_number = counter.map(|counter| counter.take(numbers)).transpose()?;
         Ok(Some(InputCount { records, digest, taken }))
     }
@@ -181,9 +184,7 @@ impl<'a> RunInput<'a> {
         if list.is_empty() {
             return otherwise;
         }
-        let (_, mut last) = self.copied_rows(&list);
-        last.push("nothing else was written; correct the input and start again".to_owned());
-        list.failure(Exit::Input, last)
+        list.failure(Exit::Input, ["nothing else was written; correct the input and start again".to_owned()])
     }
 
     /// Lists the faults of cards, also those that show only when a card is built, and the rows that belong to no card. Returns

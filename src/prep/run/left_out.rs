@@ -5,6 +5,7 @@
 //! rows (`rejects`).
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::hashed::HashedInput;
 use super::input::RunInput;
@@ -17,6 +18,8 @@ use crate::prep::rejects::{RejectList, RejectSource, RejectedCards, RejectedRows
 
 /// The rows that are left out of an input.
 pub(super) struct LeftOut {
+    /// SHA-256 of the first source in which they stand.
+    pub digest: [u8; 32],
     /// Lines of the first source in which a row with a fault begins.
     lines: BTreeSet<u64>,
     cards: RejectedCards,
@@ -37,18 +40,24 @@ pub(super) struct LeftOutRows {
     /// Rows that were read.
     pub read: u64,
     list: RejectList,
-    /// Where the rejected rows are, for people.
-    copies: Vec<String>,
 }
 
 impl LeftOutRows {
-    /// The failure with which the run ends.
-    pub fn failure(self, exit: Exit, last: &str) -> Failure {
-        self.list.failure(exit, self.copies.into_iter().chain([last.to_owned()]))
+    /// The failure of a run that has written nothing else.
+    pub fn nothing_written(self, why: &str) -> Failure {
+        self.list.failure(Exit::Input, [format!("nothing was written: {why}")])
+    }
+
+    /// The failure of a run that has written the other cards. The rejected rows are copied now: before, a person could have
+    /// mended both them and the input.
+    pub fn others_written(self, input: &RunInput<'_>) -> Failure {
+        let mut last = input.copied_rows(&self.list);
+        last.push("the other cards were written".to_owned());
+        self.list.failure(Exit::RowsRejected, last)
     }
 }
 
-impl RunInput<'_> {
+impl<'a> RunInput<'a> {
     /// Finds the cards that are rejected, lists their faults, and leaves them out from here on; `None` if there are none.
     pub fn leave_out(
         &mut self,
@@ -62,56 +71,61 @@ impl RunInput<'_> {
         };
         cards.by_ref().for_each(drop);
         let doubled = cards.into_doubled();
+        let digest = source.finish()?;
         let mut source = HashedInput::open(self.path)?;
         let mut cards = self.cards(&mut source).map_err(|_| super::changed())?;
         cards.holders = cards.holders.rejecting(doubled);
         let (list, read) = self.listed(cards, &mut keys.hsm);
+        if source.finish()? != digest {
+            return Err(super::changed());
+        }
         if list.is_empty() {
             return Ok(None);
         }
-        let (cards, copies) = self.copied_rows(&list);
-        let first = self.name();
-        let lines =
-            list.places().iter().filter(|place| place.file == first).map(|place| place.line).collect();
-        let is_whole = list.is_whole();
-        let rows = LeftOutRows { read, list, copies };
-        match cards.filter(|_| is_whole) {
-            Some(cards) => self.left_out = Some(LeftOut { lines, cards }),
-            None => {
-                return Err(
-                    rows.failure(Exit::Input, "nothing was written: not every rejected row names its card")
-                );
-            }
+        let rows = LeftOutRows { read, list };
+        if rows.list.is_cut() || !rows.list.is_whole() {
+            return Err(rows.nothing_written("not every row could be read"));
         }
+        let sources = self.reject_sources();
+        let found = RejectedRows::find(&sources, &self.builder.plan().input, rows.list.places())?;
+        found.check_places(self.output)?;
+        let first = self.name();
+        let Some(cards) = found.into_cards(|source| source.name == first) else {
+            return Err(rows.nothing_written(
+                "a rejected row of a joined input has no card_ref, so its card is not known: correct that row and start again",
+            ));
+        };
+        let places = rows.list.places().iter().filter(|place| place.file == first);
+        let lines = places.map(|place| place.line).collect();
+        drop(sources);
+        self.left_out = Some(LeftOut { digest, lines, cards });
         Ok(Some(rows))
     }
 
-    /// Copies the rows of rejected cards into files of their own. Returns the cards, unless a row of a joined source does not
-    /// name its card; and for people where the files are.
-    pub fn copied_rows(&self, list: &RejectList) -> (Option<RejectedCards>, Vec<String>) {
-        let schema = &self.builder.plan().input;
-        let source = |path, name| RejectSource { path, name, format: schema.format.of_file(path) };
-        let first = (!self.is_unfinished).then(|| source(self.path, self.name()));
+    /// The sources of rows.
+    fn reject_sources(&self) -> Vec<RejectSource<'a>> {
+        let format = self.builder.plan().input.format;
+        let source = |path: &'a Path, name| RejectSource { path, name, format: format.of_file(path) };
         let joined = self.join_paths.iter().map(|path| source(path, Some(name(path))));
-        let sources: Vec<_> = first.into_iter().chain(joined).collect();
-        let rows = match RejectedRows::find(&sources, schema, list.places()) {
-            Ok(rows) => rows,
-            Err(failure) => return (None, vec![format!("the rejected rows are not copied: {failure}")]),
-        };
-        let said = match rows.write(self.output) {
-            Ok(paths) => paths
-                .iter()
-                .map(|path| {
+        std::iter::once(source(self.path, self.name())).chain(joined).collect()
+    }
+
+    /// Copies the rows of rejected cards into files of their own. Returns where they are, for people.
+    fn copied_rows(&self, list: &RejectList) -> Vec<String> {
+        let sources = self.reject_sources();
+        let rows = RejectedRows::find(&sources, &self.builder.plan().input, list.places());
+        match rows.and_then(|rows| rows.write(self.output)) {
+            Ok(paths) => {
+                let said = paths.iter().map(|path| {
                     format!(
-                        "the rejected rows are in {}, with cardholder data: mend them, prepare them as a file of their own, and \
-                         remove them",
+                        "the rejected rows are in {}, with cardholder data: mend them, prepare them as a file of their own, \
+                         and remove them",
                         path.display()
                     )
-                })
-                .collect(),
+                });
+                said.collect()
+            }
             Err(failure) => vec![format!("the rejected rows are not copied: {failure}")],
-        };
-        let first = self.name();
-        (rows.into_cards(|source| source.name == first), said)
+        }
     }
 }

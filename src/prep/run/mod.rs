@@ -114,6 +114,12 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
     let mut keys = KeyHost::open(&args.keys)?;
     let earlier = is_output_file(&args.input).then(|| UnfinishedFile::verify(&args.input, &mut keys.hsm));
     let earlier = earlier.transpose()?;
+    if earlier.is_some() && args.keep_going {
+        // A rejected record could not be prepared later: every pass keeps the file_id.
+        let what = "operator: --keep-going: the records of an unfinished file go on together: leave the option out, and correct \
+                    the inputs";
+        return Err(Failure::new(Exit::Usage, what));
+    }
     let info = keys.hsm.issuer_keys()?;
     let kek = file_kek(&info, args.kek.as_deref(), earlier.as_ref())?;
     let today = this_month();
@@ -156,15 +162,13 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
     report.pools = stock.into_iter().map(ReportedPool::end).collect::<Result<_, _>>()?;
     report.recipients = args.recipients.iter().map(ToString::to_string).collect();
     report.exceptions = taken.with_reasons(&allowed).map(ReportedException::from).collect();
-    ended(args, report, rejected)
+    ended(args, &input, report, rejected)
 }
 
 /// Refuses to make a file of which all cards were rejected.
 fn some_are_left(rejected: Option<LeftOutRows>, records: u32) -> Result<Option<LeftOutRows>, Failure> {
     match rejected {
-        Some(rows) if records == 0 => {
-            Err(rows.failure(Exit::Input, "no card is left, so nothing was written"))
-        }
+        Some(rows) if records == 0 => Err(rows.nothing_written("no card is left")),
         rejected => Ok(rejected),
     }
 }
@@ -172,6 +176,7 @@ fn some_are_left(rejected: Option<LeftOutRows>, records: u32) -> Result<Option<L
 /// Writes and prints the report. Rejected rows are a failure, though the other cards were written.
 fn ended(
     args: &PrepRunArgs,
+    input: &RunInput<'_>,
     mut report: PreparationReport,
     rejected: Option<LeftOutRows>,
 ) -> Result<Exit, Failure> {
@@ -182,7 +187,7 @@ fn ended(
     report.write(&args.output)?;
     stdout::print(&if args.json { report.json()? } else { report.text() })?;
     match rejected {
-        Some(rows) => Err(rows.failure(Exit::RowsRejected, "the other cards were written")),
+        Some(rows) => Err(rows.others_written(input)),
         None => {
             rejects::remove_earlier(&args.output);
             Ok(Exit::Ok)

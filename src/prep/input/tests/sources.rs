@@ -385,8 +385,8 @@ fn expired_cards_and_foreign_numbers_need_a_reason() {
             reader.taken().with_reasons(allowed).map(|(kind, n, why)| (kind, n, why.to_owned())).collect();
         (faults, taken)
     };
-    let expired = "input: line 2, column expiry: is over: the card has expired; --allow expired:REASON takes such cards";
-    let foreign = "input: line 3, column pan: is outside the issuer identifier of the KEK; --allow foreign-iin:REASON takes \
+    let expired = "input: line 2, column expiry: is in the past: the card has expired; --allow expired:REASON accepts such cards";
+    let foreign = "input: line 3, column pan: is outside the issuer identifier of the KEK; --allow foreign-iin:REASON accepts \
                    such cards";
     assert_eq!(read(&Allowances::default()), (vec![expired.into(), foreign.into()], Vec::new()));
     let allow = |text: &str| text.parse::<Allowance>().unwrap();
