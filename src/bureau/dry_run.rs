@@ -22,9 +22,10 @@ use crate::hsm::{Hsm, VerifyRequest};
 use crate::ids::{Aid, Dgi, Mic};
 use crate::modules::LineProfile;
 use crate::prep::dry_run::sample_file;
+use crate::prep::fill_random;
 use crate::profile::{LINES, ProductProfile};
 use crate::record::chip::ChipSection;
-use crate::record::{Cwf1Reader, FileLimits, Header, Record, check, others_digest};
+use crate::record::{Cwf1Reader, FileLimits, check, others_digest};
 use crate::report::ProgressDisplay;
 
 /// The shipped line with a module for every MIC, by whose rules the card is checked.
@@ -33,16 +34,6 @@ const LINE: &str = "sim-8";
 const ISSUER: &str = "476173FF";
 /// KMC_ID of the key of the chip.
 const KMC_ID: &str = "FFFFFF476173";
-/// Purposes of the issuer's master keys.
-const MASTERS: [KeyUsage; 7] = [
-    KeyUsage::ImkAc,
-    KeyUsage::ImkSmi,
-    KeyUsage::ImkSmc,
-    KeyUsage::Kml,
-    KeyUsage::Kmu,
-    KeyUsage::Cvk,
-    KeyUsage::Pvk,
-];
 
 /// The sample card.
 pub struct DryRun {
@@ -116,7 +107,7 @@ fn key_lists(product: &ProductProfile) -> Result<KeyLists, Failure> {
         let taken = KeyType::ALL.into_iter().find(|key| chip.channel.takes(chip.derivation, *key));
         lists.bureau.push_str(&entry("KMC", taken.unwrap_or(KeyType::Tdes2), KMC_ID, version)?);
     }
-    for usage in MASTERS {
+    for usage in KeyUsage::MASTERS {
         lists.issuer.push_str(&entry(&usage.to_string(), KeyType::Tdes2, ISSUER, 1)?);
     }
     Ok(lists)
@@ -125,8 +116,7 @@ fn key_lists(product: &ProductProfile) -> Result<KeyLists, Failure> {
 /// An entry of a key list, with a value that is drawn.
 fn entry(usage: &str, key_type: KeyType, id: &str, version: u8) -> Result<Zeroizing<String>, Failure> {
     let mut value = Zeroizing::new(vec![0; key_type.length()]);
-    getrandom::fill(&mut value)
-        .map_err(|e| Failure::new(Exit::Io, format!("device: the system gives no random numbers: {e}")))?;
+    fill_random(&mut value)?;
     let value = Zeroizing::new(hex::encode_upper(&*value));
     let mut text = Zeroizing::new(String::new());
     // Writing to a String does not fail.
@@ -165,15 +155,24 @@ fn planned(bytes: &[u8], product: &ProductProfile, hsm: &mut HsmClient) -> Resul
         found.sections.extend(record.sections.iter().map(|section| section.mic.clone()));
         let Some(chip) = record.section("CHP") else { continue };
         let section = ChipSection::parse(chip).map_err(|e| Failure::new(Exit::Bug, format!("us: {e}")))?;
+        let Some(channel) = product.chip.as_ref().map(|chip| &chip.channel) else { continue };
+        let others = others_digest(&record);
         for application in &section.applications {
-            let Some((of_product, chip)) = product.application(&application.aid).zip(product.chip.as_ref())
-            else {
-                continue;
+            let Some(of_product) = product.application(&application.aid) else { continue };
+            let request = VerifyRequest {
+                issuer_id: header.issuer_id.clone(),
+                file_id: header.file_id.clone(),
+                sequence: record.sequence,
+                card_ref: record.card_ref.clone(),
+                others,
+                application: application.raw.as_slice().into(),
+                card_block: channel.block(),
+                pass_through: of_product.pass_through.clone(),
+                allow_ecb: product.allow_ecb,
             };
-            let request = request(&header, &record, &application.raw, product, &application.aid);
             let verified = hsm.verify_all(std::slice::from_ref(&request))?;
             let Some(verified) = verified.first() else { continue };
-            let plan = plan(application, verified, of_product, &chip.channel)
+            let plan = plan(application, verified, of_product, channel)
                 .map_err(|e| Failure::new(Exit::Profile, format!("application {}: {e}", application.aid)))?;
             let last = plan.steps.iter().flat_map(|step| &step.ends).next_back().map(|(dgi, _)| *dgi);
             found.applications.push(PlannedApplication {
@@ -184,24 +183,4 @@ fn planned(bytes: &[u8], product: &ProductProfile, hsm: &mut HsmClient) -> Resul
         }
     }
     Ok(found)
-}
-
-fn request(
-    header: &Header,
-    record: &Record,
-    application: &[u8],
-    product: &ProductProfile,
-    aid: &Aid,
-) -> VerifyRequest {
-    VerifyRequest {
-        issuer_id: header.issuer_id.clone(),
-        file_id: header.file_id.clone(),
-        sequence: record.sequence,
-        card_ref: record.card_ref.clone(),
-        others: others_digest(record),
-        application: application.into(),
-        card_block: product.chip.as_ref().map_or(0, |chip| chip.channel.block()),
-        pass_through: product.application(aid).map(|a| a.pass_through.clone()).unwrap_or_default(),
-        allow_ecb: product.allow_ecb,
-    }
 }

@@ -158,17 +158,7 @@ impl AcceptanceChecks for FileCheck<'_> {
         let Some(file) = &mut self.file else { return Err(unread()) };
         file.rules.key(trailer.kek, trailer.tk_type)?;
         let Some(hsm) = &mut file.hsm else { return Ok(()) };
-        let request = TrailerRequest {
-            issuer_id: header.issuer_id.clone(),
-            file_id: header.file_id.clone(),
-            kek: trailer.kek,
-            tk_type: trailer.tk_type,
-            kcv: trailer.kcv,
-            body: body.to_vec(),
-            wrapped_mac_key: trailer.wrapped_mac_key.clone(),
-            mac: trailer.mac.clone(),
-        };
-        Ok(hsm.verify_trailer(&request)?)
+        Ok(hsm.verify_trailer(&TrailerRequest::of(header, trailer, body))?)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::audit::{ChainPlace, LedgerId, PublicKey};
 use crate::crypto::KeyType;
 use crate::hardening::wipe;
 use crate::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId, KmcRef};
+use crate::record::{Header, Trailer};
 pub use crate::record::{PIECE, PIECE_TAG};
 use crate::scp::{HostChallenge, KeyDerivation, SecLevel, SecureChannelSpec};
 
@@ -116,6 +117,22 @@ pub struct TrailerRequest {
     pub wrapped_mac_key: Vec<u8>,
     /// The MAC.
     pub mac: Vec<u8>,
+}
+
+impl TrailerRequest {
+    /// The Trailer of the file with this Header. `body` runs from the Trailer's first byte to the wrapped MAC key.
+    pub fn of(header: &Header, trailer: &Trailer, body: &[u8]) -> Self {
+        Self {
+            issuer_id: header.issuer_id.clone(),
+            file_id: header.file_id.clone(),
+            kek: trailer.kek,
+            tk_type: trailer.tk_type,
+            kcv: trailer.kcv,
+            body: body.to_vec(),
+            wrapped_mac_key: trailer.wrapped_mac_key.clone(),
+            mac: trailer.mac.clone(),
+        }
+    }
 }
 
 /// One application of one record. Shows nothing of itself: the application holds clear DGIs.

@@ -139,17 +139,7 @@ impl<'h> Verifier<'h> {
     /// Has the rest and the Trailer checked.
     pub fn finish(mut self, end: &FileEnd) -> Result<MacFindings, Failure> {
         self.send()?;
-        let trailer = &end.trailer;
-        let request = TrailerRequest {
-            issuer_id: self.header.issuer_id.clone(),
-            file_id: self.header.file_id.clone(),
-            kek: trailer.kek,
-            tk_type: trailer.tk_type,
-            kcv: trailer.kcv,
-            body: end.body.clone(),
-            wrapped_mac_key: trailer.wrapped_mac_key.clone(),
-            mac: trailer.mac.clone(),
-        };
+        let request = TrailerRequest::of(&self.header, &end.trailer, &end.body);
         self.keys.verify_trailer(&request).map_err(|error| failure(error, None))?;
         Ok(self.outcome)
     }

@@ -23,7 +23,7 @@ use super::today::this_month;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::{AuthorityName, Issuer, IssuerKeyName, NewIssuerKey, OwnCertificate};
-use crate::ids::{FileId, ProductName};
+use crate::ids::FileId;
 use crate::profile::ProductProfile;
 use crate::record::{Cwf1Writer, FileKind, Header, Record};
 
@@ -57,13 +57,11 @@ pub fn sample_file(
         kind: FileKind::Finished,
         file_id: FileId::new("DRY-RUN").map_err(bug)?,
         issuer_id: kek.issuer_id.clone(),
-        product: ProductName::new(product.name.clone())
-            .map_err(|e| Failure::new(Exit::Profile, format!("profile: the product's name {e}")))?,
+        product: product.name.clone(),
         created: 0,
         records: 1,
     };
-    let applications: Vec<_> = product.applications.iter().map(|a| a.aid.clone()).collect();
-    let order = FileOrder::new(&builder, &applications, &header, kek.id, pools);
+    let order = FileOrder::new(&builder, &header, kek.id, pools);
     let mut maker = RecordMaker::start(order, connect)?;
     let mut records: Vec<Record> = maker.add(CardToMake { holder: card, earlier: None })?;
     records.extend(maker.rest()?);

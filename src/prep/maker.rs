@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::store::KeyUsage;
 use crate::hsm::{CardCodes, CardToProtect, CodesRequest, Issuer, ProtectRequest, ProtectedCard};
-use crate::ids::{Aid, KekId, Mic};
+use crate::ids::{KekId, Mic};
 use crate::record::chip::{ChipError, chip_section};
 use crate::record::{Header, Record, Section, others_digest};
 use crate::threads;
@@ -41,8 +41,6 @@ pub(super) struct CardToMake {
 /// What all threads share.
 pub(super) struct FileOrder {
     builder: Arc<CardBuilder>,
-    /// The product's applications.
-    applications: Vec<Aid>,
     header: Header,
     kek: KekId,
     /// A pool for each size of cards' key pairs.
@@ -51,15 +49,8 @@ pub(super) struct FileOrder {
 
 impl FileOrder {
     /// The order of a file.
-    pub fn new(
-        builder: &Arc<CardBuilder>,
-        applications: &[Aid],
-        header: &Header,
-        kek: KekId,
-        pools: Vec<KeyPool>,
-    ) -> Self {
-        let (builder, applications) = (Arc::clone(builder), applications.to_vec());
-        Self { builder, applications, header: header.clone(), kek, pools }
+    pub fn new(builder: &Arc<CardBuilder>, header: &Header, kek: KekId, pools: Vec<KeyPool>) -> Self {
+        Self { builder: Arc::clone(builder), header: header.clone(), kek, pools }
     }
 }
 
@@ -154,7 +145,7 @@ impl Worker {
     fn records(&mut self, first: u32, cards: Vec<CardToMake>) -> MadeRecords {
         let mut records = Vec::with_capacity(cards.len());
         let mut to_protect = Vec::with_capacity(cards.len());
-        for (sequence, ordered) in (first..).zip(self.ordered(first, cards)?) {
+        for (sequence, ordered) in (first..).zip(self.ordered(cards)?) {
             let OrderedCard { card_ref, sections, pin, applications } = ordered;
             let record = Record { sequence, card_ref, sections };
             if !applications.is_empty() {
@@ -171,16 +162,15 @@ impl Worker {
     }
 
     /// The orders of cards, with their verification values and key pairs.
-    fn ordered(&mut self, first: u32, cards: Vec<CardToMake>) -> Result<Vec<OrderedCard>, BuildError> {
-        let FileOrder { builder, pools, applications, .. } = &*self.order;
+    fn ordered(&mut self, cards: Vec<CardToMake>) -> Result<Vec<OrderedCard>, BuildError> {
+        let FileOrder { builder, pools, .. } = &*self.order;
         let codes = codes(builder, &cards, &mut self.hsm)?;
         let mut card_key = |size| match pools.iter().find(|pool| pool.size() == size) {
             Some(pool) => pool.take(),
             None => Err(Failure::new(Exit::Bug, "us: a card was built without its pool of key pairs")),
         };
-        let orders = (first..).zip(cards).enumerate().map(|(place, (sequence, card))| {
-            let inputs = CardInputs { sequence, codes: codes.get(place), card_key: &mut card_key };
-            ordered(builder, card, applications, inputs)
+        let orders = cards.into_iter().enumerate().map(|(place, card)| {
+            ordered(builder, card, CardInputs { codes: codes.get(place), card_key: &mut card_key })
         });
         orders.collect()
     }
@@ -229,17 +219,16 @@ fn messages(cards: Vec<CardToProtect>) -> Vec<Vec<CardToProtect>> {
     messages
 }
 
-/// The order of a card, with what its record in the unfinished file has. `applications` are the product's.
+/// The order of a card, with what its record in the unfinished file has.
 pub(super) fn ordered(
     builder: &CardBuilder,
     card: CardToMake,
-    applications: &[Aid],
     inputs: CardInputs<'_>,
 ) -> Result<OrderedCard, BuildError> {
     let CardToMake { holder, earlier } = card;
     let mut order = builder.card(&holder, inputs)?;
     if let Some(record) = earlier {
-        let added = add_earlier(&mut order, record, applications);
+        let added = add_earlier(&mut order, record, builder.applications());
         added.map_err(|what| InputError::Line { place: holder.place, what })?;
     }
     Ok(order)

@@ -59,7 +59,7 @@ use crate::exit::{Exit, Failure};
 type ClearBytes = Zeroizing<Vec<u8>>;
 
 /// Fills `bytes` with random bytes of the operating system.
-fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
+pub fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
     getrandom::fill(bytes)
         .map_err(|e| Failure::new(Exit::Io, format!("device: the system gives no random numbers: {e}")))
 }

@@ -18,17 +18,6 @@ use crate::profile::ProductProfile;
 pub const ISSUER: &str = "476173FF";
 const ISSUER_BYTES: [u8; 4] = [0x47, 0x61, 0x73, 0xFF];
 
-/// Purposes of master keys.
-pub const MASTERS: [KeyUsage; 7] = [
-    KeyUsage::ImkAc,
-    KeyUsage::ImkSmi,
-    KeyUsage::ImkSmc,
-    KeyUsage::Kml,
-    KeyUsage::Kmu,
-    KeyUsage::Cvk,
-    KeyUsage::Pvk,
-];
-
 /// The master key of the published vectors of pyemv and psec.
 pub const MASTER: &str = "0123456789ABCDEFFEDCBA9876543210";
 
@@ -58,7 +47,7 @@ pub fn hsm(keys: &[(KeyUsage, u8, &str)]) -> SoftIssuer {
 
 /// An HSM in which every master key is the one of the vectors; the PVK has index 1.
 pub fn vectors() -> SoftIssuer {
-    hsm(&MASTERS.map(|usage| (usage, 1, MASTER)))
+    hsm(&KeyUsage::MASTERS.map(|usage| (usage, 1, MASTER)))
 }
 
 /// The keys of an HSM by reference.
@@ -89,7 +78,7 @@ pub fn order(
         hsm.card_codes(&request).unwrap().remove(0)
     });
     let mut card_key = |_| panic!("the product has no RSA");
-    builder.card(holder, CardInputs { sequence: 1, codes: codes.as_ref(), card_key: &mut card_key })
+    builder.card(holder, CardInputs { codes: codes.as_ref(), card_key: &mut card_key })
 }
 
 /// The clear values of an ordered card, by application.

@@ -19,7 +19,7 @@ pub(super) const PRODUCT: super::ProfileFolder =
 #[serde(deny_unknown_fields)]
 pub struct ProductProfile {
     /// Its name, as the Header of an output file states it.
-    pub name: String,
+    pub name: ProductName,
     /// A text for people.
     pub description: String,
     /// Weakest protection that an output file of this product may use.
@@ -146,8 +146,8 @@ impl ProductProfile {
         let (text, origin) = super::named(PRODUCT, name.as_str())?
             .ok_or_else(|| Failure::new(Exit::FileProfile, unknown()))?;
         let product = Self::from_toml(&text, &origin)?;
-        if product.name != name.as_str() {
-            let what = format!("profile {origin}: its name is {:?}", product.name);
+        if product.name != *name {
+            let what = format!("profile {origin}: its name is {:?}", product.name.as_str());
             return Err(Failure::new(Exit::Profile, what));
         }
         Ok(product)

@@ -58,7 +58,7 @@ impl ClearCards {
         let request = CodesRequest { cards: vec![CardBuilder::for_codes(holder)], ..self.codes.clone() };
         let codes = self.hsm.card_codes(&request).unwrap().remove(0);
         let mut card_key = |_| panic!("the product has no RSA");
-        let inputs = CardInputs { sequence: 1, codes: Some(&codes), card_key: &mut card_key };
+        let inputs = CardInputs { codes: Some(&codes), card_key: &mut card_key };
         let order = self.builder.card(holder, inputs).unwrap();
         let card = CardToProtect {
             sequence: 1,

@@ -145,7 +145,7 @@ fn authenticated(world: &World, product: &str, dumps: &str) {
 #[test]
 fn every_shipped_line_makes_every_shipped_product() {
     for (product, _) in PRODUCTS {
-        assert_eq!(ProductProfile::load(product).unwrap().name, *product);
+        assert_eq!(ProductProfile::load(product).unwrap().name.as_str(), *product);
         let world = World::new();
         certified(&world);
         assert_eq!(world.prep(&["sample", "--count", "2", "--output", "two.csv"]).code, 0);

@@ -174,7 +174,7 @@ impl Storm {
             *kinds.get_mut(rule.kind).unwrap() += 1;
             *counts.get_mut(rule.reason).unwrap() += 1;
         }
-        assert_eq!(kinds.len(), 13, "hwsim/src/faults.rs has 13 kinds");
+        assert_eq!(kinds.len(), 13, "hwsim/src/faults/mod.rs has 13 kinds");
         assert!(kinds.values().all(|count| *count >= AT_LEAST), "{kinds:?}");
         assert!(counts.values().all(|count| *count >= AT_LEAST), "{counts:?}");
     }

@@ -60,6 +60,10 @@ pub enum KeyUsage {
 }
 
 impl KeyUsage {
+    /// The issuer's keys: all that only its store may hold.
+    pub const MASTERS: [Self; 7] =
+        [Self::Kml, Self::Kmu, Self::ImkAc, Self::ImkSmi, Self::ImkSmc, Self::Cvk, Self::Pvk];
+
     /// Whether a store of this side may hold it.
     pub fn allowed(self, side: StoreSide) -> bool {
         side == StoreSide::Issuer || matches!(self, Self::Kek | Self::Kmc)

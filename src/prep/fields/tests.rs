@@ -1,7 +1,7 @@
 //! The fields of one card, put together from the published vectors of pyemv and psec.
 
 use super::super::input::CardholderReader;
-use super::super::testing::{self, MASTER, MASTERS};
+use super::super::testing::{self, MASTER};
 use super::*;
 use crate::hsm::soft::issuer::SoftIssuer;
 use crate::hsm::{ApplicationToProtect, CardToProtect, CodesRequest, DgiToProtect, Issuer};
@@ -171,7 +171,7 @@ fn each_key_field_has_its_own_master() {
         (CardField::KcvKdl, KeyUsage::Kml),
         (CardField::KcvKdu, KeyUsage::Kmu),
     ] {
-        let mut list: Vec<_> = MASTERS.iter().map(|usage| (*usage, 1, MASTER)).collect();
+        let mut list: Vec<_> = KeyUsage::MASTERS.iter().map(|usage| (*usage, 1, MASTER)).collect();
         // The highest version counts.
         list.push((master, 2, OTHER));
         let other = testing::hsm(&list);

@@ -26,7 +26,7 @@ use crate::hsm::store::KeyUsage;
 use crate::hsm::{
     ApplicationToProtect, CardCodes, CardForCodes, IssuerInfo, IssuerKeyInfo, SealedCardKey, WipedBytes,
 };
-use crate::ids::{CardRef, Mic};
+use crate::ids::{Aid, CardRef, Mic};
 use crate::profile::ProductProfile;
 use crate::record::Section;
 
@@ -75,6 +75,8 @@ impl From<BuildError> for Failure {
 /// Makes the orders of one product's cards with one issuer's keys.
 pub struct CardBuilder {
     plan: PrepPlan,
+    /// The product's applications, in the order in which they stand on the card.
+    applications: Vec<Aid>,
     keys: IssuerKeys,
     /// The issuer's RSA key for each application of the plan; `None` for one without offline data authentication.
     offline: Vec<Option<OfflineKey>>,
@@ -83,8 +85,6 @@ pub struct CardBuilder {
 
 /// What a card needs beside its line of the input.
 pub struct CardInputs<'a> {
-    /// Number of its record.
-    pub sequence: u32,
     /// Its verification values, if the product needs them.
     pub codes: Option<&'a CardCodes>,
     /// Gives the next key pair of a size; each is used for one card.
@@ -109,7 +109,8 @@ impl CardBuilder {
             application.offline.as_ref().map(|plan| OfflineKey::of(info, issuer, plan, today)).transpose()
         });
         let offline = offline.collect::<Result<_, _>>()?;
-        Ok(Self { plan, keys, offline, folder: PathBuf::new() })
+        let applications = product.applications.iter().map(|application| application.aid.clone()).collect();
+        Ok(Self { plan, applications, keys, offline, folder: PathBuf::new() })
     }
 
     /// Looks for photos in the directory of the input instead of the working directory.
@@ -122,6 +123,11 @@ impl CardBuilder {
     /// Returns the preparation of the product.
     pub fn plan(&self) -> &PrepPlan {
         &self.plan
+    }
+
+    /// The product's applications, in the order in which they stand on the card.
+    pub fn applications(&self) -> &[Aid] {
+        &self.applications
     }
 
     /// The issuer's keys.

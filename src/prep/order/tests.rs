@@ -1,7 +1,7 @@
 //! A clear card of product multiapp, byte by byte where a standard fixes the bytes.
 
 use super::super::input::CardholderReader;
-use super::super::testing::{self, MASTER, MASTERS};
+use super::super::testing::{self, MASTER};
 use super::*;
 use crate::hsm::soft::issuer::ClearDgi;
 use crate::ids::Dgi;
@@ -222,9 +222,9 @@ fn every_list_names_only_dgis_that_the_card_has() {
 
 #[test]
 fn a_missing_key_stops_before_the_first_card() {
-    for missing in MASTERS.into_iter().filter(|usage| *usage != KeyUsage::Pvk) {
+    for missing in KeyUsage::MASTERS.into_iter().filter(|usage| *usage != KeyUsage::Pvk) {
         let some: Vec<_> =
-            MASTERS.iter().filter(|usage| **usage != missing).map(|u| (*u, 1, MASTER)).collect();
+            KeyUsage::MASTERS.iter().filter(|usage| **usage != missing).map(|u| (*u, 1, MASTER)).collect();
         let product = ProductProfile::from_toml(PRODUCT, "test").unwrap();
         let failure = testing::builder(&product, &mut testing::hsm(&some)).err().unwrap();
         assert_eq!(failure.exit, Exit::KeyUnknown);

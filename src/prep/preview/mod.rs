@@ -27,12 +27,12 @@ use super::input::{Cardholder, CardholderReader, RejectedLine, RowReader};
 use super::keys::{choose_kek, issuer_of};
 use super::maker::{self, CardToMake};
 use super::offline::CardKeySize;
-use super::order::{BuildError, CardBuilder, CardInputs, OrderedCard};
+use super::order::{CardBuilder, CardInputs};
 use super::run::HashedInput;
 use super::today::this_month;
 use crate::exit::{Exit, Failure};
 use crate::hsm::key_host::KeyHost;
-use crate::hsm::{CardCodes, Issuer, SealedCardKey};
+use crate::hsm::{CardCodes, Issuer};
 use crate::ids::{CardRef, ProductName};
 use crate::modules::sections::GraphicsSection;
 use crate::modules::template::{self, SidePictures};
@@ -78,17 +78,16 @@ pub fn preview(order: &PreviewOrder<'_>) -> Result<CardPreview, Failure> {
     let card = CardToMake { holder, earlier: None };
     let codes = maker::codes(&builder, std::slice::from_ref(&card), &mut keys.hsm)?;
     let holder = card.holder;
-    let card = ordered(&builder, &holder, codes.first())?;
+    let inputs = CardInputs { codes: codes.first(), card_key: &mut CardKeySize::stand_in };
+    let card = builder.card(&holder, inputs)?;
     let mask = mask(&holder, codes.first());
-    let name = ProductName::new(product.name.clone())
-        .map_err(|e| Failure::new(Exit::Profile, format!("profile: the product's name {e}")))?;
     Ok(CardPreview {
         place: holder.place.to_string(),
         card_ref: card.card_ref,
-        product: name,
         media: media(&card.sections, &mask)
             .map_err(|what| Failure::new(Exit::Profile, format!("profile {}: {what}", product.name)))?,
         applications: applications(&card.applications, &builder, &info, &mask),
+        product: product.name,
     })
 }
 
@@ -121,18 +120,6 @@ fn find(order: &PreviewOrder<'_>, builder: &CardBuilder) -> Result<Cardholder, F
 fn faults(line: &RejectedLine) -> Failure {
     let faults: Vec<String> = line.faults.iter().map(ToString::to_string).collect();
     Failure::new(Exit::Input, faults.join("\n"))
-}
-
-/// Orders the card as a run does. It takes no key pair of a pool: zeros of the right length stand for one.
-fn ordered(
-    builder: &CardBuilder,
-    holder: &Cardholder,
-    codes: Option<&CardCodes>,
-) -> Result<OrderedCard, BuildError> {
-    let mut card_key = |size: CardKeySize| {
-        Ok(SealedCardKey { modulus: vec![0; usize::from(size.bits / 8)], sealed: Vec::new() })
-    };
-    builder.card(holder, CardInputs { sequence: 1, codes, card_key: &mut card_key })
 }
 
 /// What must not be shown of the card.

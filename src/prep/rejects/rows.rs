@@ -34,11 +34,11 @@ pub struct RejectSource<'a> {
 
 /// The cards that are rejected, by digests of their card_refs.
 #[derive(Default)]
-pub struct RejectedCards(HashSet<[u8; 16]>);
+struct RejectedCards(HashSet<[u8; 16]>);
 
 impl RejectedCards {
     /// Whether a row belongs to one of the cards.
-    pub fn is_of(&self, row: &SourceRow) -> bool {
+    fn is_of(&self, row: &SourceRow) -> bool {
         row.values.get(&Column::CardRef).is_some_and(|name| self.0.contains(&digest(name)))
     }
 
@@ -57,7 +57,7 @@ fn digest(card_ref: &str) -> [u8; 16] {
 
 /// Rows with faults, and the cards to which they belong.
 pub struct RejectedRows<'a> {
-    sources: &'a [RejectSource<'a>],
+    sources: Vec<RejectSource<'a>>,
     schema: &'a InputSchema,
     /// The lines of each source in which a row with a fault begins.
     lines: Vec<BTreeSet<u64>>,
@@ -67,9 +67,9 @@ pub struct RejectedRows<'a> {
 }
 
 impl<'a> RejectedRows<'a> {
-    /// Finds the cards of the rows that begin at these places.
+    /// Finds the cards of the rows that begin at these places. A row of the first source is a card.
     pub fn find(
-        sources: &'a [RejectSource<'a>],
+        sources: Vec<RejectSource<'a>>,
         schema: &'a InputSchema,
         places: &[InputPlace],
     ) -> Result<Self, Failure> {
@@ -78,7 +78,7 @@ impl<'a> RejectedRows<'a> {
         };
         let lines = sources.iter().map(of).collect();
         let mut rows = Self { sources, schema, lines, named: Vec::new(), cards: RejectedCards::default() };
-        for (source, lines) in sources.iter().zip(&rows.lines) {
+        for (source, lines) in rows.sources.iter().zip(&rows.lines) {
             let mut named = 0;
             for row in source.rows(schema)?.into_iter().flatten().flatten() {
                 if lines.contains(&row.place.line) && rows.cards.add(&row) {
@@ -88,6 +88,14 @@ impl<'a> RejectedRows<'a> {
             rows.named.push(named);
         }
         Ok(rows)
+    }
+
+    /// Whether a row has a fault, or belongs to a card of which another row has one.
+    pub fn is_rejected(&self, row: &SourceRow) -> bool {
+        let mut sources = self.sources.iter().zip(&self.lines);
+        let has_fault =
+            sources.any(|(source, lines)| source.name == row.place.file && lines.contains(&row.place.line));
+        has_fault || self.cards.is_of(row)
     }
 
     /// Writes the rows of each source that has some. Returns the paths of the files.
@@ -112,12 +120,9 @@ impl<'a> RejectedRows<'a> {
         Ok(written)
     }
 
-    /// The cards that are rejected; `None` if a row with a fault does not name its card, unless its source is the `first`, of
-    /// which a row is a card.
-    pub fn into_cards(self, first: impl Fn(&RejectSource<'_>) -> bool) -> Option<RejectedCards> {
-        let mut counts = self.sources.iter().zip(self.lines.iter().zip(&self.named));
-        let all = counts.all(|(source, (lines, named))| first(source) || lines.len() == *named);
-        all.then_some(self.cards)
+    /// Whether the card of each row with a fault is known: every such row of a joined source names one.
+    pub fn names_all_cards(&self) -> bool {
+        self.lines.iter().zip(&self.named).skip(1).all(|(lines, named)| lines.len() == *named)
     }
 
     /// The lines of a source's header and of its rows of rejected cards; none if it has no such row.
@@ -151,7 +156,7 @@ impl<'a> RejectedRows<'a> {
 
     /// Refuses an output next to which rows of an earlier run lie: a person may have mended them.
     pub fn check_places(&self, output: &Path) -> Result<(), Failure> {
-        let sources = (1..).zip(self.sources);
+        let sources = (1..).zip(&self.sources);
         sources
             .map(|(number, source)| path(output, number, source.format.kind))
             .try_for_each(|path| check_free(&path))

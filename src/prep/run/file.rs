@@ -9,7 +9,7 @@ use super::PrepRunArgs;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::{Issuer, KekInfo, TrailerToProtect};
-use crate::ids::{FileId, ProductName};
+use crate::ids::FileId;
 use crate::prep::fill_random;
 use crate::prep::unfinished::UnfinishedFile;
 use crate::profile::ProductProfile;
@@ -44,10 +44,15 @@ pub(super) fn header(
     };
     let file_id =
         FileId::new(file_id).map_err(|e| Failure::new(Exit::Usage, format!("--file-id: the name {e}")))?;
-    let name = ProductName::new(product.name.clone())
-        .map_err(|e| Failure::new(Exit::Profile, format!("profile: the product's name {e}")))?;
     let kind = if args.unfinished { FileKind::Unfinished } else { FileKind::Finished };
-    Ok(Header { kind, file_id, issuer_id: kek.issuer_id.clone(), product: name, created, records })
+    Ok(Header {
+        kind,
+        file_id,
+        issuer_id: kek.issuer_id.clone(),
+        product: product.name.clone(),
+        created,
+        records,
+    })
 }
 
 /// Has the HSM MAC the Trailer. Returns digest and length of the file.

@@ -9,13 +9,12 @@ use std::sync::Arc;
 use super::PrepRunArgs;
 use super::hashed::HashedInput;
 use super::left_out::LeftOut;
-use super::sources::{Rows, first_columns, joined, name};
+use super::sources::{Rows, joined, name};
 use crate::emv::MonthYear;
 use crate::exit::{Exit, Failure};
-use crate::hsm::SealedCardKey;
 use crate::hsm::client::HsmClient;
 use crate::hsm::key_host::KeyHost;
-use crate::ids::{Aid, KekId};
+use crate::ids::KekId;
 use crate::prep::allow::{Allowances, TakenCards};
 use crate::prep::counter::NumberCounter;
 use crate::prep::input::{CardholderReader, DoubledNames, RejectedLine, RowReader, check};
@@ -45,8 +44,6 @@ pub(super) struct RunInput<'a> {
     /// The output, next to which the faults are listed.
     pub output: &'a Path,
     pub builder: &'a CardBuilder,
-    /// The product's applications.
-    applications: &'a [Aid],
     kek: KekId,
     /// This month.
     today: MonthYear,
@@ -54,7 +51,7 @@ pub(super) struct RunInput<'a> {
     /// The first number of the product's counter that is this run's.
     pub first_number: Option<u64>,
     /// What is left out though it stands in the input.
-    pub left_out: Option<LeftOut>,
+    pub left_out: Option<LeftOut<'a>>,
 }
 
 /// What a first reading of the input finds.
@@ -93,17 +90,16 @@ impl Iterator for InputCards<'_> {
 }
 
 impl<'a> RunInput<'a> {
-    /// The input of a run for a product's cards and applications, under its rules: KEK, this month, what is allowed. Returns
+    /// The input of a run for a product's cards, under its rules: KEK, this month, what is allowed. Returns
     /// the joined sources too, which have been read.
     pub fn of(
         args: &'a PrepRunArgs,
-        (builder, applications): (&'a CardBuilder, &'a [Aid]),
+        builder: &'a CardBuilder,
         is_unfinished: bool,
         (kek, today, allowed): (KekId, MonthYear, &'a Allowances),
     ) -> Result<(Self, Vec<ReportedInput>), Failure> {
         let schema = &builder.plan().input;
-        let first = first_columns(&args.input, is_unfinished, schema)?;
-        let (join, read) = joined(&args.joins, schema, first, &args.output)?;
+        let (join, read) = joined(args, is_unfinished, schema)?;
         let input = Self {
             path: &args.input,
             is_unfinished,
@@ -111,7 +107,6 @@ impl<'a> RunInput<'a> {
             join_paths: &args.joins,
             output: &args.output,
             builder,
-            applications,
             kek,
             today,
             allowed,
@@ -218,13 +213,10 @@ impl<'a> RunInput<'a> {
         }
     }
 
-    /// Builds a card only to find its faults. It takes no key pair of a pool: zeros of the right length stand for one.
+    /// Builds a card only to find its faults.
     fn build(&self, card: CardToMake, hsm: &mut HsmClient) -> Result<OrderedCard, BuildError> {
         let codes = maker::codes(self.builder, std::slice::from_ref(&card), hsm)?;
-        let mut card_key = |size: CardKeySize| {
-            Ok(SealedCardKey { modulus: vec![0; usize::from(size.bits / 8)], sealed: Vec::new() })
-        };
-        let inputs = CardInputs { sequence: 0, codes: codes.first(), card_key: &mut card_key };
-        maker::ordered(self.builder, card, self.applications, inputs)
+        let inputs = CardInputs { codes: codes.first(), card_key: &mut CardKeySize::stand_in };
+        maker::ordered(self.builder, card, inputs)
     }
 }

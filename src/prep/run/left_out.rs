@@ -4,7 +4,6 @@
 //! account number and sequence number, both are: nobody but the issuer knows which is right. Not here: the files of rejected
 //! rows (`rejects`).
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::hashed::HashedInput;
@@ -14,23 +13,39 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::key_host::KeyHost;
 use crate::prep::counter::NumberCounter;
 use crate::prep::input::{InputError, RejectedLine, SourceRow};
-use crate::prep::rejects::{RejectList, RejectSource, RejectedCards, RejectedRows};
+use crate::prep::rejects::{RejectList, RejectSource, RejectedRows};
 
 /// The rows that are left out of an input.
-pub(super) struct LeftOut {
+pub(super) struct LeftOut<'a> {
     /// SHA-256 of the first source in which they stand.
     pub digest: [u8; 32],
-    /// Lines of the first source in which a row with a fault begins.
-    lines: BTreeSet<u64>,
-    cards: RejectedCards,
+    /// Those with a fault, and all rows of their cards.
+    rows: RejectedRows<'a>,
 }
 
-impl LeftOut {
+impl LeftOut<'_> {
     /// Whether a row stays. One that cannot be read is no row of a card; a file that cannot be read stays a fault.
     pub fn keeps(&self, row: &Result<SourceRow, RejectedLine>) -> bool {
         match row {
-            Ok(row) => !self.lines.contains(&row.place.line) && !self.cards.is_of(row),
+            Ok(row) => !self.rows.is_rejected(row),
             Err(line) => matches!(line.faults.as_slice(), [InputError::Io(_)]),
+        }
+    }
+
+    /// Copies the rows into files of their own, next to an output. Returns where they are, for people.
+    fn copied(&self, output: &Path) -> Vec<String> {
+        match self.rows.write(output) {
+            Ok(paths) => {
+                let said = paths.iter().map(|path| {
+                    format!(
+                        "the rejected rows are in {}, with cardholder data: mend them, prepare them as a file of their own, \
+                         and remove them",
+                        path.display()
+                    )
+                });
+                said.collect()
+            }
+            Err(failure) => vec![format!("the rejected rows are not copied: {failure}")],
         }
     }
 }
@@ -51,7 +66,8 @@ impl LeftOutRows {
     /// The failure of a run that has written the other cards. The rejected rows are copied now: before, a person could have
     /// mended both them and the input.
     pub fn others_written(self, input: &RunInput<'_>) -> Failure {
-        let mut last = input.copied_rows(&self.list);
+        let mut last =
+            input.left_out.as_ref().map(|left_out| left_out.copied(input.output)).unwrap_or_default();
         last.push("the other cards were written".to_owned());
         self.list.failure(Exit::RowsRejected, last)
     }
@@ -86,19 +102,15 @@ impl<'a> RunInput<'a> {
         if rows.list.is_cut() || !rows.list.is_whole() {
             return Err(rows.nothing_written("not every row could be read"));
         }
-        let sources = self.reject_sources();
-        let found = RejectedRows::find(&sources, &self.builder.plan().input, rows.list.places())?;
+        let schema = &self.builder.plan().input;
+        let found = RejectedRows::find(self.reject_sources(), schema, rows.list.places())?;
         found.check_places(self.output)?;
-        let first = self.name();
-        let Some(cards) = found.into_cards(|source| source.name == first) else {
+        if !found.names_all_cards() {
             return Err(rows.nothing_written(
                 "a rejected row of a joined input has no card_ref, so its card is not known: correct that row and start again",
             ));
-        };
-        let places = rows.list.places().iter().filter(|place| place.file == first);
-        let lines = places.map(|place| place.line).collect();
-        drop(sources);
-        self.left_out = Some(LeftOut { digest, lines, cards });
+        }
+        self.left_out = Some(LeftOut { digest, rows: found });
         Ok(Some(rows))
     }
 
@@ -108,24 +120,5 @@ impl<'a> RunInput<'a> {
         let source = |path: &'a Path, name| RejectSource { path, name, format: format.of_file(path) };
         let joined = self.join_paths.iter().map(|path| source(path, Some(name(path))));
         std::iter::once(source(self.path, self.name())).chain(joined).collect()
-    }
-
-    /// Copies the rows of rejected cards into files of their own. Returns where they are, for people.
-    fn copied_rows(&self, list: &RejectList) -> Vec<String> {
-        let sources = self.reject_sources();
-        let rows = RejectedRows::find(&sources, &self.builder.plan().input, list.places());
-        match rows.and_then(|rows| rows.write(self.output)) {
-            Ok(paths) => {
-                let said = paths.iter().map(|path| {
-                    format!(
-                        "the rejected rows are in {}, with cardholder data: mend them, prepare them as a file of their own, \
-                         and remove them",
-                        path.display()
-                    )
-                });
-                said.collect()
-            }
-            Err(failure) => vec![format!("the rejected rows are not copied: {failure}")],
-        }
     }
 }

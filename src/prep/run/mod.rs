@@ -131,9 +131,7 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
     let counter = counter(&builder, args.counter.as_deref())?;
 
     let allowed = Allowances(args.allowances.clone());
-    let applications: Vec<_> = product.applications.iter().map(|a| a.aid.clone()).collect();
-    let cards = (builder.as_ref(), applications.as_slice());
-    let (mut input, joined) = RunInput::of(args, cards, earlier.is_some(), (kek.id, today, &allowed))?;
+    let (mut input, joined) = RunInput::of(args, &builder, earlier.is_some(), (kek.id, today, &allowed))?;
     let rejected = match args.keep_going {
         true => input.leave_out(counter.as_ref(), &mut keys)?,
         false => None,
@@ -149,7 +147,7 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
         pool.want(builder.keys_per_card(pool.size()).saturating_mul(records.into()))?;
     }
     let header = header(args, &product, kek, records, earlier.as_ref())?;
-    let order = FileOrder::new(&builder, &applications, &header, kek.id, pools);
+    let order = FileOrder::new(&builder, &header, kek.id, pools);
     let maker = RecordMaker::start(order, || keys.connect())?;
     let written = write(args, &input, digest, maker, kek, &header, &mut keys.hsm);
     let (finished, contents) = written.map_err(|failure| match failure.exit {

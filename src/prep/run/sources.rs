@@ -4,9 +4,10 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use super::PrepRunArgs;
 use super::hashed::{HashedInput, open_source};
 use crate::exit::{Exit, Failure};
 use crate::prep::columns::Column;
@@ -23,7 +24,7 @@ pub(super) fn name(path: &Path) -> Arc<str> {
 }
 
 /// The columns of the first source; `None` if its header line is wrong. An unfinished file has one.
-pub(super) fn first_columns(
+fn first_columns(
     path: &Path,
     is_unfinished: bool,
     schema: &InputSchema,
@@ -40,7 +41,7 @@ pub(super) fn first_columns(
 }
 
 /// The columns of a source, by its name; `None` in JSON Lines, where every row has its own.
-pub(super) type SourceColumns = (Arc<str>, Option<Vec<Column>>);
+type SourceColumns = (Arc<str>, Option<Vec<Column>>);
 
 fn rows_of<'a>(
     path: &Path,
@@ -50,14 +51,13 @@ fn rows_of<'a>(
     Ok(RowReader::new(source, schema.format.of_file(path), Some(name(path)), schema))
 }
 
-/// Reads the sources that are joined to the first, whose columns are known unless its header line is wrong; `None` if there
-/// are none. Returns their digests too. `output` is the file next to which the rows are kept.
+/// Reads the sources that are joined to the first; `None` if there are none. Returns their digests too.
 pub(super) fn joined<'a>(
-    paths: &[PathBuf],
+    args: &PrepRunArgs,
+    is_unfinished: bool,
     schema: &'a InputSchema,
-    first: Option<SourceColumns>,
-    output: &Path,
 ) -> Result<(Option<Join<'a>>, Vec<ReportedInput>), Failure> {
+    let PrepRunArgs { input, joins: paths, output, .. } = args;
     if paths.is_empty() {
         return Ok((None, Vec::new()));
     }
@@ -65,6 +65,7 @@ pub(super) fn joined<'a>(
         let what = format!("--join: at most {SOURCES_MAX} inputs can be joined");
         return Err(Failure::new(Exit::Usage, what));
     }
+    let first = first_columns(input, is_unfinished, schema)?;
     let mut columns: Vec<SourceColumns> = Vec::new();
     let mut files = paths.iter().map(|path| HashedInput::open(path)).collect::<Result<Vec<_>, _>>()?;
     let mut sources: Vec<Rows<'_>> = Vec::new();

@@ -61,17 +61,7 @@ impl UnfinishedFile {
         let header = reader.header().clone();
         while reader.next_frame().map_err(refuse)?.is_some() {}
         let end = reader.finish().map_err(refuse)?;
-        let trailer = end.trailer;
-        let request = TrailerRequest {
-            issuer_id: header.issuer_id.clone(),
-            file_id: header.file_id.clone(),
-            kek: trailer.kek,
-            tk_type: trailer.tk_type,
-            kcv: trailer.kcv,
-            body: end.body,
-            wrapped_mac_key: trailer.wrapped_mac_key,
-            mac: trailer.mac,
-        };
+        let request = TrailerRequest::of(&header, &end.trailer, &end.body);
         hsm.verify_unfinished(&request).map_err(|error| match error {
             HsmError::TrailerMac => {
                 let what = format!(
@@ -82,7 +72,7 @@ impl UnfinishedFile {
             }
             other => other.into(),
         })?;
-        Ok(Self { header, kek: trailer.kek, digest: end.digest })
+        Ok(Self { header, kek: end.trailer.kek, digest: end.digest })
     }
 }
 
