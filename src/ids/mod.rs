@@ -9,7 +9,8 @@ pub mod card_ref;
 use std::fmt;
 
 pub use card_names::CardNames;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Why a name was refused. It never quotes the value, which may hold cardholder data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -204,12 +205,39 @@ text_name!(
     }
 );
 
+/// Writes and reads a name as hex digits where people read the format, and in few bytes where they do not: messages to
+/// HSM and station hosts carry many.
+macro_rules! text_or_binary {
+    ($name:ident, |$value:ident| $binary:expr, $from_binary:expr) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    return serializer.collect_str(self);
+                }
+                let $value = self;
+                $binary.serialize(serializer)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    return Self::try_from(String::deserialize(deserializer)?).map_err(D::Error::custom);
+                }
+                let from_binary = $from_binary;
+                from_binary(Deserialize::deserialize(deserializer)?).map_err(D::Error::custom)
+            }
+        }
+    };
+}
+
 macro_rules! hex_name {
     ($(#[$doc:meta])* $name:ident, $bytes:expr, $called:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(pub [u8; $bytes]);
+
+        text_or_binary!($name, |name| name.0, |bytes: [u8; $bytes]| Ok::<_, NameError>(Self(bytes)));
 
         impl $name {
             /// Reads exactly as many hex digits as the field has.
@@ -235,12 +263,6 @@ macro_rules! hex_name {
             type Error = NameError;
             fn try_from(text: String) -> Result<Self, NameError> {
                 Self::from_hex(&text)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> String {
-                name.to_string()
             }
         }
     };
@@ -334,9 +356,10 @@ impl From<KmcRef> for String {
 }
 
 /// Data grouping identifier, two bytes (EMV CPS 3.2).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Dgi(pub u16);
+
+text_or_binary!(Dgi, |dgi| dgi.0, |number: u16| Ok::<_, NameError>(Self(number)));
 
 impl Dgi {
     /// Returns SFI and record number if the DGI names a record: 0101 to 1EFF (EMV CPS 3.2; EMV Book 3,
@@ -367,16 +390,11 @@ impl TryFrom<String> for Dgi {
     }
 }
 
-impl From<Dgi> for String {
-    fn from(dgi: Dgi) -> String {
-        dgi.to_string()
-    }
-}
-
 /// Application identifier: 1-16 bytes (ISO 7816-4 asks for 5-16, CWF1 only for one that is not empty).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Aid(Vec<u8>);
+
+text_or_binary!(Aid, |aid| aid.0.as_slice(), |bytes: Vec<u8>| Self::new(&bytes));
 
 impl Aid {
     /// Most bytes.
@@ -413,12 +431,6 @@ impl TryFrom<String> for Aid {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {
         hex_bytes(&text, "an AID", 1, Self::MAX).map(Self)
-    }
-}
-
-impl From<Aid> for String {
-    fn from(aid: Aid) -> String {
-        aid.to_string()
     }
 }
 

@@ -139,34 +139,43 @@ fn embossed(data: &[u8]) -> Result<Option<Statement>, String> {
 
 /// What the DGIs of an application say.
 fn application(groups: &[&DataGroupPlan], values: &CardValues) -> Vec<Statement> {
-    let clear = || groups.iter().filter(|group| group.enc.is_none());
-    let of = |tag: &'static [u8]| clear().flat_map(move |group| group.value.contents_of(tag));
-    let hex = |content: &DataTemplate| {
-        let bytes = content.render_known(values).ok();
-        bytes.map(|bytes| Zeroizing::new(hex::encode_upper(&*bytes)))
-    };
     let mut found = Vec::new();
-    for text in of(&[0x57]).filter_map(hex) {
-        if let Some((number, rest)) = text.split_once('D') {
-            found.push(said(Datum::Number, "tag 57", number));
-            found.extend(dated("tag 57", rest));
-        }
-    }
-    for text in of(&[0x5A]).filter_map(hex) {
-        found.push(said(Datum::Number, "tag 5A", text.trim_end_matches('F')));
-    }
-    for text in of(&[0x5F, 0x24]).filter_map(hex) {
-        found.extend(text.get(..4).map(|expiry| said(Datum::Expiry, "tag 5F24", expiry)));
-    }
-    for text in of(&[0x5F, 0x30]).filter_map(hex) {
-        found.extend(text.get(1..).map(|service| said(Datum::Service, "tag 5F30", service)));
-    }
-    for content in of(&[0x5F, 0x20]) {
-        let name = content.render_known(values).ok();
-        let name = name.as_ref().and_then(|name| std::str::from_utf8(name).ok());
-        found.extend(name.and_then(|name| named("tag 5F20", name)));
+    for group in groups.iter().filter(|group| group.enc.is_none()) {
+        group.value.each_content(&mut |tag, content| stated(tag, content, values, &mut found));
     }
     found
+}
+
+/// What one data element of the chip says.
+fn stated(tag: &[u8], content: &DataTemplate, values: &CardValues, found: &mut Vec<Statement>) {
+    let known = || content.render_known(values).ok();
+    let hex = || known().map(|bytes| Zeroizing::new(hex::encode_upper(&*bytes)));
+    match tag {
+        [0x57] => {
+            let text = hex();
+            if let Some((number, rest)) = text.as_ref().and_then(|text| text.split_once('D')) {
+                found.push(said(Datum::Number, "tag 57", number));
+                found.extend(dated("tag 57", rest));
+            }
+        }
+        [0x5A] => found.extend(hex().map(|text| said(Datum::Number, "tag 5A", text.trim_end_matches('F')))),
+        [0x5F, 0x24] => {
+            let text = hex();
+            let expiry = text.as_ref().and_then(|text| text.get(..4));
+            found.extend(expiry.map(|expiry| said(Datum::Expiry, "tag 5F24", expiry)));
+        }
+        [0x5F, 0x30] => {
+            let text = hex();
+            let service = text.as_ref().and_then(|text| text.get(1..));
+            found.extend(service.map(|service| said(Datum::Service, "tag 5F30", service)));
+        }
+        [0x5F, 0x20] => {
+            let name = known();
+            let name = name.as_ref().and_then(|name| std::str::from_utf8(name).ok());
+            found.extend(name.and_then(|name| named("tag 5F20", name)));
+        }
+        _ => {}
+    }
 }
 
 fn said(datum: Datum, place: &'static str, value: &str) -> Statement {

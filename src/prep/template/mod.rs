@@ -79,30 +79,17 @@ pub struct Rendered {
 }
 
 impl Rendered {
-    fn bytes(&mut self, bytes: &[u8]) {
+    /// Adds known bytes. `room` is the length of the whole value, so that no buffer grows.
+    fn bytes(&mut self, bytes: &[u8], room: usize) {
         self.length += bytes.len();
         match self.parts.last_mut() {
             Some(ValuePart::Clear(last)) => last.extend_from_slice(bytes),
             _ => {
-                // Large enough for nearly every value.
-                let mut first = WipedBytes::with_capacity(256.max(bytes.len()));
+                let mut first = WipedBytes::with_capacity(room);
                 first.extend_from_slice(bytes);
                 self.parts.push(ValuePart::Clear(first));
             }
         }
-    }
-
-    fn add(&mut self, other: Self) {
-        for part in other.parts {
-            match part {
-                ValuePart::Clear(bytes) => {
-                    self.bytes(&bytes);
-                    self.length -= bytes.len();
-                }
-                made => self.parts.push(made),
-            }
-        }
-        self.length += other.length;
     }
 
     /// The whole value, if the HSM makes no part of it.
@@ -132,12 +119,23 @@ impl DataTemplate {
 
     /// Returns the value for one card. The error is the first field for which the card has no value.
     pub fn render(&self, values: &impl FieldValues) -> Result<Rendered, CardField> {
+        let room = self.rendered_length(values)?;
         let mut out = Rendered::default();
+        self.render_into(&mut out, values, room)?;
+        Ok(out)
+    }
+
+    fn render_into(
+        &self,
+        out: &mut Rendered,
+        values: &impl FieldValues,
+        room: usize,
+    ) -> Result<(), CardField> {
         for PlacedItem { item, .. } in &self.0 {
             match item {
-                TemplateItem::Text(bytes) | TemplateItem::Hex(bytes) => out.bytes(bytes),
+                TemplateItem::Text(bytes) | TemplateItem::Hex(bytes) => out.bytes(bytes, room),
                 TemplateItem::Field(field) => match values.value(*field).ok_or(*field)? {
-                    FieldValue::Bytes(bytes) => out.bytes(bytes),
+                    FieldValue::Bytes(bytes) => out.bytes(bytes, room),
                     FieldValue::Made(part, length) => {
                         out.parts.push(part.clone());
                         out.length += length;
@@ -145,16 +143,31 @@ impl DataTemplate {
                 },
                 TemplateItem::Tlv { content, .. } if content.falls_out(values) => {}
                 TemplateItem::Tlv { tag, content } => {
-                    let content = content.render(values)?;
-                    out.bytes(tag);
-                    let mut length = Vec::new();
-                    push_length(&mut length, content.length);
-                    out.bytes(&length);
-                    out.add(content);
+                    out.bytes(tag, room);
+                    let (digits, count) = ber_length(content.rendered_length(values)?);
+                    out.bytes(digits.get(..count).unwrap_or_default(), room);
+                    content.render_into(out, values, room)?;
                 }
             }
         }
-        Ok(out)
+        Ok(())
+    }
+
+    /// The length of the value for one card.
+    fn rendered_length(&self, values: &impl FieldValues) -> Result<usize, CardField> {
+        let each = self.0.iter().map(|placed| match &placed.item {
+            TemplateItem::Text(bytes) | TemplateItem::Hex(bytes) => Ok(bytes.len()),
+            TemplateItem::Field(field) => match values.value(*field).ok_or(*field)? {
+                FieldValue::Bytes(bytes) => Ok(bytes.len()),
+                FieldValue::Made(_, length) => Ok(length),
+            },
+            TemplateItem::Tlv { content, .. } if content.falls_out(values) => Ok(0),
+            TemplateItem::Tlv { tag, content } => {
+                let content = content.rendered_length(values)?;
+                Ok(tag.len() + ber_length(content).1 + content)
+            }
+        });
+        each.sum()
     }
 
     /// Whether the template is one field that has no value and may fall out.
@@ -208,18 +221,14 @@ impl DataTemplate {
         self.0.iter().flat_map(each).collect()
     }
 
-    /// Returns the contents of every TLV with this tag.
-    pub fn contents_of(&self, wanted: &[u8]) -> Vec<&DataTemplate> {
-        let mut found = Vec::new();
+    /// Visits the tag and the content of every TLV.
+    pub fn each_content<'t>(&'t self, visit: &mut impl FnMut(&'t [u8], &'t DataTemplate)) {
         for PlacedItem { item, .. } in &self.0 {
             if let TemplateItem::Tlv { tag, content } = item {
-                if tag == wanted {
-                    found.push(content);
-                }
-                found.extend(content.contents_of(wanted));
+                visit(tag, content);
+                content.each_content(visit);
             }
         }
-        found
     }
 
     /// Whether the template is exactly one TLV with this tag.
@@ -261,17 +270,14 @@ impl DataTemplate {
     }
 }
 
-/// Adds a definite, minimal BER length. A value has at most 64 KiB, so two length bytes are enough.
-fn push_length(out: &mut Vec<u8>, length: usize) {
+/// A definite, minimal BER length, and its number of bytes. A value has at most 64 KiB, so two bytes of length are enough.
+fn ber_length(length: usize) -> ([u8; 3], usize) {
+    let [.., high, low] = length.to_be_bytes();
     match length {
-        0..=0x7F => {}
-        0x80..=0xFF => out.push(0x81),
-        _ => {
-            out.push(0x82);
-            out.push(length.to_be_bytes().iter().rev().nth(1).copied().unwrap_or(0));
-        }
+        0..=0x7F => ([low, 0, 0], 1),
+        0x80..=0xFF => ([0x81, low, 0], 2),
+        _ => ([0x82, high, low], 3),
     }
-    out.push(length.to_be_bytes().last().copied().unwrap_or(0));
 }
 
 struct TemplateParser<'a> {
