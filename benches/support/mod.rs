@@ -11,7 +11,7 @@ use nix::sys::resource::{Usage, UsageWho, getrusage};
 
 /// Paths of the programs under test.
 pub const CARDWRIGHT: &str = env!("CARGO_BIN_EXE_cardwright");
-const PREP: &str = env!("CARGO_BIN_EXE_cardwright-prep");
+pub const PREP: &str = env!("CARGO_BIN_EXE_cardwright-prep");
 /// TEST keys of both sides.
 const ISSUER_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-issuer.toml");
 const BUREAU_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-bureau.toml");
