@@ -43,8 +43,9 @@ build: setup
 demo: build
 	tests/demo.sh
 
+# A third of the time tests wait for processes and clocks, so there are more of them than cores.
 test: build
-	$(CARGO) test --workspace --no-fail-fast
+	RUST_TEST_THREADS=$$(( ($$(nproc) * 3 + 1) / 2 )) $(CARGO) test --workspace --no-fail-fast
 
 soak: build
 	STORM=full MODEL=full PROPTEST_CASES=20000 $(CARGO) test --workspace --no-fail-fast

@@ -3,7 +3,7 @@
 //! goes on that was released at once, and at random times. After each kill the simulated line's account is
 //! compared with the tables of the ledger.
 //!
-//! By default the storm takes each APDU and each sync, each second write, 50 random kills, and a few of the
+//! By default the storm takes each APDU and each sync, each fifth write, 36 random kills, and a few of the
 //! rest. With `STORM=full` it takes each write, a thousand random kills, and more of the rest.
 
 #![allow(
@@ -110,7 +110,7 @@ const HEAD: &str = "killed at                kills  cards duplicates  lost  off 
 fn nothing_is_lost_and_nothing_is_made_twice() {
     let template = Template::new();
     let full = std::env::var("STORM").is_ok_and(|storm| storm == "full");
-    let (step, random) = if full { (1, 1000) } else { (2, 50) };
+    let (step, random) = if full { (1, 1000) } else { (5, 36) };
     // The kills of the other processes are this many messages apart.
     let (of_hsm, of_hwsim, of_hosts) = if full { (1, 1, 5) } else { (4, 8, 60) };
     let few = if full { 60 } else { 6 };
