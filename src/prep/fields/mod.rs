@@ -376,14 +376,16 @@ pub enum FieldContent {
 
 /// The values of one card as chip and stripe take them; wiped when dropped.
 pub struct CardValues {
-    values: BTreeMap<CardField, FieldContent>,
+    /// In the order of the fields.
+    values: Vec<(CardField, FieldContent)>,
     /// Texts that hold more than ASCII, as they were written.
     written: BTreeMap<CardField, ClearBytes>,
 }
 
 impl FieldValues for CardValues {
     fn value(&self, field: CardField) -> Option<FieldValue<'_>> {
-        self.values.get(&field).map(FieldContent::as_field)
+        let place = self.values.binary_search_by_key(&field, |(known, _)| *known).ok()?;
+        self.values.get(place).map(|(_, content)| content.as_field())
     }
 }
 
@@ -418,7 +420,7 @@ impl CardValues {
         method: CardKeyMethod,
     ) -> Result<Self, Failure> {
         let source = FieldSource { card, codes, keys, method };
-        let mut values = Self { values: BTreeMap::new(), written: BTreeMap::new() };
+        let mut values = Self { values: Vec::with_capacity(used.len()), written: BTreeMap::new() };
         for field in used {
             if let Some(value) = source.value(*field)? {
                 values.add(*field, value);
@@ -427,20 +429,20 @@ impl CardValues {
         Ok(values)
     }
 
-    /// Adds a value. The input has refused text that a medium of its field cannot take, so what has no spelling in ASCII
+    /// Adds the value of a field that comes after those before. The input has refused text that a medium of its field cannot take, so what has no spelling in ASCII
     /// goes to none that needs one.
     fn add(&mut self, field: CardField, value: FieldContent) {
         let FieldContent::Known(bytes) = value else {
-            self.values.insert(field, value);
+            self.values.push((field, value));
             return;
         };
         if field.text_column().is_none() || bytes.is_ascii() {
-            self.values.insert(field, FieldContent::Known(bytes));
+            self.values.push((field, FieldContent::Known(bytes)));
             return;
         }
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
         if let Some(ascii) = spelled(text, is_ascii_text) {
-            self.values.insert(field, FieldContent::Known(self::bytes(&ascii)));
+            self.values.push((field, FieldContent::Known(self::bytes(&ascii))));
         }
         self.written.insert(field, bytes);
     }

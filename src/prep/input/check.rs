@@ -8,6 +8,7 @@ use std::io::Read;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::seen::SeenDigests;
 use super::{
     Cardholder, InputError, InputPlace, InputSchema, RejectedLine, RowReader, SourceRow, TextLimit, names,
 };
@@ -24,7 +25,7 @@ pub struct CardholderReader<'a, I> {
     rows: I,
     schema: &'a InputSchema,
     rules: RunRules<'a>,
-    seen: HashSet<[u8; 16]>,
+    seen: SeenDigests,
     doubled: DoubledNames,
     taken: TakenCards,
     /// The number of the tool's counter that comes next, and how many were used; none without a counter.
@@ -56,7 +57,7 @@ impl<'a, R: Read> CardholderReader<'a, RowReader<'a, R>> {
 impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'a, I> {
     /// Makes cards of rows, one of each.
     pub fn of(rows: I, schema: &'a InputSchema) -> Self {
-        let (rules, seen, taken) = (RunRules::default(), HashSet::new(), TakenCards::default());
+        let (rules, seen, taken) = (RunRules::default(), SeenDigests::new(), TakenCards::default());
         let doubled = DoubledNames::default();
         Self { rows, schema, rules, seen, doubled, taken, numbers: None }
     }
@@ -367,7 +368,7 @@ impl<'a> CheckedLine<'a> {
     }
 
     /// Checks that no earlier line has this card_ref, or this PAN with this PSN.
-    fn unique(&mut self, seen: &mut HashSet<[u8; 16]>, doubled: &mut DoubledNames) {
+    fn unique(&mut self, seen: &mut SeenDigests, doubled: &mut DoubledNames) {
         let get = |column: Column| self.values.get(&column).map(|v| v.as_bytes());
         let mut found = Vec::new();
         let alone = Some(b"".as_slice());

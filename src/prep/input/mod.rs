@@ -25,6 +25,7 @@ mod lines;
 mod names;
 mod rows;
 mod schema;
+mod seen;
 #[cfg(test)]
 mod tests;
 
