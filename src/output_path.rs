@@ -40,6 +40,11 @@ impl OutputKind {
         }
     }
 
+    /// Whether it is written as it comes, to a terminal or a pipe too. The others are written whole and renamed.
+    fn is_streamed(self) -> bool {
+        matches!(self, Self::Json)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Json => "events or report file",
@@ -54,7 +59,7 @@ impl OutputKind {
 }
 
 /// Refuses a path that holds a file of another kind. Accepts a free path, an empty file, a file of this kind,
-/// and anything that is not a regular file (a terminal, a pipe).
+/// and for a kind that is streamed anything that is not a regular file (a terminal, a pipe).
 pub fn check_replaceable(path: &Path, kind: OutputKind) -> Result<(), Failure> {
     let fail = |what: String| Failure::new(Exit::Io, format!("operator: output {}: {what}", path.display()));
     let Ok(meta) = std::fs::metadata(path) else { return Ok(()) };
@@ -63,6 +68,9 @@ pub fn check_replaceable(path: &Path, kind: OutputKind) -> Result<(), Failure> {
     }
     if let Some(owner) = owner(path) {
         return Err(fail(format!("it belongs to {}; name another", owner.display())));
+    }
+    if !meta.is_file() && !kind.is_streamed() {
+        return Err(fail("is a device or a pipe, which a file would replace; name a file".into()));
     }
     if !meta.is_file() || meta.len() == 0 {
         return Ok(());
@@ -148,7 +156,9 @@ mod tests {
         assert!(check_replaceable(&wal, OutputKind::Json).is_ok());
         std::fs::write(directory.path().join("l.db"), "x").unwrap();
         assert!(check_replaceable(&wal, OutputKind::Json).is_err());
-        assert!(check_replaceable(Path::new("/dev/null"), OutputKind::Csv).is_ok());
+        assert!(check_replaceable(Path::new("/dev/null"), OutputKind::Json).is_ok());
+        // It would become a file.
+        assert!(check_replaceable(Path::new("/dev/null"), OutputKind::Cwf1).is_err());
     }
 
     #[test]

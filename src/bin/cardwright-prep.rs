@@ -9,8 +9,10 @@ use cardwright::cli::counter::{self, CounterCommand};
 use cardwright::cli::hosts::{HsmHostArgs, hold_issuers_keys};
 use cardwright::cli::issuer_cert::{self, IssuerCertCommand};
 use cardwright::cli::keys::{self, KeyCommand};
+use cardwright::cli::manual::{self, ManualArgs};
 use cardwright::cli::pool::{self, PoolCommand};
 use cardwright::cli::preview::{self, PreviewArgs};
+use cardwright::cli::profile::{self, ProfileCommand};
 use cardwright::exit::{Exit, Failure};
 use cardwright::hardening::harden;
 use cardwright::hsm::store::StoreSide;
@@ -49,6 +51,11 @@ enum PrepCommand {
     Counter(CounterCommand),
     /// Check that the bureau's return file accounts for every record that was sent.
     CheckReturn(CheckReturnArgs),
+    /// Line and product profiles.
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// The manual: a page for each role, and the formats.
+    Manual(ManualArgs),
     /// Serve the keys of a store over a Unix socket, until standard input closes.
     #[command(hide = true)]
     HsmHost(HsmHostArgs),
@@ -70,6 +77,8 @@ fn main() -> ExitCode {
             PrepCommand::Pool(command) => pool::run(&command),
             PrepCommand::Counter(command) => counter::run(&command),
             PrepCommand::CheckReturn(args) => check_return::run(&args),
+            PrepCommand::Profile(command) => profile::run(&command),
+            PrepCommand::Manual(args) => manual::run(&args),
             PrepCommand::HsmHost(args) => hold_issuers_keys(&args),
             PrepCommand::Sample(args) => prep::sample(&args),
         });

@@ -3,6 +3,7 @@
 
 use cardwright::cli;
 use cardwright::exit::Failure;
+use cardwright::hsm::store::StoreSide;
 use cardwright::version::VERSION_TEXT;
 use clap::{Parser, Subcommand};
 
@@ -32,7 +33,7 @@ enum Verb {
     Audit(cli::audit::AuditArgs),
     /// The bureau's key store.
     #[command(subcommand)]
-    Key(cli::keys::BureauKeyCommand),
+    Key(cli::keys::KeyCommand),
     /// A line and its devices.
     #[command(subcommand)]
     Line(cli::line::LineCommand),
@@ -64,7 +65,7 @@ fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {
         Verb::Stock(args) => cli::stock::run(&args),
         Verb::Log(args) => cli::log::run(&args),
         Verb::Audit(args) => cli::audit::run(&args),
-        Verb::Key(command) => cli::keys::run_bureaus(&command),
+        Verb::Key(command) => cli::keys::run(&command, StoreSide::Bureau),
         Verb::Line(command) => cli::line::run(&command),
         Verb::Profile(command) => cli::profile::run(&command),
         Verb::Manual(args) => cli::manual::run(&args),

@@ -16,9 +16,12 @@ pub struct CheckReturnArgs {
     /// The bureau's return file; its signature lies next to it as RETURN.sig
     #[arg(value_name = "RETURN")]
     paper: PathBuf,
-    /// The file that was sent (CWF1)
+    /// The file that was sent, bare or sealed
     #[arg(long, value_name = "FILE")]
     sent: PathBuf,
+    /// The issuer's key store, for a file that was sealed to its recipient too
+    #[arg(long, value_name = "STORE")]
+    keys: Option<PathBuf>,
     /// The bureau's audit key, 64 hex digits, which must have signed it
     #[arg(long, value_name = "HEX")]
     audit_key: Option<PublicKey>,
@@ -29,7 +32,7 @@ pub struct CheckReturnArgs {
 
 /// Prints the verdict.
 pub fn run(args: &CheckReturnArgs) -> Result<Exit, Failure> {
-    let verdict = check(&args.paper, &args.sent, args.audit_key)?;
+    let verdict = check(&args.paper, &args.sent, args.keys.as_deref(), args.audit_key)?;
     let text = match args.json {
         true => json_text(&verdict)?,
         false => verdict.text(),

@@ -39,37 +39,18 @@ pub enum KeyCommand {
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
         store: PathBuf,
     },
+    /// Print the recipient to which files for the owner of this store are sealed (age1...); its key is made the first time.
+    Recipient {
+        /// Store whose recipient it is.
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
+        store: PathBuf,
+    },
     /// Check a store: owner, mode, digest, every rule of its keys; and a bureau's audit book next to it.
     Check {
         /// Store to check.
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
         store: PathBuf,
     },
-}
-
-/// The commands about a bureau's key store.
-#[derive(Debug, clap::Subcommand)]
-pub enum BureauKeyCommand {
-    /// Those of every store.
-    #[command(flatten)]
-    Store(KeyCommand),
-    /// Print the recipient to which issuers seal their files for this bureau (age1...); its key is made the first time.
-    Recipient {
-        /// The bureau's store.
-        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
-        store: PathBuf,
-    },
-}
-
-/// Runs one of a bureau's key commands, printing to standard output.
-pub fn run_bureaus(command: &BureauKeyCommand) -> Result<Exit, Failure> {
-    match command {
-        BureauKeyCommand::Store(command) => run(command, StoreSide::Bureau),
-        BureauKeyCommand::Recipient { store } => {
-            let recipient = KeyHost::open(store)?.hsm.recipient()?;
-            stdout::print(&format!("{recipient}\n")).map(|()| Exit::Ok)
-        }
-    }
 }
 
 /// Runs one of the key commands, printing to standard output. `side` is the side whose program runs.
@@ -92,6 +73,10 @@ pub fn run_to(command: &KeyCommand, side: StoreSide, out: &mut impl Write) -> Re
             list(&KeyStore::create_test(&key_list(from)?, store, side)?, out)
         }
         KeyCommand::List { store } => list(&KeyStore::open(store)?, out),
+        KeyCommand::Recipient { store } => {
+            let recipient = KeyHost::open(store)?.hsm.recipient()?;
+            writeln!(out, "{recipient}")
+        }
         KeyCommand::Check { store } => {
             let store = KeyStore::open(store)?;
             store.check_beside()?;

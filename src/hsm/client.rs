@@ -183,6 +183,9 @@ impl HostProcess {
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = host.child.wait().map_err(|e| fail(format!("is lost: {e}")))?;
                 let said = complaint.join().unwrap_or_default();
+                // It says who it is; so will the caller.
+                let own = program.file_name().map(|name| format!("{}: ", name.display())).unwrap_or_default();
+                let said = said.strip_prefix(&own).unwrap_or(&said).to_owned();
                 let exit = [Exit::KeyStore, Exit::KeyMismatch, Exit::Io, Exit::Thread]
                     .into_iter()
                     .find(|exit| status.code() == Some(i32::from(*exit as u8)));

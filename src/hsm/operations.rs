@@ -152,6 +152,10 @@ hsm_operations! {
         /// Checks the MAC of the Trailer of an unfinished file.
         #[counted = "verify-unfinished"]
         fn verify_unfinished(request: &TrailerRequest) -> ();
+
+        /// Checks that a card's key pair was sealed by this HSM.
+        #[counted = "card-key"]
+        fn check_card_key(key: &SealedCardKey) -> ();
     }
 
     /// The side of a key-holding device that opens the envelopes in which issuers send their files.

@@ -1,4 +1,4 @@
-//! The recipient of a bureau's key store: issuers seal their files to its public key, and only this HSM has the private one.
+//! The recipient of a key store: files for its owner are sealed to the public key, and only this HSM has the private one.
 //!
 //! One file next to the key store (`companion`), `<store>-recipient`, made when the recipient is asked for first:
 //!

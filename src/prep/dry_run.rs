@@ -34,7 +34,14 @@ const CERTIFIED: [u8; 2] = [0x12, 0x49];
 /// Any authority will do.
 const AUTHORITY: AuthorityName = AuthorityName { rid: [0xA0, 0, 0, 0, 0x03], index: 0xF1 };
 /// Values of columns that samples leave empty. The photo lies in the folder of the dry run.
-const COMPLETED: [(&str, &str); 3] = [("offer", "SAMPLE OFFER"), ("photo", PHOTO), ("group", "G1")];
+const COMPLETED: [(&str, &str); 6] = [
+    ("name_printed", "SAMPLE CARD"),
+    ("title", "DR"),
+    ("line2", "SAMPLE"),
+    ("offer", "SAMPLE OFFER"),
+    ("photo", PHOTO),
+    ("group", "G1"),
+];
 const PHOTO: &str = "sample.png";
 
 /// Opens connections to the issuer's HSM.

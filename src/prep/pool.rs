@@ -198,6 +198,23 @@ impl KeyPool {
         stock.ready.pop_front().ok_or_else(|| self.empty("no key pair left"))
     }
 
+    /// The pair that would be taken next; `None` if none is left.
+    pub fn peek(&self) -> Result<Option<SealedCardKey>, Failure> {
+        let file = self.locked()?;
+        let count = self.count_of(&file)?;
+        if count.left() == 0 {
+            return Ok(None);
+        }
+        let mut slot = vec![0; self.slot];
+        file.read_exact_at(&mut slot, self.place(count.taken)).map_err(|e| io(&self.path, &e))?;
+        Ok(self.pair(&slot))
+    }
+
+    fn pair(&self, slot: &[u8]) -> Option<SealedCardKey> {
+        let (modulus, sealed) = slot.split_at_checked(usize::from(self.size.bits / 8))?;
+        Some(SealedCardKey { modulus: modulus.to_vec(), sealed: sealed.to_vec() })
+    }
+
     /// Takes the next pairs out of the file: first the count, durably, then the pairs, whose slots are wiped.
     fn reserve(&self, wanted: u64) -> Result<VecDeque<SealedCardKey>, Failure> {
         let file = self.locked()?;
@@ -211,12 +228,7 @@ impl KeyPool {
         let mut bytes = vec![0; length];
         let place = self.place(count.taken);
         file.read_exact_at(&mut bytes, place).map_err(|e| io(&self.path, &e))?;
-        let modulus = usize::from(self.size.bits / 8);
-        let keys = bytes.chunks_exact(self.slot).filter_map(|slot| {
-            let (modulus, sealed) = slot.split_at_checked(modulus)?;
-            Some(SealedCardKey { modulus: modulus.to_vec(), sealed: sealed.to_vec() })
-        });
-        let keys = keys.collect();
+        let keys = bytes.chunks_exact(self.slot).filter_map(|slot| self.pair(slot)).collect();
         // If this fails, the pairs are still counted as taken.
         let _ = file.write_all_at(&vec![0; length], place);
         Ok(keys)

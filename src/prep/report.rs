@@ -297,6 +297,9 @@ impl PreparationReport {
         for ReportedCertificate { key, bits, authority, expiry, .. } in &self.certificates {
             lines.push(format!("RSA key    {key}, {bits} bits, certified by {authority} until {expiry}"));
         }
+        for (aid, cards) in &self.applications {
+            lines.push(format!("chip       application {aid} on {}", counted(cards, "card")));
+        }
         for ReportedPool { file, taken, left, .. } in &self.pools {
             lines.push(format!("pool       {file}: {} taken, {left} left", counted(taken, "key pair")));
         }

@@ -44,7 +44,7 @@ fn sealed(world: &World, name: &str, count: &str, recipients: &[&str]) -> (PathB
 }
 
 /// Runs the `age` program or `age-keygen`, and returns what it printed.
-fn age(program: &str, arguments: &[&str]) -> Vec<u8> {
+pub fn age(program: &str, arguments: &[&str]) -> Vec<u8> {
     let ended = Command::new(program).args(arguments).output().expect("age: run `make setup`");
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     ended.stdout

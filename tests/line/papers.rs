@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use serde_json::Value;
 
+use crate::delivery::age;
 use crate::support::{World, lines};
 
 const CARDS: usize = 14;
@@ -12,6 +13,7 @@ const DENIED: i32 = 42;
 const NOT_AS_WRITTEN: i32 = 45;
 const NOT_ALL_GOOD: i32 = 4;
 const WHOSE_SIGNATURE: i32 = 3;
+const NO_KEY: i32 = 20;
 
 fn papers(world: &World, out: &str) -> (i32, String) {
     let ended = world.cardwright(&["job", "papers", "J1", "--keys", "bureau.store", "--out", out]);
@@ -121,15 +123,24 @@ fn papers_report_the_fate_of_every_record_and_are_signed() {
         std::fs::write(&path, &good).unwrap();
     }
     // The issuer reconciles the return file with what it sent.
-    let reconciled = |more: &[&str]| {
-        let words = ["check-return", "papers/J1-return.jsonl", "--sent", "job.cwf1"];
+    let reconciled_with = |sent: &str, more: &[&str]| {
+        let words = ["check-return", "papers/J1-return.jsonl", "--sent", sent];
         world.prep(&[&words, more].concat())
     };
+    let reconciled = |more: &[&str]| reconciled_with("job.cwf1", more);
     let said = reconciled(&["--audit-key", &key]);
     assert_eq!(said.code, NOT_ALL_GOOD, "{}{}", said.stdout, said.stderr);
     assert!(said.stdout.contains("GOOD       13, 1 of them remade"), "{}", said.stdout);
     assert!(said.stdout.contains("SIMULATED") && said.stdout.contains("Every record is accounted for"));
     assert_eq!(reconciled(&[]).code, WHOSE_SIGNATURE);
+    // Sealed, it is read by the issuer alone, to whose recipient it was sealed too.
+    let own = world.prep(&["key", "recipient", "--store", "issuer.store"]).stdout;
+    let [sealed, bare] = ["job.age", "job.cwf1"].map(|name| world.path(name).display().to_string());
+    age("age", &["-r", own.trim(), "-o", &sealed, &bare]);
+    let again = reconciled_with("job.age", &["--keys", "issuer.store", "--audit-key", &key]);
+    assert_eq!(again.stdout, said.stdout.replace("job.cwf1", "job.age"), "{}", again.stderr);
+    assert_eq!(reconciled_with("job.age", &["--audit-key", &key]).code, NO_KEY);
+    assert_eq!(reconciled_with("job.age", &["--keys", "bureau.store"]).code, NO_KEY);
     assert_eq!(reconciled(&["--audit-key", &"0".repeat(64)]).code, NOT_AS_WRITTEN);
     let listed: Value = serde_json::from_str(&reconciled(&["--json"]).stdout).unwrap();
     assert_eq!(

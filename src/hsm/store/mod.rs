@@ -50,15 +50,12 @@ impl KeyStore {
         Ok(Self { path: path.to_owned(), side, entries: list::parse(&text, side)? })
     }
 
-    /// Checks the files that a line needs next to the store: a bureau's audit book, and its recipient's key if it has one.
+    /// Checks the files next to the store: a bureau's audit book, and the key of the recipient if there is one.
     pub fn check_beside(&self) -> Result<(), Failure> {
-        match self.side {
-            StoreSide::Bureau => {
-                AuditBook::beside(&self.path).check()?;
-                Ok(RecipientKey::beside(&self.path).check()?)
-            }
-            StoreSide::Issuer => Ok(()),
+        if self.side == StoreSide::Bureau {
+            AuditBook::beside(&self.path).check()?;
         }
+        Ok(RecipientKey::beside(&self.path).check()?)
     }
 
     /// TEST, so far always.

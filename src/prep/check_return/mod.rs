@@ -19,6 +19,8 @@ use self::received::{ReceivedEnd, ReceivedHeader, ReceivedLine, ReceivedRecord, 
 pub use self::verdict::{ReturnState, ReturnVerdict, UnmadeRecord};
 use crate::audit::{DocumentKind, PublicKey};
 use crate::exit::{Exit, Failure};
+use crate::hsm::key_host::KeyHost;
+use crate::hsm::open_delivered;
 use crate::ids::{CardNames, CardRef};
 use crate::record::{Cwf1Reader, FileLimits, Header, open_input};
 use crate::report::seal::{self, Genuine};
@@ -31,9 +33,11 @@ struct SentFile {
 }
 
 impl SentFile {
-    /// Reads a file and checks its structure and digest.
-    fn read(path: &Path) -> Result<Self, Failure> {
-        let mut reader = Cwf1Reader::open(open_input(path)?, FileLimits::default())?;
+    /// Reads a file and checks its structure and digest. A sealed one is opened by the HSM with these keys.
+    fn read(path: &Path, keys: Option<&Path>) -> Result<Self, Failure> {
+        let mut host = keys.map(KeyHost::open).transpose()?;
+        let file = open_delivered(open_input(path)?, host.as_mut().map(|host| &mut host.hsm))?;
+        let mut reader = Cwf1Reader::open(file, FileLimits::default())?;
         let header = reader.header().clone();
         while reader.next_frame()?.is_some() {}
         let end = reader.finish()?;
@@ -42,8 +46,14 @@ impl SentFile {
 }
 
 /// Checks the signature of a return file, and reconciles it with the file that was sent. `key` is the bureau's audit
-/// key; without it the verdict only names the key that signed.
-pub fn check(paper: &Path, sent: &Path, key: Option<PublicKey>) -> Result<ReturnVerdict, Failure> {
+/// key; without it the verdict only names the key that signed. `keys` is the issuer's store, to whose recipient a sealed file
+/// was sealed too.
+pub fn check(
+    paper: &Path,
+    sent: &Path,
+    keys: Option<&Path>,
+    key: Option<PublicKey>,
+) -> Result<ReturnVerdict, Failure> {
     let genuine = seal::check(paper, key)?;
     if genuine.document != DocumentKind::ReturnFile {
         let what = format!(
@@ -52,7 +62,7 @@ pub fn check(paper: &Path, sent: &Path, key: Option<PublicKey>) -> Result<Return
         );
         return Err(Failure::new(Exit::AuditFailed, what));
     }
-    let file = SentFile::read(sent)?;
+    let file = SentFile::read(sent, keys)?;
     let mut received = ReturnFile::open(paper)?;
     let mut verdict = begun(paper, sent, &file, &received.header);
     verdict.audit_key = genuine.key.to_string();

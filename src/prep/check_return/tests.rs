@@ -53,7 +53,7 @@ impl World {
         let signature = bureau().document(kind, LEDGER, &digest);
         let seal = Seal::new(kind, LEDGER, digest, bureau().public(), signature);
         std::fs::write(sealed(&paper), serde_json::to_string(&seal).unwrap()).unwrap();
-        check(&paper, &self.path("sent.cwf1"), key)
+        check(&paper, &self.path("sent.cwf1"), None, key)
     }
 
     fn verdict(&self, text: &str) -> ReturnVerdict {
@@ -176,10 +176,10 @@ fn what_is_no_signed_return_file_is_refused() {
     // Changed after it was signed.
     world.check(&text, DocumentKind::ReturnFile, key).unwrap();
     std::fs::write(world.path("return.jsonl"), text.replace("\"attempts\":1", "\"attempts\":2")).unwrap();
-    refused(check(&world.path("return.jsonl"), &world.path("sent.cwf1"), key), Exit::AuditFailed);
+    refused(check(&world.path("return.jsonl"), &world.path("sent.cwf1"), None, key), Exit::AuditFailed);
     // Its seal is gone.
     std::fs::remove_file(world.path("return.jsonl.sig")).unwrap();
-    refused(check(&world.path("return.jsonl"), &world.path("sent.cwf1"), key), Exit::Io);
+    refused(check(&world.path("return.jsonl"), &world.path("sent.cwf1"), None, key), Exit::Io);
 
     for wrong in [
         String::new(),

@@ -61,6 +61,11 @@ impl<'a, R: Read> CsvRows<'a, R> {
         let read = self.csv.read_record(&mut self.record);
         let place = InputPlace { file: self.file.clone(), line: self.csv.get_mut().line_at(before) };
         let names = || -> Vec<&str> { self.columns.iter().map(|column| self.schema.name(*column)).collect() };
+        // Rows of other cards may have been taken for a part of a value.
+        let is_io = read.as_ref().is_err_and(|e| matches!(e.kind(), csv::ErrorKind::Io(_)));
+        if !is_io && self.csv.get_ref().row_has_lines(self.csv.position().byte()) {
+            return Err(InputError::RowOverLines { place }.into());
+        }
         if !read.map_err(|e| fault(&e, place.clone(), self.format, &names()))? {
             return Ok(None);
         }

@@ -65,7 +65,12 @@ impl Names {
         };
         if !self.unknown.is_empty() {
             let known: Vec<_> = schema.columns().iter().map(|known| known.name.as_str()).collect();
-            let end = format!("; known are {}", known.join(", "));
+            let mut end = format!("; known are {}", known.join(", "));
+            if self.found.is_empty() {
+                end.push_str(
+                    "; if these are the file's names, its delimiter or encoding is not that of [prep.input]",
+                );
+            }
             fault(&self.unknown, "has an unknown name", "have unknown names", end);
         }
         fault(&self.twice, "stands twice", "stand twice", String::new());

@@ -43,6 +43,11 @@ impl<R: Read> LineCounter<R> {
         self.left = ROW_MAX;
     }
 
+    /// Whether a second line begins before this offset, behind the one of the row that was asked for last.
+    pub fn row_has_lines(&self, end: u64) -> bool {
+        self.starts.get(1).is_some_and(|(start, _)| *start < end)
+    }
+
     /// Returns the number of the first line that is not blank and begins at this offset or later; the last
     /// line if there is none. Asked with growing offsets: earlier lines are forgotten.
     pub fn line_at(&mut self, offset: u64) -> u64 {

@@ -108,6 +108,12 @@ pub enum InputError {
         /// Where the row begins.
         place: InputPlace,
     },
+    /// A row of CSV has line breaks inside.
+    #[error("input: {place}: {}", Self::OVER_LINES)]
+    RowOverLines {
+        /// Where the row begins.
+        place: InputPlace,
+    },
     /// The file cannot be read.
     #[error("input: cannot be read: {0}")]
     Io(std::io::ErrorKind),
@@ -116,11 +122,17 @@ pub enum InputError {
 impl InputError {
     /// What is wrong with a row that has no end.
     pub const TOO_LONG: &str = "is longer than 1 MiB; a quotation mark at the end of a value may be missing";
+    /// What is wrong with a row behind which the next rows are not known.
+    pub const OVER_LINES: &str = "goes over several lines; a quotation mark at the end of a value may be missing, and no value may hold a \
+                                  line break";
 
     /// Where the row begins; `None` for a file that cannot be read.
     pub fn place(&self) -> Option<&InputPlace> {
         match self {
-            Self::Value { place, .. } | Self::Line { place, .. } | Self::RowTooLong { place } => Some(place),
+            Self::Value { place, .. }
+            | Self::Line { place, .. }
+            | Self::RowTooLong { place }
+            | Self::RowOverLines { place } => Some(place),
             Self::Io(_) => None,
         }
     }
@@ -129,7 +141,7 @@ impl InputError {
     pub fn column(&self) -> &str {
         match self {
             Self::Value { column, .. } => column,
-            Self::Line { .. } | Self::RowTooLong { .. } | Self::Io(_) => "",
+            Self::Line { .. } | Self::RowTooLong { .. } | Self::RowOverLines { .. } | Self::Io(_) => "",
         }
     }
 
@@ -138,8 +150,14 @@ impl InputError {
         match self {
             Self::Value { what, .. } | Self::Line { what, .. } => what.clone(),
             Self::RowTooLong { .. } => Self::TOO_LONG.to_owned(),
+            Self::RowOverLines { .. } => Self::OVER_LINES.to_owned(),
             Self::Io(_) => self.to_string(),
         }
+    }
+
+    /// Whether it may hide rows of other cards.
+    pub fn hides_rows(&self) -> bool {
+        self.ends_source() || matches!(self, Self::RowOverLines { .. })
     }
 
     /// Whether nothing can be read behind it.

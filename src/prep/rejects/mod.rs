@@ -80,7 +80,7 @@ impl RejectList {
         self.written.is_ok()
     }
 
-    /// Whether a fault hides the rows behind it.
+    /// Whether a fault may hide the rows behind it.
     pub fn is_cut(&self) -> bool {
         self.faults.is_cut
     }
@@ -119,7 +119,7 @@ struct Faults {
     shown: Vec<String>,
     /// Where the rows of all of them begin.
     places: Vec<InputPlace>,
-    /// Whether nothing could be read behind one of them.
+    /// Whether one of them may hide rows.
     is_cut: bool,
 }
 
@@ -143,7 +143,7 @@ fn write<W: std::io::Write>(
                 faults.shown.push(fault.to_string());
             }
             faults.count += 1;
-            faults.is_cut |= fault.ends_source();
+            faults.is_cut |= fault.hides_rows();
             faults.places.extend(place.filter(|place| faults.places.last() != Some(place)).cloned());
         }
     }

@@ -126,7 +126,7 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
     let builder = CardBuilder::new(&product, &info, issuer_of(kek.id), today)?;
     let builder = Arc::new(builder.with_photos_next_to(&args.input));
     admitted(&product, &builder, kek)?;
-    let pools = pools(&builder, &args.pools)?;
+    let pools = pools(&builder, &args.pools, &mut keys.hsm)?;
     let stock = pools.iter().map(ReportedPool::begin).collect::<Result<Vec<_>, _>>()?;
     let counter = counter(&builder, args.counter.as_deref())?;
 

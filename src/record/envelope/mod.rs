@@ -109,7 +109,7 @@ impl<R: Read> DeliveredFile<R> {
 }
 
 fn keyless() -> Failure {
-    let what = "operator: the file is sealed to a bureau; name the key store of that bureau, which has the private key";
+    let what = "operator: the file is sealed; name the key store to whose recipient it was sealed, which has the private key";
     Failure::new(Exit::KeyUnknown, what)
 }
 

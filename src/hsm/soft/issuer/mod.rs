@@ -14,14 +14,16 @@ use std::sync::Arc;
 
 use crate::crypto::FileKind;
 use crate::exit::{Exit, Failure};
+use crate::hsm::recipient::RecipientKey;
 use crate::hsm::soft::verify;
 use crate::hsm::store::{KeyStore, KeyUsage, StoreSide};
 use crate::hsm::{
     Auditor, AuthorityKey, CardCodes, CardToProtect, CertificateToInstall, Checker, CodesRequest,
     FileReceiver, HostedHsm, Hsm, HsmError, HsmRefusal, Issuer, IssuerInfo, IssuerKeyInfo, IssuerKeyName,
     MasterKeyInfo, NewCardKeys, NewIssuerKey, OwnCertificate, ProtectRequest, ProtectedCard, Realm,
-    SealedCardKey, TrailerEnd, TrailerRequest, TrailerToProtect, Vault,
+    SealedCardKey, TrailerEnd, TrailerRequest, TrailerToProtect, Vault, WipedBytes,
 };
+use crate::record::envelope::WrappedFileKey;
 
 use rsa_book::RsaBook;
 pub use values::ClearDgi;
@@ -34,6 +36,7 @@ pub struct SoftIssuer {
 struct IssuerState {
     store: KeyStore,
     rsa: RsaBook,
+    recipient: RecipientKey,
 }
 
 impl SoftIssuer {
@@ -43,8 +46,8 @@ impl SoftIssuer {
             let what = "key: this is a bureau's key store; preparation needs the issuer's own (cardwright-prep key init)";
             return Err(Failure::new(Exit::KeyStore, what));
         }
-        let rsa = RsaBook::beside(store.path());
-        Ok(Self { shared: Arc::new(IssuerState { store, rsa }) })
+        let (rsa, recipient) = (RsaBook::beside(store.path()), RecipientKey::beside(store.path()));
+        Ok(Self { shared: Arc::new(IssuerState { store, rsa, recipient }) })
     }
 }
 
@@ -73,7 +76,17 @@ impl Hsm for SoftIssuer {}
 impl Auditor for SoftIssuer {}
 impl Vault for SoftIssuer {}
 impl Checker for SoftIssuer {}
-impl FileReceiver for SoftIssuer {}
+
+/// An issuer reads its own sealed files again.
+impl FileReceiver for SoftIssuer {
+    fn recipient(&mut self) -> Result<String, HsmError> {
+        self.shared.recipient.public()
+    }
+
+    fn unwrap_file_key(&mut self, wrapped: &[WrappedFileKey]) -> Result<WipedBytes, HsmError> {
+        self.shared.recipient.unwrap(wrapped)
+    }
+}
 
 impl Issuer for SoftIssuer {
     fn issuer_keys(&mut self) -> Result<IssuerInfo, HsmError> {
@@ -131,6 +144,10 @@ impl Issuer for SoftIssuer {
 
     fn verify_unfinished(&mut self, request: &TrailerRequest) -> Result<(), HsmError> {
         verify::trailer(&self.shared.store, FileKind::Unfinished, request)
+    }
+
+    fn check_card_key(&mut self, key: &SealedCardKey) -> Result<(), HsmError> {
+        self.shared.rsa.entries()?.card_key(&key.sealed).map(drop)
     }
 }
 

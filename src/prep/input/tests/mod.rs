@@ -313,7 +313,7 @@ fn faults_name_the_line_that_an_editor_shows() {
             let faults = shown([begin.as_bytes(), &text].concat());
             let expected = [
                 "input: line 4, column pin: is not 4 to 12 digits",
-                "input: line 5, column offer: is not 1 to 64 printable ASCII characters",
+                &format!("input: line 5: {}", InputError::OVER_LINES),
                 "input: line 10, column pin: is not 4 to 12 digits",
                 "input: line 11: has 1 columns where the header has 13",
                 "input: line 12, column offer: is not UTF-8",
