@@ -398,8 +398,48 @@ fn what_a_pass_must_not_do() {
     bench.write("swapped.csv", &swapped);
     let says = bench
         .refused("--input media.cwfu --join swapped.csv --product chip.toml --output bad.cwf1", Exit::Input);
-    assert!(says.contains("the number of the stripe is that of no application in the chip"), "{says}");
+    assert!(says.contains("the account number of track 1 is that of no application in the chip"), "{says}");
     assert!(!says.contains("47617"), "{says}");
+}
+
+/// One pass makes the media, another the chip, of rows that differ in one value: whichever comes first, it is found.
+#[test]
+fn media_of_several_passes_agree_in_everything() {
+    let bench = Bench::new();
+    let person = std::fs::read_to_string(bench.path("person.csv")).unwrap();
+    bench.write("stripe.toml", &product(&["stripe"], &[]));
+    bench.write("emboss.toml", &product(&["emboss"], &[]));
+    bench.write("chip.toml", &product(&[], &[1]));
+    let pass = |product: &str, from: &str, rows: &str, to: &str| {
+        format!("--input {from} --join {rows} --product {product} --output {to}")
+    };
+    let changes = [
+        ("C000003,4761730000000011,00", "C000003,4761739001010119,03", "line 3: the account number of"),
+        ("TEST/CARD", "OTHER/CARD", "line 1: the name of track 1"),
+        (",2912,2001,201,", ",2911,2001,201,", "line 1: the date of expiry of track 1"),
+        (",2912,2001,201,", ",2912,2001,601,", "line 1: the service code of track 1"),
+    ];
+    // Of what is compared, embossing shows the account number alone.
+    for (media, changes) in [("stripe.toml", &changes[..]), ("emboss.toml", &changes[..1])] {
+        for (one, two) in [(media, "chip.toml"), ("chip.toml", media)] {
+            let first = format!("{one}-{two}.cwfu");
+            bench.ok(&format!("--unfinished --input person.csv --product {one} --output {first}"));
+            bench.ok(&pass(two, &first, "person.csv", "good.cwf1"));
+            for (from, to, what) in changes {
+                assert!(person.contains(from), "{from}");
+                bench.write("other.csv", &person.replacen(from, to, 1));
+                let says = bench.refused(&pass(two, &first, "other.csv", "bad.cwf1"), Exit::Input);
+                assert!(
+                    says.contains(what) && says.contains("is that of no application in the chip"),
+                    "{says}"
+                );
+                assert!(
+                    ["OTHER", "TEST/", "2911", "47617"].iter().all(|data| !says.contains(data)),
+                    "{says}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

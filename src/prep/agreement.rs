@@ -1,22 +1,40 @@
 //! One card, one set of data: account number, date of expiry, service code and name must be the same on stripe and plastic
 //! and in each application of the chip.
 //!
-//! Templates take all of them from one row, so they differ only where a product writes them itself or takes them from
-//! fields of its own. ISO/IEC 7813 (tracks 1 and 2), ISO/IEC 4909 (track 3), EMV Book 3 Annex A (57, 5A, 5F20, 5F24, 5F30).
-//! Of several applications in the chip one must have what stripe and plastic show. No message holds a digit of the data.
-//! The bureau compares account numbers again (`modules::crosscheck`). Not here: dates in print, which may be others.
+//! ```text
+//! this pass:       rendered sections, templates of the chip ─┐
+//!                                                            ├─► CardStatements ─ check
+//! earlier passes:  sections and clear DGIs of the record ────┘
+//! ```
+//!
+//! Templates take all of them from one row, so in one pass they differ only where a product writes them itself or takes them
+//! from fields of its own; in several passes the rows may differ. ISO/IEC 7813 (tracks 1 and 2), ISO/IEC 4909 (track 3), EMV
+//! Book 3 Annex A (57, 5A, 5F20, 5F24, 5F30). Of several applications in the chip one must have what stripe and plastic show.
+//! No message holds a digit of the data. The bureau compares account numbers again (`modules::crosscheck`). Not here: dates in
+//! print, which may be others.
 
 use zeroize::Zeroizing;
 
-use super::ClearBytes;
 use super::fields::CardValues;
 use super::plan::{ApplicationPlan, DataGroupPlan};
-use super::template::DataTemplate;
-use crate::ids::Aid;
+use crate::ids::{Aid, Dgi};
 use crate::modules::sections;
+use crate::record::chip::ChipApplication;
+use crate::tlv::{self, Objects, Tag};
 
 /// Fewest digits of an account number (ISO/IEC 7812-1); shorter groups on plastic are dates and the like.
 const SHORTEST: usize = 12;
+
+/// Track 2 equivalent data.
+const TRACK_2: Tag = Tag(0x57);
+/// Application PAN.
+const PAN: Tag = Tag(0x5A);
+/// Cardholder name.
+const NAME: Tag = Tag(0x5F20);
+/// Application expiration date.
+const EXPIRY: Tag = Tag(0x5F24);
+/// Service code.
+const SERVICE: Tag = Tag(0x5F30);
 
 /// What must be the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,51 +63,94 @@ struct Statement {
     value: Zeroizing<String>,
 }
 
-/// Checks a card: the sections for stripe and plastic, and the applications with the DGIs that it has.
-pub(super) fn check<'p>(
-    sections: &[(&'static str, ClearBytes)],
-    applications: impl Iterator<Item = (&'p ApplicationPlan, Vec<&'p DataGroupPlan>)>,
-    values: &CardValues,
-) -> Result<(), String> {
-    let section = |wanted: &str| sections.iter().find(|(mic, _)| *mic == wanted).map(|(_, data)| data);
-    let mut outside = section("MAG").map_or(Ok(Vec::new()), |data| stripe(data))?;
-    outside.extend(section("EMB").map(|data| embossed(data)).transpose()?.flatten());
-    alike(&outside).map_err(|(datum, one, other)| differ(datum, one, other))?;
-    let mut chip = Vec::new();
-    for (plan, groups) in applications {
-        let found = application(&groups, values);
-        alike(&found).map_err(|(datum, one, other)| of_application(&plan.aid, &differ(datum, one, other)))?;
-        chip.extend(found);
-    }
-    for said in &outside {
-        let mut same = chip.iter().filter(|other| other.datum == said.datum).peekable();
-        if same.peek().is_some() && !same.any(|other| other.value == said.value) {
-            let (what, place) = (said.datum.words(), said.place);
-            return Err(format!(
-                "the {what} of {place} is that of no application in the chip: correct the product's template, or the own field that it uses"
-            ));
+/// What all parts of a card say, whichever pass has made them. Cardholder data: no `Debug`.
+#[derive(Default)]
+pub(super) struct CardStatements {
+    /// Stripe and plastic.
+    outside: Vec<Statement>,
+    chip: Vec<Statement>,
+}
+
+impl CardStatements {
+    /// Adds a section of the record.
+    pub fn add_section(&mut self, mic: &str, data: &[u8]) -> Result<(), String> {
+        match mic {
+            "MAG" => self.outside.extend(stripe(data)?),
+            "EMB" => self.outside.extend(embossed(data)?),
+            _ => {}
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Adds an application with the DGIs that the card has of it. It must not contradict itself.
+    pub fn add_planned<'p>(
+        &mut self,
+        plan: &ApplicationPlan,
+        groups: impl Iterator<Item = &'p DataGroupPlan>,
+        values: &CardValues,
+    ) -> Result<(), String> {
+        let mut found = Vec::new();
+        for group in groups.filter(|group| group.enc.is_none()) {
+            group.value.each_content(&mut |tag, content| {
+                let tag = Tag(tag.iter().fold(0, |tag, byte| tag << 8 | u32::from(*byte)));
+                if is_compared(tag)
+                    && let Ok(bytes) = content.render_known(values)
+                {
+                    stated(tag, &bytes, &mut found);
+                }
+            });
+        }
+        self.add_application(&plan.aid, found)
+    }
+
+    /// Adds an application of an earlier pass. It must not contradict itself.
+    pub fn add_made(&mut self, made: &ChipApplication) -> Result<(), String> {
+        let mut found = Vec::new();
+        let clear = made.dgis.iter().filter(|group| !made.protected.contains(&group.dgi));
+        for group in clear.filter(|group| holds_tlvs(group.dgi)) {
+            each_stated(tlv::objects(&group.value), &mut found);
+        }
+        self.add_application(&made.aid, found)
+    }
+
+    fn add_application(&mut self, aid: &Aid, found: Vec<Statement>) -> Result<(), String> {
+        alike(&found).map_err(|what| format!("application {aid}: {what}"))?;
+        self.chip.extend(found);
+        Ok(())
+    }
+
+    /// Checks that stripe, plastic and chip agree.
+    pub fn check(&self) -> Result<(), String> {
+        alike(&self.outside)?;
+        for said in &self.outside {
+            let mut same = self.chip.iter().filter(|other| other.datum == said.datum).peekable();
+            if same.peek().is_some() && !same.any(|other| other.value == said.value) {
+                return Err(format!(
+                    "the {} of {} is that of no application in the chip: {CORRECT}",
+                    said.datum.words(),
+                    said.place
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
-fn differ(datum: Datum, one: &str, other: &str) -> String {
-    format!(
-        "the {} of {other} is not that of {one}: correct the product's template, or the own field that it uses",
-        datum.words()
-    )
-}
-
-fn of_application(aid: &Aid, what: &str) -> String {
-    format!("application {aid}: {what}")
-}
+/// What to do.
+const CORRECT: &str = "correct the product's template, or the own field that it uses; if several passes make the card, give \
+                       them the same data";
 
 /// Checks that the first statement about each datum is not contradicted.
-fn alike(statements: &[Statement]) -> Result<(), (Datum, &'static str, &'static str)> {
+fn alike(statements: &[Statement]) -> Result<(), String> {
     for said in statements {
         let first = statements.iter().find(|first| first.datum == said.datum);
         if let Some(first) = first.filter(|first| first.value != said.value) {
-            return Err((said.datum, first.place, said.place));
+            return Err(format!(
+                "the {} of {} is not that of {}: {CORRECT}",
+                said.datum.words(),
+                said.place,
+                first.place
+            ));
         }
     }
     Ok(())
@@ -101,23 +162,22 @@ fn stripe(data: &[u8]) -> Result<Vec<Statement>, String> {
     let mut found = Vec::new();
     let mut fields = tracks.t1.and_then(|text| text.strip_prefix('B')).unwrap_or_default().split('^');
     if let (Some(number), Some(name), Some(rest)) = (fields.next(), fields.next(), fields.next())
-        && is_number(number)
+        && let Some(number) = numbered("track 1", number)
     {
-        found.push(said(Datum::Number, "track 1", number));
+        found.push(number);
         found.extend(named("track 1", name));
         found.extend(dated("track 1", rest));
     }
     if let Some((number, rest)) = tracks.t2.and_then(|text| text.split_once('='))
-        && is_number(number)
+        && let Some(number) = numbered("track 2", number)
     {
-        found.push(said(Datum::Number, "track 2", number));
+        found.push(number);
         found.extend(dated("track 2", rest));
     }
     // A format code of two digits stands before the number.
     if let Some((number, _)) = tracks.t3.and_then(|text| text.get(2..)).and_then(|text| text.split_once('='))
-        && is_number(number)
     {
-        found.push(said(Datum::Number, "track 3", number));
+        found.extend(numbered("track 3", number));
     }
     Ok(found)
 }
@@ -137,49 +197,58 @@ fn embossed(data: &[u8]) -> Result<Option<Statement>, String> {
     Ok(found.map(|value| Statement { datum: Datum::Number, place: "the embossing", value }))
 }
 
-/// What the DGIs of an application say.
-fn application(groups: &[&DataGroupPlan], values: &CardValues) -> Vec<Statement> {
-    let mut found = Vec::new();
-    for group in groups.iter().filter(|group| group.enc.is_none()) {
-        group.value.each_content(&mut |tag, content| stated(tag, content, values, &mut found));
+/// Whether a DGI of an earlier pass, whose template is not known here, holds data elements: records, internal data (30) and
+/// answers to commands (91), as EMV CPS has them. In others, bytes could look like a data element.
+fn holds_tlvs(dgi: Dgi) -> bool {
+    dgi.record().is_some() || matches!(dgi.0 >> 8, 0x30 | 0x91)
+}
+
+/// What the data elements of an application say, those in templates too. Behind bytes that are no data element nothing is
+/// looked at: whoever made them did not mean one.
+fn each_stated(objects: Objects<'_>, found: &mut Vec<Statement>) {
+    for object in objects.map_while(Result::ok) {
+        if is_compared(object.tag) {
+            stated(object.tag, object.value, found);
+        } else if object.tag.is_constructed()
+            && let Ok(inside) = object.children()
+        {
+            each_stated(inside, found);
+        }
     }
-    found
+}
+
+fn is_compared(tag: Tag) -> bool {
+    matches!(tag, TRACK_2 | PAN | NAME | EXPIRY | SERVICE)
 }
 
 /// What one data element of the chip says.
-fn stated(tag: &[u8], content: &DataTemplate, values: &CardValues, found: &mut Vec<Statement>) {
-    let known = || content.render_known(values).ok();
-    let hex = || known().map(|bytes| Zeroizing::new(hex::encode_upper(&*bytes)));
+fn stated(tag: Tag, value: &[u8], found: &mut Vec<Statement>) {
+    if tag == NAME {
+        found.extend(std::str::from_utf8(value).ok().and_then(|name| named("tag 5F20", name)));
+        return;
+    }
+    let text = Zeroizing::new(hex::encode_upper(value));
     match tag {
-        [0x57] => {
-            let text = hex();
-            if let Some((number, rest)) = text.as_ref().and_then(|text| text.split_once('D')) {
-                found.push(said(Datum::Number, "tag 57", number));
-                found.extend(dated("tag 57", rest));
-            }
+        TRACK_2 => {
+            let (number, rest) = text.split_once('D').unwrap_or((&text, ""));
+            found.extend((!number.is_empty()).then(|| said(Datum::Number, "tag 57", number)));
+            found.extend(dated("tag 57", rest));
         }
-        [0x5A] => found.extend(hex().map(|text| said(Datum::Number, "tag 5A", text.trim_end_matches('F')))),
-        [0x5F, 0x24] => {
-            let text = hex();
-            let expiry = text.as_ref().and_then(|text| text.get(..4));
-            found.extend(expiry.map(|expiry| said(Datum::Expiry, "tag 5F24", expiry)));
-        }
-        [0x5F, 0x30] => {
-            let text = hex();
-            let service = text.as_ref().and_then(|text| text.get(1..));
-            found.extend(service.map(|service| said(Datum::Service, "tag 5F30", service)));
-        }
-        [0x5F, 0x20] => {
-            let name = known();
-            let name = name.as_ref().and_then(|name| std::str::from_utf8(name).ok());
-            found.extend(name.and_then(|name| named("tag 5F20", name)));
-        }
+        PAN => found.push(said(Datum::Number, "tag 5A", text.trim_end_matches('F'))),
+        EXPIRY => found.extend(text.get(..4).map(|expiry| said(Datum::Expiry, "tag 5F24", expiry))),
+        SERVICE => found.extend(text.get(1..).map(|service| said(Datum::Service, "tag 5F30", service))),
         _ => {}
     }
 }
 
 fn said(datum: Datum, place: &'static str, value: &str) -> Statement {
     Statement { datum, place, value: Zeroizing::new(value.to_owned()) }
+}
+
+/// An account number of a track, where blanks may stand between digits; `None` for anything else.
+fn numbered(place: &'static str, text: &str) -> Option<Statement> {
+    let digits: Zeroizing<String> = Zeroizing::new(text.chars().filter(|c| *c != ' ').collect());
+    is_number(&digits).then_some(Statement { datum: Datum::Number, place, value: digits })
 }
 
 /// A name; one of blanks and / alone says nothing, as a chip has it that keeps the name to itself.

@@ -146,7 +146,7 @@ impl Worker {
         let mut records = Vec::with_capacity(cards.len());
         let mut to_protect = Vec::with_capacity(cards.len());
         for (sequence, ordered) in (first..).zip(self.ordered(cards)?) {
-            let OrderedCard { card_ref, sections, pin, applications } = ordered;
+            let OrderedCard { card_ref, sections, pin, applications, .. } = ordered;
             let record = Record { sequence, card_ref, sections };
             if !applications.is_empty() {
                 let (card_ref, others) = (record.card_ref.clone(), others_digest(&record));

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 pub use self::shown::{card_ref_of, fulfilment_without_name};
 use super::{ApplicationWork, Fault, sections};
-use crate::ids::{Aid, Dgi};
+use crate::ids::Dgi;
 use crate::record::chip::{ApplicationView, ChipApplication};
 use crate::record::{Frame, Record};
 use crate::tlv::{self, Tag};
@@ -47,16 +47,6 @@ pub fn agreed(record: &Record, applications: &[ApplicationWork]) -> Result<Optio
 pub fn check(frame: &Frame<'_>, applications: &[ApplicationView<'_>]) -> Result<(), Fault> {
     let chip = applications.iter().map(|a| in_chip(|| hex::encode_upper(a.aid), a.clear()));
     compared(frame.section("EMB"), frame.section("MAG"), chip).map(drop)
-}
-
-/// Compares the parts of a card that is prepared as [`check`] does: its sections by MIC, and the clear values of each
-/// application.
-pub fn prepared<'a>(
-    section: impl Fn(&str) -> Option<&'a [u8]>,
-    applications: impl Iterator<Item = (&'a Aid, Vec<(Dgi, &'a [u8])>)>,
-) -> Result<(), Fault> {
-    let chip = applications.map(|(aid, clear)| in_chip(|| aid.to_string(), clear.into_iter()));
-    compared(section("EMB"), section("MAG"), chip).map(drop)
 }
 
 /// Compares the embossed number and the stripe's with each other and with those of the chip's applications.

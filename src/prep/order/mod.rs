@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use self::application::{ApplicationPart, PartError};
-use super::agreement;
+use super::ClearBytes;
+use super::agreement::CardStatements;
 use super::columns::Column;
 use super::fields::{CardField, CardValues};
 use super::input::{Cardholder, InputError};
@@ -40,6 +41,8 @@ pub struct OrderedCard {
     pub pin: Option<WipedBytes>,
     /// The applications in file order; none on a card without a chip.
     pub applications: Vec<ApplicationToProtect>,
+    /// What its parts say, for a pass that adds to them.
+    pub(super) statements: CardStatements,
 }
 
 /// Why a card cannot be built.
@@ -174,10 +177,7 @@ impl CardBuilder {
         let values =
             CardValues::compute(&self.plan.used, holder, inputs.codes, &self.keys, self.plan.card_keys)?;
         let rendered = plastic::sections(&self.plan, holder, &values, &self.folder)?;
-        let parts = self.plan.applications.iter().filter(|plan| has(&values, plan.when));
-        let parts =
-            parts.map(|plan| (plan, plan.dgis.iter().filter(|group| has(&values, group.when)).collect()));
-        agreement::check(&rendered, parts, &values).map_err(fail)?;
+        let statements = self.statements(&rendered, &values).map_err(fail)?;
         let mut sections = Vec::new();
         for (mic, data) in rendered {
             let mic = Mic::new(mic).map_err(|e| Failure::new(Exit::Bug, format!("us: MIC {mic} {e}")))?;
@@ -195,7 +195,26 @@ impl CardBuilder {
             });
             applications.push(built?);
         }
-        Ok(OrderedCard { card_ref: holder.card_ref.clone(), sections, pin: pin(holder), applications })
+        let (card_ref, pin) = (holder.card_ref.clone(), pin(holder));
+        Ok(OrderedCard { card_ref, sections, pin, applications, statements })
+    }
+
+    /// What the parts of a card say; they agree.
+    fn statements(
+        &self,
+        sections: &[(&'static str, ClearBytes)],
+        values: &CardValues,
+    ) -> Result<CardStatements, String> {
+        let mut statements = CardStatements::default();
+        for (mic, data) in sections {
+            statements.add_section(mic, data)?;
+        }
+        for plan in self.plan.applications.iter().filter(|plan| has(values, plan.when)) {
+            let groups = plan.dgis.iter().filter(|group| has(values, group.when));
+            statements.add_planned(plan, groups, values)?;
+        }
+        statements.check()?;
+        Ok(statements)
     }
 }
 

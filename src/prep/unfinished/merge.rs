@@ -4,13 +4,12 @@
 
 use crate::hsm::{ApplicationToProtect, DgiToProtect, EarlierApplication, ValuePart};
 use crate::ids::Aid;
-use crate::modules::crosscheck;
 use crate::prep::order::{OrderedCard, in_order};
 use crate::record::chip::{ChipApplication, ChipSection};
 use crate::record::{Record, Section, others_digest};
 
 /// Adds the sections and applications of a record to an order for the same card. `applications` are the product's, in whose
-/// order they stand on the card. The error quotes no data.
+/// order they stand on the card. What all passes have made must agree (`agreement`). The error quotes no data.
 pub(in crate::prep) fn add_earlier(
     order: &mut OrderedCard,
     record: Record,
@@ -29,12 +28,13 @@ pub(in crate::prep) fn add_earlier(
         if order.sections.iter().any(|added| added.mic == section.mic) {
             return Err(twice("section", section.mic.as_str()));
         }
+        order.statements.add_section(section.mic.as_str(), &section.data)?;
         order.sections.push(section);
     }
     in_order(&mut order.sections);
     let place = |aid: &Aid| applications.iter().position(|known| known == aid);
     order.applications.sort_by_key(|application| place(&application.aid));
-    agree(order)
+    order.statements.check()
 }
 
 /// Adds the applications of the record with this number, whose other sections have this digest.
@@ -57,6 +57,7 @@ fn add_chip(
         if order.applications.iter().any(|added| added.aid == *aid) {
             return Err(twice("application", &aid.to_string()));
         }
+        order.statements.add_made(&application)?;
         order.applications.push(again(application, sequence, others));
     }
     Ok(())
@@ -78,23 +79,4 @@ fn again(application: ChipApplication, sequence: u32, others: [u8; 32]) -> Appli
     });
     let earlier = EarlierApplication { sequence, others, application: raw };
     ApplicationToProtect { aid, pdi, log, dgis: dgis.collect(), offline: None, earlier: Some(earlier) }
-}
-
-/// Checks that what two passes have made shows one account number, as the bureau will.
-fn agree(order: &OrderedCard) -> Result<(), String> {
-    let section = |mic: &str| {
-        let found = order.sections.iter().find(|section| section.mic.as_str() == mic);
-        found.map(|section| section.data.as_slice())
-    };
-    let applications = order.applications.iter().map(|application| {
-        let clear = application.dgis.iter().filter_map(|group| match group.parts.as_slice() {
-            [ValuePart::Clear(bytes)] => Some((group.dgi, bytes.as_slice())),
-            _ => None,
-        });
-        (&application.aid, clear.collect())
-    });
-    crosscheck::prepared(section, applications).map_err(|fault| {
-        // It is no file of a bureau yet.
-        fault.detail.strip_prefix("file: ").unwrap_or(&fault.detail).to_owned()
-    })
 }
