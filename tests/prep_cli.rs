@@ -16,6 +16,7 @@ use std::path::Path;
 use cardwright::exit::Exit;
 use cardwright::record::{Cwf1Reader, FileLimits};
 use prep_support::*;
+use sha2::{Digest, Sha256};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -79,6 +80,100 @@ fn an_earlier_output_is_replaced_only_by_a_whole_one() {
     assert_eq!(std::fs::read(&output).unwrap(), old);
     run(&data("cards-4.csv"), &store, &output).assert().success();
     assert_ne!(std::fs::read(&output).unwrap(), old);
+}
+
+/// A purse identifier of a row is refused if the counter would give it to a later card; a smaller one stays.
+#[test]
+fn no_row_takes_a_number_that_the_counter_gives_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, output, input) =
+        (issuer_store(dir.path()), dir.path().join("out.cwf"), dir.path().join("in.csv"));
+    let (counter, product) = (dir.path().join("counter"), dir.path().join("counted.toml"));
+    let profile = std::fs::read_to_string(data("multiapp.toml")).unwrap();
+    let counted = "[prep.counter]\ncolumn = \"purse_id\"\nprefix = \"476173\"\n\n[prep.stripe]\n";
+    std::fs::write(&product, profile.replace("[prep.stripe]\n", counted)).unwrap();
+    program().args(["counter", "new", "--next", "5", "--counter"]).arg(&counter).assert().success();
+    let next = || std::fs::read_to_string(&counter).unwrap();
+    let run = || {
+        let mut command = program();
+        command.args(["run", "--allow", "expired:published test vectors", "--product"]).arg(&product);
+        command.arg("--input").arg(&input).arg("--keys").arg(&store).arg("--output").arg(&output);
+        command.arg("--counter").arg(&counter);
+        command
+    };
+    // The rows have the numbers 1, 2 and 4, and one row has none.
+    let good = std::fs::read_to_string(data("cards-4.csv")).unwrap();
+    for number in ["4761730005", "4761730006", "4761739999"] {
+        assert!(good.contains(",4761730002,"));
+        std::fs::write(&input, good.replace(",4761730002,", &format!(",{number},"))).unwrap();
+        let message = refused(&mut run(), &output, Exit::Input);
+        assert!(
+            message.contains("line 3, column purse_id: is a number that the counter has not given"),
+            "{message}"
+        );
+        assert!(!message.contains(number), "{message}");
+        assert!(next().ends_with("0005\n"), "a refused input takes no number");
+    }
+    std::fs::write(&input, &good).unwrap();
+    run().assert().success();
+    assert!(next().ends_with("0006\n"));
+    // Now that it is given, a row may have it: a card is made again.
+    std::fs::write(&input, good.replace(",4761730002,", ",4761730005,")).unwrap();
+    run().assert().success();
+}
+
+/// Anybody can seal a file with `age`: one that no report names is not written over.
+#[test]
+fn a_sealed_file_is_replaced_only_if_its_report_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, output) = (issuer_store(dir.path()), dir.path().join("out.age"));
+    let bureau = dir.path().join("bureau.keys");
+    let cardwright = || assert_cmd::Command::new(assert_cmd::cargo::cargo_bin!("cardwright"));
+    let init = ["key", "init", "--test", "--from"];
+    cardwright().args(init).arg(data("keys-bureau.toml")).arg("--store").arg(&bureau).assert().success();
+    let recipient = cardwright().args(["key", "recipient", "--store"]).arg(&bureau).output().unwrap().stdout;
+    let recipient = String::from_utf8(recipient).unwrap();
+    let sealed = || {
+        let mut command = run(&data("cards-4.csv"), &store, &output);
+        command.args(["--recipient", recipient.trim()]);
+        command
+    };
+    let report = dir.path().join("out.age.prep-report.json");
+    let named = || -> serde_json::Value {
+        let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+        report["sealed_sha256"].clone()
+    };
+    sealed().assert().success();
+    let old = std::fs::read(&output).unwrap();
+    assert_eq!(named(), hex::encode(Sha256::digest(&old)));
+    sealed().assert().success();
+    let new = std::fs::read(&output).unwrap();
+    assert_ne!(new, old);
+
+    let not_replaced = |there: &[u8]| {
+        std::fs::write(&output, there).unwrap();
+        let refused = sealed().output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(Exit::Io as i32), "{said}");
+        assert!(said.contains("a sealed file lies there"), "{said}");
+        assert_eq!(std::fs::read(&output).unwrap(), there);
+    };
+    // Another file than the report's, one byte of it changed, none next to it, one of another kind.
+    not_replaced(&old);
+    let mut changed = new.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    not_replaced(&changed);
+    let text = std::fs::read_to_string(&report).unwrap();
+    std::fs::write(&report, text.replace("CWP1", "CWP2")).unwrap();
+    not_replaced(&new);
+    std::fs::remove_file(&report).unwrap();
+    not_replaced(&new);
+    std::fs::write(&report, text).unwrap();
+    sealed().assert().success();
+    // A bare file has no such digest.
+    std::fs::remove_file(&output).unwrap();
+    run(&data("cards-4.csv"), &store, &output).assert().success();
+    assert!(named().is_null());
 }
 
 #[test]

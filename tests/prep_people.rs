@@ -358,3 +358,26 @@ fn a_run_that_keeps_going_takes_key_pairs_for_written_cards_alone_and_writes_ove
     run(&input, &store, &output).arg("--keep-going").assert().success();
     assert_eq!(names(&output).len(), 2);
 }
+
+/// Rows were rejected, though the report of the others cannot be written: its name is too long where that of the output is
+/// not (255 bytes, which `write_whole` uses with 18 more).
+#[test]
+fn a_missing_report_does_not_hide_that_rows_were_rejected() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, input) = (issuer_store(dir.path()), dir.path().join("in.csv"));
+    let output = dir.path().join("o".repeat(223));
+    let good = sample(dir.path(), 3);
+    std::fs::write(&input, [&*good[0], &good[1], &changed(&good, 2, "pin", "12"), &good[3], ""].join("\n"))
+        .unwrap();
+    let ended = run(&input, &store, &output).arg("--keep-going").output().unwrap();
+    let said = text_of(&ended);
+    assert_eq!(ended.status.code(), Some(Exit::RowsRejected as i32), "{said}");
+    assert!(output.exists() && !report(&output).exists());
+    for part in ["line 3, column pin", "the other cards were written", "the report is missing: output "] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // Without rejected rows, the report alone is the failure.
+    std::fs::write(&input, good.join("\n")).unwrap();
+    let ended = run(&input, &store, &output).arg("--keep-going").output().unwrap();
+    assert_eq!(ended.status.code(), Some(Exit::Io as i32), "{}", text_of(&ended));
+}

@@ -21,6 +21,7 @@ pub mod counter;
 pub mod delivery;
 pub mod dry_run;
 pub mod fields;
+mod hashed;
 pub mod input;
 pub mod issuer_desk;
 mod join;

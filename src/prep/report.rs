@@ -5,13 +5,15 @@
 //! here: the list of rejected lines (`rejects`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::allow::AllowedKind;
+use super::hashed::HashedInput;
 use super::issuer_desk::{exponent_bytes, issuer_key_name};
 use super::keys::{kek_name, kek_type};
 use super::order::CardBuilder;
@@ -56,6 +58,8 @@ pub struct PreparationReport {
     sha256: String,
     /// To whom the output is sealed.
     pub recipients: Vec<String>,
+    /// SHA-256 of the sealed file as it lies there, hex; a bare one has none. By it a later run knows the file.
+    sealed_sha256: Option<String>,
     /// The input files in the order of the command line.
     pub inputs: Vec<ReportedInput>,
     /// Records with each section.
@@ -198,6 +202,23 @@ fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
     }
 }
 
+/// A file that was written.
+pub struct FinishedFile {
+    /// SHA-256 of the file; of a sealed one, of the file inside.
+    pub digest: [u8; 32],
+    /// Its length.
+    pub bytes: u64,
+    /// SHA-256 of the sealed file.
+    pub sealed: Option<[u8; 32]>,
+}
+
+/// The part of an earlier report by which it names a sealed file.
+#[derive(Deserialize)]
+struct EarlierReport {
+    report: String,
+    sealed_sha256: Option<String>,
+}
+
 /// What a file was made with.
 pub struct FileMakers<'a> {
     /// The product.
@@ -215,7 +236,7 @@ impl PreparationReport {
     pub fn new(
         output: &Path,
         header: &Header,
-        (digest, bytes): ([u8; 32], u64),
+        finished: &FinishedFile,
         makers: &FileMakers<'_>,
         contents: ContentCounts,
     ) -> Self {
@@ -233,9 +254,10 @@ impl PreparationReport {
             created: header.created,
             records: header.records,
             cards: CardCounts { read: header.records.into(), written: header.records.into(), rejected: 0 },
-            bytes,
-            sha256: hex::encode(digest),
+            bytes: finished.bytes,
+            sha256: hex::encode(finished.digest),
             recipients: Vec::new(),
+            sealed_sha256: finished.sealed.map(hex::encode),
             inputs: Vec::new(),
             sections: contents.sections,
             applications: contents.applications,
@@ -255,6 +277,31 @@ impl PreparationReport {
     /// Refuses an output next to which no report can be written.
     pub fn check_place(output: &Path) -> Result<(), Failure> {
         check_replaceable(&Self::path(output), OutputKind::PrepReport)
+    }
+
+    /// Refuses an output in whose place a sealed file lies that no report next to it names: anybody can seal with `age`, and
+    /// what is inside cannot be read here.
+    pub fn check_sealed(output: &Path) -> Result<(), Failure> {
+        if !std::fs::metadata(output).is_ok_and(|about| about.is_file() && about.len() > 0) {
+            return Ok(());
+        }
+        let report = Self::path(output);
+        let named = || {
+            let text = File::open(&report).ok()?;
+            let earlier: EarlierReport = serde_json::from_reader(BufReader::new(text)).ok()?;
+            earlier.sealed_sha256.filter(|_| earlier.report == FORMAT)
+        };
+        let digest = || HashedInput::open(output).and_then(HashedInput::finish).ok().map(hex::encode);
+        if named().is_some_and(|named| Some(named) == digest()) {
+            return Ok(());
+        }
+        let what = format!(
+            "operator: output {}: a sealed file lies there that no {} names, so it may be none of cardwright-prep and is not \
+             written over; name another, or remove it yourself",
+            output.display(),
+            report.display()
+        );
+        Err(Failure::new(Exit::Io, what))
     }
 
     /// Writes the report next to its output.

@@ -68,11 +68,18 @@ pub struct Genuine {
 
 /// Checks that a paper fits its seal, by any key.
 fn genuine(paper: &Path) -> Result<Genuine, Failure> {
+    let digest = digest(paper).map_err(|e| io(paper, &e))?;
+    genuine_digest(paper, &digest)
+}
+
+fn io(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Io, format!("{}: {}", path.display(), files::trouble(error)))
+}
+
+/// Checks that a paper with this digest fits the seal that lies next to its path.
+fn genuine_digest(paper: &Path, digest: &[u8; 32]) -> Result<Genuine, Failure> {
     let fail = |what: &dyn std::fmt::Display| {
         Failure::new(Exit::AuditFailed, format!("{}: {what}", paper.display()))
-    };
-    let io = |path: &Path, e: std::io::Error| {
-        Failure::new(Exit::Io, format!("{}: {}", path.display(), files::trouble(&e)))
     };
     let beside = sealed(paper);
     let seal = std::fs::read(&beside).map_err(|e| {
@@ -84,13 +91,12 @@ fn genuine(paper: &Path) -> Result<Genuine, Failure> {
         Failure::new(Exit::Io, format!("{}: {what}", paper.display()))
     })?;
     let seal: Seal = serde_json::from_slice(&seal).map_err(|e| fail(&format!("its seal: {e}")))?;
-    let digest = digest(paper).map_err(|e| io(paper, e))?;
     let unreadable = |_: hex::FromHexError| fail(&"its seal does not read");
     let ledger = LedgerId(<_>::from_hex(&seal.ledger).map_err(unreadable)?);
     let key = PublicKey(<_>::from_hex(&seal.audit_key).map_err(unreadable)?);
     let signature = Signature::from_bytes(<_>::from_hex(&seal.signature).map_err(unreadable)?);
-    if <[u8; 32]>::from_hex(&seal.sha256) != Ok(digest)
-        || !is_genuine(seal.document, ledger, &digest, key, signature)
+    if <[u8; 32]>::from_hex(&seal.sha256) != Ok(*digest)
+        || !is_genuine(seal.document, ledger, digest, key, signature)
     {
         return Err(fail(&"it is not what was signed"));
     }
@@ -99,7 +105,15 @@ fn genuine(paper: &Path) -> Result<Genuine, Failure> {
 
 /// Checks that a paper fits its seal, and that `key` has signed it if one is named.
 pub fn check(paper: &Path, key: Option<PublicKey>) -> Result<Genuine, Failure> {
-    let found = genuine(paper)?;
+    by(key, paper, genuine(paper)?)
+}
+
+/// Checks as [`check`] does a paper that the caller has read, and that has this digest.
+pub fn check_digest(paper: &Path, digest: &[u8; 32], key: Option<PublicKey>) -> Result<Genuine, Failure> {
+    by(key, paper, genuine_digest(paper, digest)?)
+}
+
+fn by(key: Option<PublicKey>, paper: &Path, found: Genuine) -> Result<Genuine, Failure> {
     if key.is_some_and(|key| key != found.key) {
         let what = format!("{}: it was signed by another audit key, {}", paper.display(), found.key);
         return Err(Failure::new(Exit::AuditFailed, what));

@@ -2,9 +2,13 @@
 //! nothing else stands there.
 //!
 //! ```text
-//! RETURN.sig ─ report::seal ─► genuine            FILE.cwf1 ─ record ─► SentFile
-//! RETURN ───── received ─────► lines ─────────────────┴─────────────► ReturnVerdict
+//!                              RETURN.sig ─ report::seal ─► genuine
+//! RETURN ─┬─ digest ──────────────────────────┘                │
+//!         └─ received ─► lines ────────────────────────────────┴──► ReturnVerdict
+//! FILE.cwf1 ─ record ─► SentFile ─┘
 //! ```
+//!
+//! The return file is read once: the digest that was signed is that of the lines, whatever happens to the file meanwhile.
 //!
 //! Not here: the words of the verdict (`verdict`), cardholder data: both files name a card by its card_ref alone.
 
@@ -22,8 +26,9 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::key_host::KeyHost;
 use crate::hsm::open_delivered;
 use crate::ids::{CardNames, CardRef};
+use crate::prep::hashed::HashedInput;
 use crate::record::{Cwf1Reader, FileLimits, Header, open_input};
-use crate::report::seal::{self, Genuine};
+use crate::report::seal;
 
 /// The file that was sent: what a return file must agree with.
 struct SentFile {
@@ -54,7 +59,19 @@ pub fn check(
     keys: Option<&Path>,
     key: Option<PublicKey>,
 ) -> Result<ReturnVerdict, Failure> {
-    let genuine = seal::check(paper, key)?;
+    check_open(paper, HashedInput::open(paper)?, (sent, keys), key)
+}
+
+/// Checks a return file that is open; its path is for the seal and for messages.
+fn check_open(
+    paper: &Path,
+    mut input: HashedInput,
+    sent: (&Path, Option<&Path>),
+    key: Option<PublicKey>,
+) -> Result<ReturnVerdict, Failure> {
+    let reconciled = reconciled(paper, &mut input, sent);
+    // What is wrong in a file that is not what was signed does not matter.
+    let genuine = seal::check_digest(paper, &input.finish()?, key)?;
     if genuine.document != DocumentKind::ReturnFile {
         let what = format!(
             "operator: {}: it was signed as a paper of another kind: name the return file",
@@ -62,22 +79,39 @@ pub fn check(
         );
         return Err(Failure::new(Exit::AuditFailed, what));
     }
-    let file = SentFile::read(sent, keys)?;
-    let mut received = ReturnFile::open(paper)?;
-    let mut verdict = begun(paper, sent, &file, &received.header);
+    let (mut verdict, ledger) = reconciled?;
     verdict.audit_key = genuine.key.to_string();
     verdict.key_was_named = key.is_some();
-    verdict.faults = differences(&file, &received.header, &genuine);
+    if ledger != genuine.ledger.to_string() {
+        verdict.faults.push("its ledger is not the one that was signed".into());
+    }
+    Ok(verdict)
+}
+
+/// Reads a return file and reconciles it with the file that was sent, which these keys open. Returns the ledger that it names
+/// too.
+fn reconciled(
+    paper: &Path,
+    input: &mut HashedInput,
+    (sent, keys): (&Path, Option<&Path>),
+) -> Result<(ReturnVerdict, String), Failure> {
+    let file = SentFile::read(sent, keys)?;
+    let mut received = ReturnFile::begin(paper.display().to_string(), input)?;
+    let ledger = received.header.ledger.clone();
+    let mut verdict = begun(paper, sent, &file, &received.header);
+    verdict.faults = differences(&file, &received.header);
     let mut tally =
         ReturnTally { file: &file, seen: vec![false; file.cards.len()], lines: (0, 0, 0), verdict };
     while let Some(line) = received.next()? {
         match line {
             ReceivedLine::Record(record) => tally.record(&record),
-            ReceivedLine::End(end) => return Ok(tally.end(&end, received.next()?.is_some())),
+            ReceivedLine::End(end) => {
+                return Ok((tally.end(&end, received.next()?.is_some()), ledger));
+            }
         }
     }
     tally.verdict.faults.push("it has no end line: it was cut short".into());
-    Ok(tally.finished())
+    Ok((tally.finished(), ledger))
 }
 
 /// The verdict before the first record.
@@ -99,7 +133,7 @@ fn begun(paper: &Path, sent: &Path, file: &SentFile, header: &ReceivedHeader) ->
 }
 
 /// Where the header of the return file names another file than the one that was sent.
-fn differences(file: &SentFile, header: &ReceivedHeader, genuine: &Genuine) -> Vec<String> {
+fn differences(file: &SentFile, header: &ReceivedHeader) -> Vec<String> {
     let digest = hex::decode(&header.sha256).is_ok_and(|digest| digest == file.digest);
     [
         ("file_id", header.file_id == file.header.file_id.as_str()),
@@ -110,10 +144,6 @@ fn differences(file: &SentFile, header: &ReceivedHeader, genuine: &Genuine) -> V
     .into_iter()
     .filter(|(_, same)| !same)
     .map(|(field, _)| format!("its {field} is not that of the file that was sent"))
-    .chain(
-        (header.ledger != genuine.ledger.to_string())
-            .then(|| "its ledger is not the one that was signed".into()),
-    )
     .collect()
 }
 

@@ -4,13 +4,11 @@
 //! the signature (`report::seal`), what the lines must say (`check_return`).
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::record::open_input;
 
 /// Longest line in bytes: one of a record has five texts of fulfilment, each of at most some hundred.
 const LINE_MAX: u64 = 64 << 10;
@@ -69,15 +67,9 @@ pub(super) struct ReturnFile<R> {
     pub header: ReceivedHeader,
 }
 
-impl ReturnFile<std::fs::File> {
-    /// Opens a return file and reads its header.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
-        Self::begin(path.display().to_string(), open_input(path)?)
-    }
-}
-
 impl<R: Read> ReturnFile<R> {
-    fn begin(name: String, input: R) -> Result<Self, Failure> {
+    /// Begins to read, with the header. `name` is the file's in messages.
+    pub(super) fn begin(name: String, input: R) -> Result<Self, Failure> {
         let mut input = BufReader::new(input);
         let header: Option<ReceivedHeader> = parsed(&name, &mut input, 1)?;
         let header = header.filter(|header| header.format == "CWR1");

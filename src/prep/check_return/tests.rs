@@ -215,3 +215,23 @@ fn a_card_ref_that_is_none_is_not_shown() {
     assert!(!verdict.text().contains(&number) && verdict.text().contains("(not shown)"));
     assert!(!serde_json::to_string(&verdict).unwrap().contains(&number));
 }
+
+/// What is reconciled is what was signed, whatever takes the file's name meanwhile.
+#[test]
+fn a_file_that_takes_the_name_later_is_not_read() {
+    let world = World::new(&["C1", "C2"]);
+    let good = [world.header(), line(1, "C1", "GOOD", 1), line(2, "C2", "GOOD", 1), end(2, 2, 0)].concat();
+    assert_eq!(world.verdict(&good).exit(), Exit::Ok);
+    let (paper, sent, key) = (world.path("return.jsonl"), world.path("sent.cwf1"), Some(bureau().public()));
+    let open = HashedInput::open(&paper).map_err(|f| f.message).unwrap();
+    let other = good.replace("\"GOOD\"", "\"CANCELLED\"");
+    std::fs::write(world.path("other"), &other).unwrap();
+    std::fs::rename(world.path("other"), &paper).unwrap();
+    let verdict = check_open(&paper, open, (&sent, None), key).map_err(|f| f.message).unwrap();
+    assert_eq!((verdict.exit(), verdict.good), (Exit::Ok, 2));
+    // The other file was not signed, and what it says is not looked at.
+    for text in [other.as_str(), "nonsense", "", &good[..good.len() - 1]] {
+        std::fs::write(&paper, text).unwrap();
+        assert_eq!(check(&paper, &sent, None, key).err().unwrap().exit, Exit::AuditFailed);
+    }
+}

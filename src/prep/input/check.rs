@@ -45,6 +45,8 @@ struct RunRules<'a> {
     today: Option<MonthYear>,
     /// What is taken in spite of the rules.
     allowed: Option<&'a Allowances>,
+    /// The number that the counter gives next: rows have only smaller ones.
+    next_number: Option<u64>,
 }
 
 impl<'a, R: Read> CardholderReader<'a, RowReader<'a, R>> {
@@ -90,6 +92,13 @@ impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'
         self
     }
 
+    /// Refuses numbers of rows that the counter, of which this is the next number, would give to another card later.
+    #[must_use]
+    pub fn refusing_from(mut self, next: u64) -> Self {
+        self.rules.next_number = Some(next);
+        self
+    }
+
     /// Refuses every card with one of these names, the first too.
     #[must_use]
     pub fn rejecting(mut self, doubled: DoubledNames) -> Self {
@@ -114,6 +123,9 @@ impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'
 
     fn checked(&mut self, row: SourceRow) -> Result<Cardholder, RejectedLine> {
         let mut checked = CheckedLine::new(self.schema, row);
+        if let Some(next) = self.rules.next_number {
+            checked.given(next);
+        }
         if let Some((next, used)) = self.numbers
             && checked.count(next)
         {
@@ -239,6 +251,17 @@ impl<'a> CheckedLine<'a> {
             }
         }
         true
+    }
+
+    /// Checks that a number of the line is not one that the counter gives later.
+    fn given(&mut self, next: u64) {
+        let Some(counted) = &self.schema.counter else { return };
+        let number = self.values.get(&counted.column).and_then(|text| counted.number(text));
+        if number.is_some_and(|number| number >= next) {
+            let what = "is a number that the counter has not given yet, and that a later card would get: leave it empty, or make \
+                        a counter that begins above it (cardwright-prep counter new)";
+            self.fault(counted.column, what);
+        }
     }
 
     /// Adds the values that the line leaves out.
@@ -373,12 +396,14 @@ impl<'a> CheckedLine<'a> {
         let mut found = Vec::new();
         let alone = Some(b"".as_slice());
         // Derivation data: two cards with one number would have one key.
-        let counted = self.schema.counter.as_ref().map(|counter| counter.column);
+        let counted = self.schema.counter.as_ref();
+        let number = counted.and_then(|counted| Some(counted.filled(self.values.get(&counted.column)?)));
         let names = [
             (Column::CardRef, b'R', [get(Column::CardRef), alone]),
             (Column::Pan, b'P', [get(Column::Pan), get(Column::Psn)]),
         ];
-        let counted = counted.map(|column| (column, b'N', [get(column), alone]));
+        let number = number.as_ref().map(|number| number.as_bytes());
+        let counted = counted.map(|counted| (counted.column, b'N', [number, alone]));
         for (column, kind, parts) in names.into_iter().chain(counted) {
             let [Some(first), Some(second)] = parts else { continue };
             let mut hash = Sha256::new_with_prefix([kind]);

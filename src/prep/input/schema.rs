@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use zeroize::Zeroizing;
+
 use super::format::SourceFormat;
 use crate::prep::columns::{self, COLUMNS, Column};
 use crate::prep::own_field::OwnField;
@@ -87,6 +89,18 @@ impl CountedColumn {
     pub(super) fn value(&self, number: u64) -> Option<String> {
         let width = self.width.saturating_sub(self.prefix.len());
         Some(format!("{}{number:0>width$}", self.prefix)).filter(|text| text.len() == self.width)
+    }
+
+    /// A value of the column with zeros before its digits, as the chip may have it.
+    pub(super) fn filled(&self, text: &str) -> Zeroizing<String> {
+        let width = self.width;
+        Zeroizing::new(format!("{text:0>width$}"))
+    }
+
+    /// The number for which the counter gives this value; `None` if it never gives it.
+    pub(super) fn number(&self, text: &str) -> Option<u64> {
+        let filled = self.filled(text);
+        filled.strip_prefix(&self.prefix).filter(|_| filled.len() == self.width)?.parse().ok()
     }
 }
 

@@ -4,7 +4,6 @@
 //! files hold cardholder data (mode 0600). Not here: what is wrong with a row (`rejects`), copying lines (`lines`).
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use super::lines::{CodeUnit, LineForm, copy_lines};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::prep::columns::Column;
+use crate::prep::hashed::HashedInput;
 use crate::prep::input::{
     InputPlace, InputSchema, RejectedLine, RowReader, SourceFormat, SourceKind, SourceRow, TextEncoding,
 };
@@ -30,6 +30,8 @@ pub struct RejectSource<'a> {
     pub name: Option<Arc<str>>,
     /// How it is written.
     pub format: SourceFormat,
+    /// SHA-256 of what the run has read.
+    pub digest: [u8; 32],
 }
 
 /// The cards that are rejected, by digests of their card_refs.
@@ -80,11 +82,15 @@ impl<'a> RejectedRows<'a> {
         let mut rows = Self { sources, schema, lines, named: Vec::new(), cards: RejectedCards::default() };
         for (source, lines) in rows.sources.iter().zip(&rows.lines) {
             let mut named = 0;
-            for row in source.rows(schema)?.into_iter().flatten().flatten() {
-                if lines.contains(&row.place.line) && rows.cards.add(&row) {
+            source.each_row(schema, |row| {
+                if let Ok(row) = row
+                    && lines.contains(&row.place.line)
+                    && rows.cards.add(row)
+                {
                     named += 1;
                 }
-            }
+                true
+            })?;
             rows.named.push(named);
         }
         Ok(rows)
@@ -98,26 +104,38 @@ impl<'a> RejectedRows<'a> {
         has_fault || self.cards.is_of(row)
     }
 
-    /// Writes the rows of each source that has some. Returns the paths of the files.
-    pub fn write(&self, output: &Path) -> Result<Vec<PathBuf>, Failure> {
-        let mut written = Vec::new();
-        for (number, (source, lines)) in (1..).zip(self.sources.iter().zip(&self.lines)) {
-            let ranges = self.ranges(source, lines)?;
-            if ranges.is_empty() {
-                continue;
-            }
+    /// Writes the rows of each source that has some. Returns the path of each file, or why there is none.
+    pub fn write(&self, output: &Path) -> Vec<Result<PathBuf, Failure>> {
+        let sources = (1..).zip(self.sources.iter().zip(&self.lines));
+        let copies = sources.filter_map(|(number, (source, lines))| {
             let path = path(output, number, source.format.kind);
-            check_free(&path)?;
-            let fail = |e: std::io::Error| {
-                Failure::new(Exit::Io, format!("output {}: {}", path.display(), files::trouble(&e)))
-            };
-            let form = source.format.lines();
-            write_whole(&path, |mut out| {
-                copy_lines(source.open()?, form, &ranges, &mut out).and_then(|()| out.flush()).map_err(fail)
-            })?;
-            written.push(path);
+            self.copy(source, lines, path).transpose()
+        });
+        copies.collect()
+    }
+
+    /// Copies the rows of a source; `None` if it has none.
+    fn copy(
+        &self,
+        source: &RejectSource<'_>,
+        lines: &BTreeSet<u64>,
+        path: PathBuf,
+    ) -> Result<Option<PathBuf>, Failure> {
+        let ranges = self.ranges(source, lines)?;
+        if ranges.is_empty() {
+            return Ok(None);
         }
-        Ok(written)
+        check_free(&path)?;
+        let fail = |e: std::io::Error| {
+            Failure::new(Exit::Io, format!("output {}: {}", path.display(), files::trouble(&e)))
+        };
+        write_whole(&path, |mut out| {
+            let mut input = HashedInput::open(source.path)?;
+            copy_lines(&mut input, source.format.lines(), &ranges, &mut out).map_err(fail)?;
+            source.check_same(input)?;
+            out.flush().map_err(fail)
+        })?;
+        Ok(Some(path))
     }
 
     /// Whether the card of each row with a fault is known: every such row of a joined source names one.
@@ -135,19 +153,20 @@ impl<'a> RejectedRows<'a> {
         let has_header = source.format.kind == SourceKind::Csv;
         // The row before, if it is wanted; at first the header line.
         let (mut wanted, mut any) = (has_header.then_some(1), false);
-        for row in source.rows(self.schema)?.into_iter().flatten() {
-            let (line, is_rejected) = match &row {
+        source.each_row(self.schema, |row| {
+            let (line, is_rejected) = match row {
                 Ok(row) => (Some(row.place.line), self.cards.is_of(row)),
                 Err(row) => (row.line(), true),
             };
-            let Some(line) = line else { break };
+            let Some(line) = line else { return false };
             if let Some(begin) = wanted.take() {
                 add(begin..line);
             }
             if is_rejected || faulty.contains(&line) {
                 (wanted, any) = (Some(line), true);
             }
-        }
+            true
+        })?;
         if let Some(begin) = wanted {
             add(begin..u64::MAX);
         }
@@ -175,19 +194,31 @@ fn check_free(path: &Path) -> Result<(), Failure> {
     Err(Failure::new(Exit::Io, what))
 }
 
-/// The rows of a source.
-type SourceRows<'a> = RowReader<'a, File>;
-
 impl RejectSource<'_> {
-    fn open(&self) -> Result<File, Failure> {
-        File::open(self.path).map_err(|e| {
-            Failure::new(Exit::Io, format!("operator: input {}: {}", self.path.display(), files::trouble(&e)))
-        })
+    /// Visits the rows as long as `visit` wants more; a header line that is wrong is no row. The file must be the one that the
+    /// run has read.
+    fn each_row(
+        &self,
+        schema: &InputSchema,
+        mut visit: impl FnMut(&Result<SourceRow, RejectedLine>) -> bool,
+    ) -> Result<(), Failure> {
+        let mut input = HashedInput::open(self.path)?;
+        if let Ok(mut rows) = RowReader::new(&mut input, self.format, self.name.clone(), schema) {
+            while rows.next().is_some_and(|row| visit(&row)) {}
+        }
+        self.check_same(input)
     }
 
-    /// The rows; `None` if the header line is wrong, which is no row.
-    fn rows<'s>(&self, schema: &'s InputSchema) -> Result<Option<SourceRows<'s>>, Failure> {
-        Ok(RowReader::new(self.open()?, self.format, self.name.clone(), schema).ok())
+    /// Checks that what was read, and what follows in it, is what the run has read: rows are found by their lines.
+    fn check_same(&self, input: HashedInput) -> Result<(), Failure> {
+        if input.finish()? == self.digest {
+            return Ok(());
+        }
+        let what = format!(
+            "operator: input {}: it was changed after this run had read it: use the file as it was",
+            self.path.display()
+        );
+        Err(Failure::new(Exit::Input, what))
     }
 }
 
@@ -217,5 +248,54 @@ impl SourceFormat {
             _ => CodeUnit::Byte,
         };
         LineForm { unit, cr_ends: self.kind == SourceKind::Csv }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prep::testing;
+
+    #[test]
+    fn rows_of_a_source_that_was_changed_are_not_copied() {
+        let schema = testing::schema();
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second, out] = ["one.csv", "two.csv", "out"].map(|name| folder.path().join(name));
+        let (one, two) = ("card_ref,member\nA,1\nB,2\nC,3\n", "card_ref,offer\nC,x\nB,y\nA,z\n");
+        std::fs::write(&first, one).unwrap();
+        std::fs::write(&second, two).unwrap();
+        let source = |path, text: &str| {
+            let (name, digest) = (Some(name_of(path)), Sha256::digest(text).into());
+            RejectSource { path, name, format: schema.format, digest }
+        };
+        let place = InputPlace { file: Some(name_of(&first)), line: 3 };
+        let find = || {
+            let sources = vec![source(first.as_path(), one), source(second.as_path(), two)];
+            RejectedRows::find(sources, &schema, std::slice::from_ref(&place))
+        };
+        let rows = find().map_err(|f| f.message).unwrap();
+        let copies =
+            ["rejected-rows.csv", "rejected-rows-2.csv"].map(|end| sibling_path(&out, &format!(".{end}")));
+        let written: Vec<_> = rows.write(&out).into_iter().map(|copy| copy.map_err(|f| f.message)).collect();
+        assert_eq!(written, copies.clone().map(Ok));
+        let copied = copies.each_ref().map(|path| std::fs::read_to_string(path).unwrap());
+        assert_eq!(copied, ["card_ref,member\nB,2\n", "card_ref,offer\nB,y\n"]);
+        for changed in
+            [two.replace("C,x\n", ""), two.replace("B,y", "B,q"), format!("{two}D,w\n"), String::new()]
+        {
+            copies.iter().for_each(|path| std::fs::remove_file(path).unwrap_or_default());
+            std::fs::write(&second, changed).unwrap();
+            let mut written = rows.write(&out).into_iter();
+            assert_eq!(written.next().unwrap().map_err(|f| f.message).as_deref(), Ok(copies[0].as_path()));
+            let failure = written.next().unwrap().unwrap_err();
+            assert_eq!(failure.exit, Exit::Input);
+            assert!(failure.message.contains("two.csv: it was changed"), "{}", failure.message);
+            assert!(!copies[1].exists());
+            assert_eq!(find().err().unwrap().exit, Exit::Input);
+        }
+    }
+
+    fn name_of(path: &Path) -> Arc<str> {
+        path.display().to_string().into()
     }
 }

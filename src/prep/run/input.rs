@@ -3,13 +3,12 @@
 //! Not here: rules of its lines (`prep::input`), the list of faults (`rejects`).
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::PrepRunArgs;
-use super::hashed::HashedInput;
 use super::left_out::LeftOut;
-use super::sources::{Rows, joined, name};
+use super::sources::{JoinedFile, Rows, joined, name};
 use crate::emv::MonthYear;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
@@ -17,13 +16,13 @@ use crate::hsm::key_host::KeyHost;
 use crate::ids::KekId;
 use crate::prep::allow::{Allowances, TakenCards};
 use crate::prep::counter::NumberCounter;
+use crate::prep::hashed::HashedInput;
 use crate::prep::input::{CardholderReader, DoubledNames, RejectedLine, RowReader, check};
 use crate::prep::join::Join;
 use crate::prep::maker::{self, CardToMake};
 use crate::prep::offline::CardKeySize;
 use crate::prep::order::{BuildError, CardBuilder, CardInputs, OrderedCard};
 use crate::prep::rejects::{self, RejectList};
-use crate::prep::report::ReportedInput;
 use crate::prep::unfinished::{RecordSlot, UnfinishedRows};
 
 /// The failure of a run whose input was changed in the meantime.
@@ -40,7 +39,8 @@ pub(super) struct RunInput<'a> {
     pub is_unfinished: bool,
     /// The other sources; `None` if there are none.
     pub join: RefCell<Option<Join<'a>>>,
-    pub join_paths: &'a [PathBuf],
+    /// Their files, with the SHA-256 of each.
+    pub joined: Vec<JoinedFile<'a>>,
     /// The output, next to which the faults are listed.
     pub output: &'a Path,
     pub builder: &'a CardBuilder,
@@ -90,21 +90,21 @@ impl Iterator for InputCards<'_> {
 }
 
 impl<'a> RunInput<'a> {
-    /// The input of a run for a product's cards, under its rules: KEK, this month, what is allowed. Returns
-    /// the joined sources too, which have been read.
+    /// The input of a run for a product's cards, under its rules: KEK, this month, what is allowed. The joined sources are
+    /// read.
     pub fn of(
         args: &'a PrepRunArgs,
         builder: &'a CardBuilder,
         is_unfinished: bool,
         (kek, today, allowed): (KekId, MonthYear, &'a Allowances),
-    ) -> Result<(Self, Vec<ReportedInput>), Failure> {
+    ) -> Result<Self, Failure> {
         let schema = &builder.plan().input;
-        let (join, read) = joined(args, is_unfinished, schema)?;
-        let input = Self {
+        let (join, joined) = joined(args, is_unfinished, schema)?;
+        Ok(Self {
             path: &args.input,
             is_unfinished,
             join: RefCell::new(join),
-            join_paths: &args.joins,
+            joined,
             output: &args.output,
             builder,
             kek,
@@ -112,8 +112,7 @@ impl<'a> RunInput<'a> {
             allowed,
             first_number: None,
             left_out: None,
-        };
-        Ok((input, read))
+        })
     }
 
     /// The name of the first source in faults; it has one only if there are several.
@@ -139,7 +138,7 @@ impl<'a> RunInput<'a> {
         let holders =
             CardholderReader::of(kept, schema).under(self.kek).at(self.today).allowing(self.allowed);
         let holders = match self.first_number {
-            Some(first) => holders.counting_from(first),
+            Some(first) => holders.counting_from(first).refusing_from(first),
             None => holders,
         };
         Ok(InputCards { holders, record })

@@ -6,12 +6,12 @@
 
 use std::path::Path;
 
-use super::hashed::HashedInput;
 use super::input::RunInput;
 use super::sources::name;
 use crate::exit::{Exit, Failure};
 use crate::hsm::key_host::KeyHost;
 use crate::prep::counter::NumberCounter;
+use crate::prep::hashed::HashedInput;
 use crate::prep::input::{InputError, RejectedLine, SourceRow};
 use crate::prep::rejects::{RejectList, RejectSource, RejectedRows};
 
@@ -34,19 +34,15 @@ impl LeftOut<'_> {
 
     /// Copies the rows into files of their own, next to an output. Returns where they are, for people.
     fn copied(&self, output: &Path) -> Vec<String> {
-        match self.rows.write(output) {
-            Ok(paths) => {
-                let said = paths.iter().map(|path| {
-                    format!(
-                        "the rejected rows are in {}, with cardholder data: mend them, prepare them as a file of their own, \
-                         and remove them",
-                        path.display()
-                    )
-                });
-                said.collect()
-            }
-            Err(failure) => vec![format!("the rejected rows are not copied: {failure}")],
-        }
+        let copies = self.rows.write(output).into_iter().map(|copied| match copied {
+            Ok(path) => format!(
+                "the rejected rows are in {}, with cardholder data: mend them, prepare them as a file of their own, and \
+                 remove them",
+                path.display()
+            ),
+            Err(failure) => format!("rejected rows are not copied: {failure}"),
+        });
+        copies.collect()
     }
 }
 
@@ -65,10 +61,12 @@ impl LeftOutRows {
 
     /// The failure of a run that has written the other cards. The rejected rows are copied now: before, a person could have
     /// mended both them and the input.
-    pub fn others_written(self, input: &RunInput<'_>) -> Failure {
+    /// `unreported` is why the report of the file is missing.
+    pub fn others_written(self, input: &RunInput<'_>, unreported: Option<Failure>) -> Failure {
         let mut last =
             input.left_out.as_ref().map(|left_out| left_out.copied(input.output)).unwrap_or_default();
         last.push("the other cards were written".to_owned());
+        last.extend(unreported.map(|failure| format!("the report is missing: {failure}")));
         self.list.failure(Exit::RowsRejected, last)
     }
 }
@@ -103,7 +101,7 @@ impl<'a> RunInput<'a> {
             return Err(rows.nothing_written("not every row could be read"));
         }
         let schema = &self.builder.plan().input;
-        let found = RejectedRows::find(self.reject_sources(), schema, rows.list.places())?;
+        let found = RejectedRows::find(self.reject_sources(digest), schema, rows.list.places())?;
         found.check_places(self.output)?;
         if !found.names_all_cards() {
             return Err(rows.nothing_written(
@@ -114,11 +112,12 @@ impl<'a> RunInput<'a> {
         Ok(Some(rows))
     }
 
-    /// The sources of rows.
-    fn reject_sources(&self) -> Vec<RejectSource<'a>> {
+    /// The sources of rows, of which the first has this digest.
+    fn reject_sources(&self, digest: [u8; 32]) -> Vec<RejectSource<'a>> {
         let format = self.builder.plan().input.format;
-        let source = |path: &'a Path, name| RejectSource { path, name, format: format.of_file(path) };
-        let joined = self.join_paths.iter().map(|path| source(path, Some(name(path))));
-        std::iter::once(source(self.path, self.name())).chain(joined).collect()
+        let source =
+            |path: &'a Path, name, digest| RejectSource { path, name, format: format.of_file(path), digest };
+        let joined = self.joined.iter().map(|(path, digest)| source(path, Some(name(path)), *digest));
+        std::iter::once(source(self.path, self.name(), digest)).chain(joined).collect()
     }
 }

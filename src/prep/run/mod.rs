@@ -7,7 +7,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `admission` | what is refused before the input is read: keys, levels, pools |
-//! | `sources`, `hashed` | the sources that are joined; a source that is hashed while it is read |
+//! | `sources` | the sources that are joined |
 //! | `input` | the input, read as often as it takes |
 //! | `file` | Header and Trailer of the output |
 //! | `left_out` | the cards that `--keep-going` leaves out |
@@ -15,7 +15,6 @@
 
 mod admission;
 mod file;
-mod hashed;
 mod input;
 mod left_out;
 mod sample;
@@ -29,16 +28,17 @@ pub use self::sample::{SampleArgs, sample};
 use self::admission::{admitted, counter, file_kek, pools};
 pub(super) use self::file::finish;
 use self::file::header;
-pub(super) use self::hashed::HashedInput;
 use self::input::{InputCount, RunInput, changed};
 use self::left_out::LeftOutRows;
 use super::allow::{Allowance, Allowances};
 use super::delivery::{recipient, write_delivered};
+use super::hashed::HashedInput;
 use super::keys::issuer_of;
 use super::maker::{FileOrder, RecordMaker};
 use super::order::CardBuilder;
 use super::report::{
-    CardCounts, ContentCounts, FileMakers, PreparationReport, ReportedException, ReportedInput, ReportedPool,
+    CardCounts, ContentCounts, FileMakers, FinishedFile, PreparationReport, ReportedException, ReportedInput,
+    ReportedPool,
 };
 use super::today::this_month;
 use super::unfinished::{UnfinishedFile, is_output_file};
@@ -75,7 +75,7 @@ pub struct PrepRunArgs {
     /// The issuer's key store.
     #[arg(long, value_name = "STORE")]
     pub keys: PathBuf,
-    /// Output file; an earlier output file of the same kind (bare or sealed) is replaced, any other file is not.
+    /// Output file; an earlier output file of the same kind (bare, or sealed with its report) is replaced, any other is not.
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
     /// Seal the output file to this recipient, which the bureau gives you (age1...); may be given several times.
@@ -131,7 +131,7 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
     let counter = counter(&builder, args.counter.as_deref())?;
 
     let allowed = Allowances(args.allowances.clone());
-    let (mut input, joined) = RunInput::of(args, &builder, earlier.is_some(), (kek.id, today, &allowed))?;
+    let mut input = RunInput::of(args, &builder, earlier.is_some(), (kek.id, today, &allowed))?;
     let rejected = match args.keep_going {
         true => input.leave_out(counter.as_ref(), &mut keys)?,
         false => None,
@@ -155,12 +155,17 @@ pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
         _ => failure,
     })?;
     let makers = FileMakers { product: &product, builder: &builder, info: &info, kek };
-    let mut report = PreparationReport::new(&args.output, &header, finished, &makers, contents);
-    report.inputs = [ReportedInput::of(&args.input, digest)].into_iter().chain(joined).collect();
-    report.pools = stock.into_iter().map(ReportedPool::end).collect::<Result<_, _>>()?;
+    let mut report = PreparationReport::new(&args.output, &header, &finished, &makers, contents);
+    let inputs = std::iter::once((input.path, digest)).chain(input.joined.iter().copied());
+    report.inputs = inputs.map(|(path, digest)| ReportedInput::of(path, digest)).collect();
     report.recipients = args.recipients.iter().map(ToString::to_string).collect();
     report.exceptions = taken.with_reasons(&allowed).map(ReportedException::from).collect();
-    ended(args, &input, report, rejected)
+    if let Some(LeftOutRows { read, .. }) = &rejected {
+        let written = report.cards.written;
+        report.cards = CardCounts { read: *read, written, rejected: read.saturating_sub(written) };
+    }
+    let reported = reported(args, report, stock);
+    ended(args, &input, reported, rejected)
 }
 
 /// Refuses to make a file of which all cards were rejected.
@@ -171,30 +176,31 @@ fn some_are_left(rejected: Option<LeftOutRows>, records: u32) -> Result<Option<L
     }
 }
 
-/// Writes and prints the report. Rejected rows are a failure, though the other cards were written.
+/// Writes and prints the report. `stock` is what the pools had before.
+fn reported(
+    args: &PrepRunArgs,
+    mut report: PreparationReport,
+    stock: Vec<ReportedPool>,
+) -> Result<(), Failure> {
+    report.pools = stock.into_iter().map(ReportedPool::end).collect::<Result<_, _>>()?;
+    report.write(&args.output)?;
+    stdout::print(&if args.json { report.json()? } else { report.text() })
+}
+
+/// Ends a run that has written its file. Rejected rows are a failure, whatever became of the report.
 fn ended(
     args: &PrepRunArgs,
     input: &RunInput<'_>,
-    mut report: PreparationReport,
+    reported: Result<(), Failure>,
     rejected: Option<LeftOutRows>,
 ) -> Result<Exit, Failure> {
-    let written = report.cards.written;
-    if let Some(LeftOutRows { read, .. }) = &rejected {
-        report.cards = CardCounts { read: *read, written, rejected: read.saturating_sub(written) };
+    if let Some(rows) = rejected {
+        return Err(rows.others_written(input, reported.err()));
     }
-    report.write(&args.output)?;
-    stdout::print(&if args.json { report.json()? } else { report.text() })?;
-    match rejected {
-        Some(rows) => Err(rows.others_written(input)),
-        None => {
-            rejects::remove_earlier(&args.output);
-            Ok(Exit::Ok)
-        }
-    }
+    reported?;
+    rejects::remove_earlier(&args.output);
+    Ok(Exit::Ok)
 }
-
-/// Digest and length of a file.
-type FinishedFile = ([u8; 32], u64);
 
 /// Writes the file, unless the first source has another digest than before.
 fn write(
@@ -207,7 +213,7 @@ fn write(
     hsm: &mut HsmClient,
 ) -> Result<(FinishedFile, ContentCounts), Failure> {
     let mut contents = ContentCounts::default();
-    let finished = write_delivered(&args.output, &args.recipients, |out| {
+    let ((digest, bytes), sealed) = write_delivered(&args.output, &args.recipients, |out| {
         let mut writer = Cwf1Writer::new(out, header)?;
         let mut source = HashedInput::open(input.path)?;
         let bar = bar(header.records.into(), "cards");
@@ -230,7 +236,7 @@ fn write(
         }
         finish(writer, kek, header, hsm)
     })?;
-    Ok((finished, contents))
+    Ok((FinishedFile { digest, bytes, sealed }, contents))
 }
 
 /// Refuses an output that would replace a file of another kind, or an input of the same run.
@@ -241,6 +247,9 @@ fn replaceable(args: &PrepRunArgs) -> Result<(), Failure> {
         false => OutputKind::Sealed,
     };
     check_replaceable(&args.output, kind)?;
+    if !args.recipients.is_empty() {
+        PreparationReport::check_sealed(&args.output)?;
+    }
     PreparationReport::check_place(&args.output)?;
     let Ok(output) = args.output.canonicalize() else { return Ok(()) };
     let is_output = |path: &&PathBuf| path.canonicalize().is_ok_and(|path| path == output);

@@ -8,12 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::PrepRunArgs;
-use super::hashed::{HashedInput, open_source};
 use crate::exit::{Exit, Failure};
 use crate::prep::columns::Column;
+use crate::prep::hashed::{HashedInput, open_source};
 use crate::prep::input::{InputError, InputPlace, InputSchema, RejectedLine, RowReader, SourceRow};
 use crate::prep::join::{Join, SOURCES_MAX};
-use crate::prep::report::ReportedInput;
 
 /// Rows of a source, whatever its form.
 pub(super) type Rows<'s> = Box<dyn Iterator<Item = Result<SourceRow, RejectedLine>> + 's>;
@@ -51,12 +50,15 @@ fn rows_of<'a>(
     Ok(RowReader::new(source, schema.format.of_file(path), Some(name(path)), schema))
 }
 
+/// A joined source that has been read, and its SHA-256.
+pub(super) type JoinedFile<'a> = (&'a Path, [u8; 32]);
+
 /// Reads the sources that are joined to the first; `None` if there are none. Returns their digests too.
 pub(super) fn joined<'a>(
-    args: &PrepRunArgs,
+    args: &'a PrepRunArgs,
     is_unfinished: bool,
     schema: &'a InputSchema,
-) -> Result<(Option<Join<'a>>, Vec<ReportedInput>), Failure> {
+) -> Result<(Option<Join<'a>>, Vec<JoinedFile<'a>>), Failure> {
     let PrepRunArgs { input, joins: paths, output, .. } = args;
     if paths.is_empty() {
         return Ok((None, Vec::new()));
@@ -89,7 +91,7 @@ pub(super) fn joined<'a>(
         Failure::new(Exit::Io, what)
     })?;
     let join = Join::read(sources, faults, schema, room)?;
-    let inputs = paths.iter().zip(files).map(|(path, file)| Ok(ReportedInput::of(path, file.finish()?)));
+    let inputs = paths.iter().zip(files).map(|(path, file)| Ok((path.as_path(), file.finish()?)));
     Ok((Some(join), inputs.collect::<Result<_, Failure>>()?))
 }
 

@@ -417,6 +417,40 @@ fn a_counter_fills_the_rows_that_have_no_number() {
     assert!(faults[0].to_string().starts_with("input: line 4, column no: has too few digits"), "{faults:?}");
 }
 
+/// A number of a row that the counter would give to a later card is refused, however many zeros it is written with.
+#[test]
+fn a_row_takes_no_number_that_the_counter_has_not_given() {
+    let counter = |column: &str, prefix: &str| {
+        let own = "[prep.fields.no]\nform = \"bcd\"\nmax = 4\n";
+        schema(&format!("[prep.counter]\ncolumn = \"{column}\"\nprefix = \"{prefix}\"\n{own}"))
+    };
+    let faults = |schema: &InputSchema, column: &str, values: &[&str]| -> Vec<String> {
+        let rows: String = (1..).zip(values).map(|(n, value)| format!("C{n},{value}\n")).collect();
+        let text = format!("card_ref,{column}\n{rows}");
+        let cards = CardholderReader::new(text.as_bytes(), schema).unwrap();
+        let faults = cards.counting_from(41).refusing_from(41).filter_map(Result::err);
+        faults.flat_map(|line| line.faults).map(|fault| fault.to_string()).collect()
+    };
+    let plain = counter("no", "");
+    assert_eq!(faults(&plain, "no", &["1", "0040", "", ""]), [""; 0]);
+    for (value, line) in [("41", 2), ("0041", 2), ("041", 2), ("9999", 2)] {
+        let found = faults(&plain, "no", &[value, "40"]);
+        assert_eq!(found.len(), 1, "{value}: {found:?}");
+        let what = format!("input: line {line}, column no: is a number that the counter has not given yet");
+        assert!(found[0].starts_with(&what) && found[0].contains("counter new"), "{found:?}");
+        assert!(!found[0].contains(value), "{found:?}");
+    }
+    // What the counter never gives is free: another prefix, another length.
+    assert_eq!(faults(&counter("no", "7"), "no", &["6999", "41", "7040"]), [""; 0]);
+    assert_eq!(faults(&counter("no", "7"), "no", &["7041"]).len(), 1);
+    let purse = counter("purse_id", "476173");
+    assert_eq!(faults(&purse, "purse_id", &["4761730040", "4761740041", "4761734761730041"]), [""; 0]);
+    assert_eq!(faults(&purse, "purse_id", &["4761730041"]).len(), 1);
+    // One number written in two ways is one number.
+    let twice = faults(&plain, "no", &["7", "0007"]);
+    assert_eq!(twice, ["input: line 3, column no: stands in an earlier line too"]);
+}
+
 /// The seam of a join: rows of other sources are parts of a card, and a fault names the file of its column.
 #[test]
 fn rows_of_several_sources_make_one_card() {

@@ -1,7 +1,7 @@
-//! A source, which is hashed while it is read: a run reads the first one twice, and both times it must be the same; the
-//! report states all digests.
+//! A file, which is hashed while it is read: what is read again must be the same, and a report or a signature is about the
+//! very bytes that were read.
 //!
-//! Not here: what stands in it (`prep::input`).
+//! Not here: what stands in it (`input`, `check_return`).
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -24,7 +24,7 @@ pub(super) fn open_source(path: &Path) -> Result<BufReader<File>, Failure> {
 }
 
 /// A source; it is hashed while it is read.
-pub(in crate::prep) struct HashedInput {
+pub(super) struct HashedInput {
     file: BufReader<File>,
     hash: Sha256,
     name: String,
