@@ -12,7 +12,7 @@ mod rows;
 
 use std::path::{Path, PathBuf};
 
-pub use self::rows::{RejectSource, RejectedRows};
+pub use self::rows::{RejectSource, RejectedRows, check_no_rows};
 use super::input::{InputPlace, RejectedLine};
 use super::output::write_whole;
 use crate::exit::{Exit, Failure};

@@ -172,14 +172,13 @@ impl<'a> RejectedRows<'a> {
         }
         Ok(if any { ranges } else { Vec::new() })
     }
+}
 
-    /// Refuses an output next to which rows of an earlier run lie: a person may have mended them.
-    pub fn check_places(&self, output: &Path) -> Result<(), Failure> {
-        let sources = (1..).zip(&self.sources);
-        sources
-            .map(|(number, source)| path(output, number, source.format.kind))
-            .try_for_each(|path| check_free(&path))
-    }
+/// Refuses an output next to which rows of an earlier run lie: a person may have mended them, and the output has the other
+/// cards of that run. `sources` is the number of sources.
+pub fn check_no_rows(output: &Path, sources: usize) -> Result<(), Failure> {
+    let kinds = |number| [SourceKind::Csv, SourceKind::Jsonl].map(|kind| path(output, number, kind));
+    (1..=sources).flat_map(kinds).try_for_each(|path| check_free(&path))
 }
 
 fn check_free(path: &Path) -> Result<(), Failure> {
@@ -187,8 +186,8 @@ fn check_free(path: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let what = format!(
-        "operator: output {}: rejected rows of an earlier run lie there: prepare them and remove the file, or name another \
-         output",
+        "operator: output {}: rejected rows of an earlier run lie there: prepare them into another output, and remove the \
+         file",
         path.display()
     );
     Err(Failure::new(Exit::Io, what))

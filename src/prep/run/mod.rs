@@ -251,6 +251,7 @@ fn replaceable(args: &PrepRunArgs) -> Result<(), Failure> {
         PreparationReport::check_sealed(&args.output)?;
     }
     PreparationReport::check_place(&args.output)?;
+    rejects::check_no_rows(&args.output, 1 + args.joins.len())?;
     let Ok(output) = args.output.canonicalize() else { return Ok(()) };
     let is_output = |path: &&PathBuf| path.canonicalize().is_ok_and(|path| path == output);
     match std::iter::once(&args.input).chain(&args.joins).find(is_output) {
