@@ -43,7 +43,7 @@ build: setup
 demo: build
 	tests/demo.sh
 
-# A third of the time tests wait for processes and clocks, so there are more of them than cores.
+# Tests spend a third of their time waiting for processes and clocks, so there are 1.5 test threads for each core.
 test: build
 	RUST_TEST_THREADS=$$(( ($$(nproc) * 3 + 1) / 2 )) $(CARGO) test --workspace --no-fail-fast
 

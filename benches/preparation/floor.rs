@@ -16,7 +16,7 @@ use cardwright::record::chip::{ChipApplication, ChipSection};
 use cardwright::record::{Record, others_digest};
 use sha2::{Digest, Sha256};
 
-/// Times that the floor goes over the sample.
+/// Rounds over the sample.
 const ROUNDS: usize = 20;
 /// A published TEST key: that of the vectors of pyemv and psec.
 const MASTER: &str = "0123456789ABCDEFFEDCBA9876543210";

@@ -1,7 +1,7 @@
-//! Three sources with the data of one card each in another order, joined by `cardwright-prep` and by `sort | join`.
+//! Joins three sources, each with its own order of cards, by `cardwright-prep` and by `sort | join`.
 //!
-//! The join's own time is what a run with three sources takes longer than a run with one that holds all columns. Its product
-//! is a card without a chip, so that little else is to be done.
+//! The join's time is the difference between a run with three sources and a run with one that holds all columns. The product
+//! has no chip, so the rest of the run is short.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -80,7 +80,7 @@ fn sources(world: &World, count: u32) {
     });
     let mut all = create("all.csv");
     writeln!(all, "{},name,service_code,title,stock", SOURCES[0].1).unwrap();
-    // Each step is coprime to the count, so each source has every card once.
+    // The steps are primes. If `RECORDS` is a multiple of none, each source has every card once.
     let steps = [7_919_u64, 104_729, 1_299_709];
     for place in 0..u64::from(count) {
         let numbers = steps.map(|step| place * step % u64::from(count));

@@ -1,5 +1,5 @@
 //! The issuer's preparation: cards per second without RSA compared with the cryptography that no preparation can leave out;
-//! what a card costs whose key pairs come from a pool, and the parts of that cost; peak memory; and the join of three
+//! the cost of a card whose key pairs come from a pool, and its parts; peak memory; and the join of three
 //! sources compared with `sort | join`. `RECORDS` sets the number of cards of the file and of each source (1,000,000).
 //!
 //! Contenders alternate in one run, and a ratio is that of their medians.

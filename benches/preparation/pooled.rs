@@ -1,4 +1,4 @@
-//! What a card costs whose key pairs come from a pool: CPU time of the whole preparation with and without them, and the parts
+//! The cost of a card whose key pairs come from a pool: CPU time of the whole preparation with and without them, and the parts
 //! of the difference, measured in this process.
 //!
 //! Product `multiapp` takes two pairs of 1152 bits for each card, and an issuer's key of 1408 bits signs both certificates.

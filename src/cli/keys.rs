@@ -45,7 +45,7 @@ pub enum KeyCommand {
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
         store: PathBuf,
     },
-    /// Check a store: owner, mode, digest, every rule of its keys; and a bureau's audit book next to it.
+    /// Check a store: owner, mode, digest, every rule of its keys; next to it the recipient's key, and a bureau's audit book.
     Check {
         /// Store to check.
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]

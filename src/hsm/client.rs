@@ -183,7 +183,7 @@ impl HostProcess {
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = host.child.wait().map_err(|e| fail(format!("is lost: {e}")))?;
                 let said = complaint.join().unwrap_or_default();
-                // It says who it is; so will the caller.
+                // The host's message begins with the program's name. The caller prints that name too, so it is cut off here.
                 let own = program.file_name().map(|name| format!("{}: ", name.display())).unwrap_or_default();
                 let said = said.strip_prefix(&own).unwrap_or(&said).to_owned();
                 let exit = [Exit::KeyStore, Exit::KeyMismatch, Exit::Io, Exit::Thread]

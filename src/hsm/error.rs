@@ -126,19 +126,19 @@ pub enum HsmError {
          restored"
     )]
     SpoolKeyDestroyed(SpoolKeyName),
-    /// The recipient's key next to a bureau's store cannot be read or written.
+    /// The recipient's key next to a key store cannot be read or written.
     #[error("key: the recipient's key next to the key store: {0}")]
     RecipientKey(String),
     /// A sealed file came to a store that has no recipient.
     #[error(
-        "key: the file is sealed, and this key store has no recipient's key: name the store that has it, or make one and send \
-         the recipient to the issuer"
+        "key: the file is sealed, and this key store has no recipient's key: name the store to whose recipient \
+         it is sealed"
     )]
     NoRecipient,
     /// A file is sealed to other recipients.
     #[error(
-        "key: the file is sealed, but not to {0}, the recipient of this key store: name the store to which it is sealed, or \
-         have the issuer seal it to this recipient"
+        "key: the file is sealed, but not to {0}, the recipient of this key store: name the store to whose \
+         recipient it is sealed"
     )]
     OtherRecipient(String),
     /// A wrapped file key is malformed, or there are too many.

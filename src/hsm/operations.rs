@@ -158,9 +158,9 @@ hsm_operations! {
         fn check_card_key(key: &SealedCardKey) -> ();
     }
 
-    /// The side of a key-holding device that opens the envelopes in which issuers send their files.
+    /// The side of a key-holding device that opens files that are sealed to its owner.
     trait FileReceiver {
-        /// Returns the public key to which issuers seal their files (`age1...`). Its private key is made with the first
+        /// Returns the public key to which files for the owner are sealed (`age1...`). Its private key is made with the first
         /// call; it is durable when this returns.
         #[counted = "recipient"]
         fn recipient() -> String;

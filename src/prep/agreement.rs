@@ -1,5 +1,5 @@
-//! One card, one set of data: account number, date of expiry, service code and name must be the same on stripe and plastic
-//! and in each application of the chip.
+//! One card, one set of data. Stripe and chip must agree in account number, date of expiry, service code and name; the
+//! embossed account number must agree too.
 //!
 //! ```text
 //! this pass:       rendered sections, templates of the chip ─┐
@@ -9,7 +9,8 @@
 //!
 //! Templates take all of them from one row, so in one pass they differ only where a product writes them itself or takes them
 //! from fields of its own; in several passes the rows may differ. ISO/IEC 7813 (tracks 1 and 2), ISO/IEC 4909 (track 3), EMV
-//! Book 3 Annex A (57, 5A, 5F20, 5F24, 5F30). Of several applications in the chip one must have what stripe and plastic show.
+//! Book 3 Annex A (57, 5A, 5F20, 5F24, 5F30). Each datum of stripe or embossing must be that of at
+//! least one application that has this datum.
 //! No message holds a digit of the data. The bureau compares account numbers again (`modules::crosscheck`). Not here: dates in
 //! print, which may be others.
 
@@ -19,7 +20,6 @@ use super::fields::CardValues;
 use super::plan::{ApplicationPlan, DataGroupPlan};
 use crate::ids::{Aid, Dgi};
 use crate::modules::sections;
-use crate::record::chip::ChipApplication;
 use crate::tlv::{self, Objects, Tag};
 
 /// Fewest digits of an account number (ISO/IEC 7812-1); shorter groups on plastic are dates and the like.
@@ -103,14 +103,17 @@ impl CardStatements {
         self.add_application(&plan.aid, found)
     }
 
-    /// Adds an application of an earlier pass. It must not contradict itself.
-    pub fn add_made(&mut self, made: &ChipApplication) -> Result<(), String> {
+    /// Adds an application by the DGIs that stand in clear, without their templates. It must not contradict itself.
+    pub fn add_clear<'d>(
+        &mut self,
+        aid: &Aid,
+        clear: impl Iterator<Item = (Dgi, &'d [u8])>,
+    ) -> Result<(), String> {
         let mut found = Vec::new();
-        let clear = made.dgis.iter().filter(|group| !made.protected.contains(&group.dgi));
-        for group in clear.filter(|group| holds_tlvs(group.dgi)) {
-            each_stated(tlv::objects(&group.value), &mut found);
+        for (_, value) in clear.filter(|(dgi, _)| holds_tlvs(*dgi)) {
+            each_stated(tlv::objects(value), &mut found);
         }
-        self.add_application(&made.aid, found)
+        self.add_application(aid, found)
     }
 
     fn add_application(&mut self, aid: &Aid, found: Vec<Statement>) -> Result<(), String> {
@@ -136,9 +139,9 @@ impl CardStatements {
     }
 }
 
-/// What to do.
+/// The end of each message: what to correct.
 const CORRECT: &str = "correct the product's template, or the own field that it uses; if several passes make the card, give \
-                       them the same data";
+                       each pass equal data";
 
 /// Checks that the first statement about each datum is not contradicted.
 fn alike(statements: &[Statement]) -> Result<(), String> {
@@ -182,7 +185,7 @@ fn stripe(data: &[u8]) -> Result<Vec<Statement>, String> {
     Ok(found)
 }
 
-/// The account number of the plastic: the longest group of digits, blanks left out.
+/// The account number of the plastic: the longest group of digits, spaces left out.
 fn embossed(data: &[u8]) -> Result<Option<Statement>, String> {
     let mut longest = Zeroizing::new(String::new());
     for line in sections::emboss_lines(data)? {
@@ -197,14 +200,14 @@ fn embossed(data: &[u8]) -> Result<Option<Statement>, String> {
     Ok(found.map(|value| Statement { datum: Datum::Number, place: "the embossing", value }))
 }
 
-/// Whether a DGI of an earlier pass, whose template is not known here, holds data elements: records, internal data (30) and
-/// answers to commands (91), as EMV CPS has them. In others, bytes could look like a data element.
+/// Whether a DGI holds data elements, whatever its template: records of SFI 1 to 10, internal data (30) and answers to
+/// commands (91), as EMV CPS has them. In others, bytes could look like a data element.
 fn holds_tlvs(dgi: Dgi) -> bool {
-    dgi.record().is_some() || matches!(dgi.0 >> 8, 0x30 | 0x91)
+    dgi.record().is_some_and(|(sfi, _)| sfi <= 10) || matches!(dgi.0 >> 8, 0x30 | 0x91)
 }
 
-/// What the data elements of an application say, those in templates too. Behind bytes that are no data element nothing is
-/// looked at: whoever made them did not mean one.
+/// What the data elements of an application say, those in templates too. Stops at the first bytes that
+/// are no data element: a DGI with such bytes holds none from there on.
 fn each_stated(objects: Objects<'_>, found: &mut Vec<Statement>) {
     for object in objects.map_while(Result::ok) {
         if is_compared(object.tag) {
@@ -245,7 +248,7 @@ fn said(datum: Datum, place: &'static str, value: &str) -> Statement {
     Statement { datum, place, value: Zeroizing::new(value.to_owned()) }
 }
 
-/// An account number of a track, where blanks may stand between digits; `None` for anything else.
+/// An account number of a track, where spaces may stand between digits; `None` for anything else.
 fn numbered(place: &'static str, text: &str) -> Option<Statement> {
     let digits: Zeroizing<String> = Zeroizing::new(text.chars().filter(|c| *c != ' ').collect());
     is_number(&digits).then_some(Statement { datum: Datum::Number, place, value: digits })

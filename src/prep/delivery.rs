@@ -53,7 +53,8 @@ impl<W: Write> Write for HashedOutput<W> {
 
 /// Reads a recipient of the command line.
 pub fn recipient(text: &str) -> Result<Recipient, String> {
-    let wrong =
-        |why| format!("it is no recipient ({why}): the bureau gives you a word that begins with age1");
+    let wrong = |why| {
+        format!("it is no recipient ({why}): name one that `key recipient` prints; it begins with age1")
+    };
     text.parse().map_err(wrong)
 }

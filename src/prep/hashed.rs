@@ -1,5 +1,5 @@
-//! A file, which is hashed while it is read: what is read again must be the same, and a report or a signature is about the
-//! very bytes that were read.
+//! A file that is hashed while it is read. A run checks by the digest that a second reading had equal bytes; a report or a
+//! signature covers exactly the bytes that were read.
 //!
 //! Not here: what stands in it (`input`, `check_return`).
 
@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 use crate::exit::{Exit, Failure};
 use crate::files;
 
-/// Opens a source.
+/// Opens a regular file.
 pub(super) fn open_source(path: &Path) -> Result<BufReader<File>, Failure> {
     let fail = |what: String| Failure::new(Exit::Io, format!("operator: input {}: {what}", path.display()));
-    // The first source is read twice, which a pipe does not allow.
+    // Some files are read again, which a pipe does not allow.
     if !std::fs::metadata(path).map_err(|e| fail(files::trouble(&e)))?.is_file() {
         return Err(fail("it is no regular file: name a file".into()));
     }
@@ -23,7 +23,7 @@ pub(super) fn open_source(path: &Path) -> Result<BufReader<File>, Failure> {
     Ok(BufReader::with_capacity(256 * 1024, file))
 }
 
-/// A source; it is hashed while it is read.
+/// A file that is hashed while it is read.
 pub(super) struct HashedInput {
     file: BufReader<File>,
     hash: Sha256,

@@ -15,7 +15,7 @@ use crate::files;
 use crate::hsm::client::HsmClient;
 use crate::hsm::key_host::KeyHost;
 pub use crate::hsm::{AuthorityKey, AuthorityName, IssuerKeyInfo, IssuerKeyName};
-use crate::hsm::{CertificateToInstall, Issuer, IssuerCertificate, NewIssuerKey, OwnCertificate};
+use crate::hsm::{CertificateToInstall, Issuer, NewIssuerKey, OwnCertificate};
 
 /// Most bytes of an authority's answer: two moduli and some names.
 const MAX_ANSWER: u64 = 4096;
@@ -44,8 +44,8 @@ impl IssuerDesk {
         Ok(self.0.hsm.request_certificate(key)?)
     }
 
-    /// Certifies a key by a test authority of the store itself, unless another authority has certified it. Returns the
-    /// authority's public key.
+    /// Certifies a key by the store's own test authority. Refuses a month that is over, and a key that another authority has
+    /// certified. Returns the authority's public key.
     pub fn certify(
         &mut self,
         key: IssuerKeyName,
@@ -57,15 +57,6 @@ impl IssuerDesk {
                 "operator: {expiry} is over: no terminal would take the certificate; name a later month"
             );
             return Err(Failure::new(Exit::Usage, what));
-        }
-        let known = self.keys()?.into_iter().find(|known| known.name == key);
-        let other = known.and_then(|known| known.certificate).filter(|known| known.authority != authority);
-        if let Some(IssuerCertificate { authority: AuthorityName { rid, index }, .. }) = other {
-            let what = format!(
-                "key: it has a certificate of another authority, {} {index:02X}, which would be lost: make another key",
-                hex::encode_upper(rid)
-            );
-            return Err(Failure::new(Exit::KeyMismatch, what));
         }
         Ok(self.0.hsm.certify_own(&OwnCertificate { key, authority, expiry: expiry.bcd() })?)
     }

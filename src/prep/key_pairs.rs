@@ -80,6 +80,7 @@ fn opened(
     let pool = KeyPool::open(path)?;
     let CardKeySize { bits, exponent } = pool.size();
     if pool.size() == size {
+        pool.check_store(&mut connect()?)?;
         return Ok(pool);
     }
     let what = format!(

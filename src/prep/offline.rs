@@ -96,7 +96,7 @@ pub struct CardKeySize {
 }
 
 impl CardKeySize {
-    /// Zeros that stand for a key pair where a card is built but not made, so that no pool loses one.
+    /// Returns zeros in place of a key pair, for a card that is built but not written: no pool loses a pair.
     pub fn stand_in(self) -> Result<SealedCardKey, Failure> {
         Ok(SealedCardKey { modulus: vec![0; usize::from(self.bits / 8)], sealed: Vec::new() })
     }

@@ -21,7 +21,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::offline::CardKeySize;
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::hsm::SealedCardKey;
+use crate::hsm::{HsmError, Issuer, SealedCardKey};
 
 const MAGIC: &[u8; 8] = b"CWPOOL1\n";
 const HEAD: usize = 26;
@@ -198,8 +198,24 @@ impl KeyPool {
         stock.ready.pop_front().ok_or_else(|| self.empty("no key pair left"))
     }
 
-    /// The pair that would be taken next; `None` if none is left.
-    pub fn peek(&self) -> Result<Option<SealedCardKey>, Failure> {
+    /// Checks that the HSM opens the first pair that is left: pairs of another key store would be taken and lost.
+    pub fn check_store(&self, hsm: &mut impl Issuer) -> Result<(), Failure> {
+        let Some(pair) = self.peek()? else { return Ok(()) };
+        hsm.check_card_key(&pair).map_err(|error| match error {
+            HsmError::RsaKey(_) => {
+                let what = format!(
+                    "key pool {}: its next key pair was sealed by another key store, or was changed: name a pool that this store \
+                     has filled",
+                    self.path.display()
+                );
+                Failure::new(Exit::KeyMismatch, what)
+            }
+            other => other.into(),
+        })
+    }
+
+    /// Reads the first pair that is left in the file, and takes none; `None` if none is left.
+    fn peek(&self) -> Result<Option<SealedCardKey>, Failure> {
         let file = self.locked()?;
         let count = self.count_of(&file)?;
         if count.left() == 0 {

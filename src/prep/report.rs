@@ -279,8 +279,8 @@ impl PreparationReport {
         check_replaceable(&Self::path(output), OutputKind::PrepReport)
     }
 
-    /// Refuses an output in whose place a sealed file lies that no report next to it names: anybody can seal with `age`, and
-    /// what is inside cannot be read here.
+    /// Refuses to replace a sealed file unless the report next to it has its digest. Anybody can seal with `age`, and this
+    /// program cannot look inside.
     pub fn check_sealed(output: &Path) -> Result<(), Failure> {
         if !std::fs::metadata(output).is_ok_and(|about| about.is_file() && about.len() > 0) {
             return Ok(());
@@ -296,8 +296,8 @@ impl PreparationReport {
             return Ok(());
         }
         let what = format!(
-            "operator: output {}: a sealed file lies there that no {} names, so it may be none of cardwright-prep and is not \
-             written over; name another, or remove it yourself",
+            "operator: output {}: the sealed file there is not the one that {} names, so it may not be from cardwright-prep: name \
+             another output, or remove the file yourself",
             output.display(),
             report.display()
         );

@@ -60,7 +60,7 @@ pub enum KeyUsage {
 }
 
 impl KeyUsage {
-    /// The issuer's keys: all that only its store may hold.
+    /// The issuer's master keys, which a bureau's store may not hold.
     pub const MASTERS: [Self; 7] =
         [Self::Kml, Self::Kmu, Self::ImkAc, Self::ImkSmi, Self::ImkSmc, Self::Cvk, Self::Pvk];
 

@@ -50,7 +50,7 @@ impl KeyStore {
         Ok(Self { path: path.to_owned(), side, entries: list::parse(&text, side)? })
     }
 
-    /// Checks the files next to the store: a bureau's audit book, and the key of the recipient if there is one.
+    /// Checks a bureau's audit book and, if there is one, the recipient's key next to the store. Not the issuer's RSA keys.
     pub fn check_beside(&self) -> Result<(), Failure> {
         if self.side == StoreSide::Bureau {
             AuditBook::beside(&self.path).check()?;

@@ -8,7 +8,8 @@
 //! FILE.cwf1 ─ record ─► SentFile ─┘
 //! ```
 //!
-//! The return file is read once: the digest that was signed is that of the lines, whatever happens to the file meanwhile.
+//! The return file is read once, so the signature covers exactly the lines that are reconciled, even if the file is replaced
+//! meanwhile.
 //!
 //! Not here: the words of the verdict (`verdict`), cardholder data: both files name a card by its card_ref alone.
 
@@ -38,7 +39,7 @@ struct SentFile {
 }
 
 impl SentFile {
-    /// Reads a file and checks its structure and digest. A sealed one is opened by the HSM with these keys.
+    /// Reads a file and checks its structure and digest. The HSM opens a sealed file with these keys.
     fn read(path: &Path, keys: Option<&Path>) -> Result<Self, Failure> {
         let mut host = keys.map(KeyHost::open).transpose()?;
         let file = open_delivered(open_input(path)?, host.as_mut().map(|host| &mut host.hsm))?;
@@ -70,7 +71,7 @@ fn check_open(
     key: Option<PublicKey>,
 ) -> Result<ReturnVerdict, Failure> {
     let reconciled = reconciled(paper, &mut input, sent);
-    // What is wrong in a file that is not what was signed does not matter.
+    // The signature comes first: faults in a file that was not signed are not reported.
     let genuine = seal::check_digest(paper, &input.finish()?, key)?;
     if genuine.document != DocumentKind::ReturnFile {
         let what = format!(
@@ -88,8 +89,8 @@ fn check_open(
     Ok(verdict)
 }
 
-/// Reads a return file and reconciles it with the file that was sent, which these keys open. Returns the ledger that it names
-/// too.
+/// Reconciles a return file with the sent file, which `keys` opens if it is sealed. Returns the verdict and the ledger that
+/// the return file names.
 fn reconciled(
     paper: &Path,
     input: &mut HashedInput,

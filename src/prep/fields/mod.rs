@@ -429,7 +429,7 @@ impl CardValues {
         Ok(values)
     }
 
-    /// Adds the value of a field that comes after those before. The input has refused text that a medium of its field cannot take, so what has no spelling in ASCII
+    /// Adds the value of the next field. Fields come in order, because `value` searches by bisection. The input has refused text that a medium of its field cannot take, so what has no spelling in ASCII
     /// goes to none that needs one.
     fn add(&mut self, field: CardField, value: FieldContent) {
         let FieldContent::Known(bytes) = value else {

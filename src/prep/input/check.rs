@@ -45,7 +45,7 @@ struct RunRules<'a> {
     today: Option<MonthYear>,
     /// What is taken in spite of the rules.
     allowed: Option<&'a Allowances>,
-    /// The number that the counter gives next: rows have only smaller ones.
+    /// The counter's next number. A row may not have this number or a later one of the counter.
     next_number: Option<u64>,
 }
 
@@ -92,7 +92,7 @@ impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'
         self
     }
 
-    /// Refuses numbers of rows that the counter, of which this is the next number, would give to another card later.
+    /// Refuses a row whose number the counter has not given yet; `next` is the counter's next number.
     #[must_use]
     pub fn refusing_from(mut self, next: u64) -> Self {
         self.rules.next_number = Some(next);
@@ -258,8 +258,8 @@ impl<'a> CheckedLine<'a> {
         let Some(counted) = &self.schema.counter else { return };
         let number = self.values.get(&counted.column).and_then(|text| counted.number(text));
         if number.is_some_and(|number| number >= next) {
-            let what = "is a number that the counter has not given yet, and that a later card would get: leave it empty, or make \
-                        a counter that begins above it (cardwright-prep counter new)";
+            let what = "is a number that the counter has not given yet and would give to a later card: leave the value empty, or \
+                        make a counter that begins above this number (cardwright-prep counter new)";
             self.fault(counted.column, what);
         }
     }
@@ -274,9 +274,13 @@ impl<'a> CheckedLine<'a> {
                 self.add(column, Zeroizing::new(text.to_owned()));
             }
         }
+        let several = self.places.first().is_some_and(|place| place.file.is_some());
         for required in schema.columns().iter().filter(|known| known.required) {
             if self.absent(required.column) {
-                self.fault(required.column, "is empty");
+                self.fault(
+                    required.column,
+                    if several { "is empty, or its input has no row of the card" } else { "is empty" },
+                );
             }
         }
         if !self.absent(Column::NamePrinted) {

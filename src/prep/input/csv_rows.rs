@@ -9,7 +9,9 @@ use zeroize::Zeroizing;
 
 use super::decode::DecodedText;
 use super::lines::LineCounter;
-use super::{InputError, InputPlace, InputSchema, RejectedLine, SourceFormat, SourceRow, header};
+use super::{
+    InputError, InputPlace, InputSchema, RejectedLine, SourceFormat, SourceRow, TextEncoding, header,
+};
 use crate::prep::columns::Column;
 
 /// Reads the rows of a CSV file.
@@ -69,11 +71,29 @@ impl<'a, R: Read> CsvRows<'a, R> {
         if !read.map_err(|e| fault(&e, place.clone(), self.format, &names()))? {
             return Ok(None);
         }
+        if let Some(column) = self.misread() {
+            let column = self.schema.name(column).to_owned();
+            let what = "is UTF-8 and not ISO 8859-1: set encoding in [prep.input] of the product".to_owned();
+            return Err(InputError::Value { place, column, what }.into());
+        }
         let mut row = SourceRow::at(place);
         for (column, text) in self.columns.iter().zip(&self.record).filter(|(_, text)| !text.is_empty()) {
             row.values.insert(*column, Zeroizing::new(text.to_owned()));
         }
         Ok(Some(row))
+    }
+
+    /// A column whose value was written in UTF-8 though ISO 8859-1 is declared: nearly every file that is read so gives text,
+    /// with two letters in place of one, which no rule of a column finds.
+    fn misread(&self) -> Option<Column> {
+        if self.format.encoding != Some(TextEncoding::Latin1) {
+            return None;
+        }
+        let is_utf8 = |text: &str| {
+            let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
+            bytes.is_some_and(|bytes| !bytes.is_ascii() && std::str::from_utf8(&bytes).is_ok())
+        };
+        self.columns.iter().zip(&self.record).find(|(_, text)| is_utf8(text)).map(|(column, _)| *column)
     }
 }
 

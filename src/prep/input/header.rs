@@ -68,7 +68,7 @@ impl Names {
             let mut end = format!("; known are {}", known.join(", "));
             if self.found.is_empty() {
                 end.push_str(
-                    "; if these are the file's names, its delimiter or encoding is not that of [prep.input]",
+                    "; no column name is known: check the delimiter and the encoding in [prep.input], or name the columns in [prep.columns]",
                 );
             }
             fault(&self.unknown, "has an unknown name", "have unknown names", end);

@@ -43,7 +43,7 @@ impl<R: Read> LineCounter<R> {
         self.left = ROW_MAX;
     }
 
-    /// Whether a second line begins before this offset, behind the one of the row that was asked for last.
+    /// Whether the row that `line_at` found last has a further line, one that is not blank, before this offset.
     pub fn row_has_lines(&self, end: u64) -> bool {
         self.starts.get(1).is_some_and(|(start, _)| *start < end)
     }

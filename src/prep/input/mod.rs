@@ -122,7 +122,7 @@ pub enum InputError {
 impl InputError {
     /// What is wrong with a row that has no end.
     pub const TOO_LONG: &str = "is longer than 1 MiB; a quotation mark at the end of a value may be missing";
-    /// What is wrong with a row behind which the next rows are not known.
+    /// The fault of a row that may have taken in rows of other cards.
     pub const OVER_LINES: &str = "goes over several lines; a quotation mark at the end of a value may be missing, and no value may hold a \
                                   line break";
 

@@ -91,7 +91,7 @@ impl CountedColumn {
         Some(format!("{}{number:0>width$}", self.prefix)).filter(|text| text.len() == self.width)
     }
 
-    /// A value of the column with zeros before its digits, as the chip may have it.
+    /// Pads a value with zeros to the width of the column: form bcd writes it so on the chip.
     pub(super) fn filled(&self, text: &str) -> Zeroizing<String> {
         let width = self.width;
         Zeroizing::new(format!("{text:0>width$}"))

@@ -47,10 +47,9 @@ pub struct Join<'a> {
 }
 
 impl<'a> Join<'a> {
-    /// Reads all sources. `faults` are those of their header lines, `room` is an empty file without a name.
+    /// Reads all sources. `room` is an empty file without a name.
     pub fn read<I>(
         sources: impl IntoIterator<Item = I>,
-        faults: Vec<RejectedLine>,
         schema: &'a InputSchema,
         room: File,
     ) -> Result<Self, Failure>
@@ -62,7 +61,7 @@ impl<'a> Join<'a> {
             rows: SealedRows::new(room)?,
             bytes: RowBytes::default(),
             index: RowIndex::default(),
-            faults: faults.into(),
+            faults: VecDeque::new(),
             without_card: None,
         };
         for (source, rows) in (0..=u8::MAX).zip(sources) {

@@ -39,7 +39,7 @@ fn joined(first: &[ShortRow], others: &[Vec<ShortRow>]) -> Joined {
         rows.map(move |(line, short)| Ok(row(source + 1, line, short, COLUMNS[source])))
     });
     let room = tempfile::tempfile().unwrap();
-    let mut join = Join::read(sources, Vec::new(), &schema, room).map_err(|f| f.message).unwrap();
+    let mut join = Join::read(sources, &schema, room).map_err(|f| f.message).unwrap();
     let completed = first.iter().enumerate().map(|(line, short)| {
         let completed = join.complete(row(0, line, short, Column::Stock)).unwrap();
         let others = completed.others.iter().map(|other| {
@@ -128,7 +128,7 @@ fn a_fault_of_reading_is_listed_before_rows_without_a_card() {
     let broken = InputError::Line { place: at, what: "is no line of a CSV file".into() };
     let rows = [Ok(row(1, 2, &(Some("C1".into()), "x".into()), Column::Offer)), Err(broken.clone().into())];
     let room = tempfile::tempfile().unwrap();
-    let mut join = Join::read([rows.into_iter()], Vec::new(), &schema, room).map_err(|f| f.message).unwrap();
+    let mut join = Join::read([rows.into_iter()], &schema, room).map_err(|f| f.message).unwrap();
     let faults: Vec<_> = std::iter::from_fn(|| join.next_rejected())
         .map(|fault| fault.map_err(|f| f.message).unwrap())
         .collect();

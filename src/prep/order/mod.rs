@@ -41,7 +41,7 @@ pub struct OrderedCard {
     pub pin: Option<WipedBytes>,
     /// The applications in file order; none on a card without a chip.
     pub applications: Vec<ApplicationToProtect>,
-    /// What its parts say, for a pass that adds to them.
+    /// The data of stripe, embossing and chip, to be compared with those of earlier passes.
     pub(super) statements: CardStatements,
 }
 
@@ -199,7 +199,7 @@ impl CardBuilder {
         Ok(OrderedCard { card_ref, sections, pin, applications, statements })
     }
 
-    /// What the parts of a card say; they agree.
+    /// Collects the data of a card's parts and checks that they agree.
     fn statements(
         &self,
         sections: &[(&'static str, ClearBytes)],

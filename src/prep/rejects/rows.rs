@@ -19,6 +19,7 @@ use crate::prep::hashed::HashedInput;
 use crate::prep::input::{
     InputPlace, InputSchema, RejectedLine, RowReader, SourceFormat, SourceKind, SourceRow, TextEncoding,
 };
+use crate::prep::join::SOURCES_MAX;
 use crate::prep::output::write_whole;
 use crate::sibling_path::sibling_path;
 
@@ -174,11 +175,11 @@ impl<'a> RejectedRows<'a> {
     }
 }
 
-/// Refuses an output next to which rows of an earlier run lie: a person may have mended them, and the output has the other
-/// cards of that run. `sources` is the number of sources.
-pub fn check_no_rows(output: &Path, sources: usize) -> Result<(), Failure> {
+/// Refuses an output next to which rejected rows of an earlier run lie. A person may have mended them, and the output holds
+/// that run's other cards.
+pub fn check_no_rows(output: &Path) -> Result<(), Failure> {
     let kinds = |number| [SourceKind::Csv, SourceKind::Jsonl].map(|kind| path(output, number, kind));
-    (1..=sources).flat_map(kinds).try_for_each(|path| check_free(&path))
+    (1..=1 + SOURCES_MAX).flat_map(kinds).try_for_each(|path| check_free(&path))
 }
 
 fn check_free(path: &Path) -> Result<(), Failure> {
@@ -186,8 +187,8 @@ fn check_free(path: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let what = format!(
-        "operator: output {}: rejected rows of an earlier run lie there: prepare them into another output, and remove the \
-         file",
+        "operator: output {}: it holds rejected rows of an earlier run: mend them, run them with another --output, then \
+         remove this file",
         path.display()
     );
     Err(Failure::new(Exit::Io, what))
@@ -208,13 +209,13 @@ impl RejectSource<'_> {
         self.check_same(input)
     }
 
-    /// Checks that what was read, and what follows in it, is what the run has read: rows are found by their lines.
+    /// Reads to the end and checks the digest. Rows are found by line number, so the file must not have changed.
     fn check_same(&self, input: HashedInput) -> Result<(), Failure> {
         if input.finish()? == self.digest {
             return Ok(());
         }
         let what = format!(
-            "operator: input {}: it was changed after this run had read it: use the file as it was",
+            "operator: input {}: it was changed while this run read it, so its rejected rows cannot be found: restore it",
             self.path.display()
         );
         Err(Failure::new(Exit::Input, what))

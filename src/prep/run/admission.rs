@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
-use crate::hsm::{HsmError, Issuer, IssuerInfo, KekInfo};
+use crate::hsm::{IssuerInfo, KekInfo};
 use crate::prep::counter::NumberCounter;
 use crate::prep::keys::{choose_kek, kek_name, kek_type};
 use crate::prep::offline::CardKeySize;
@@ -34,28 +34,15 @@ pub(super) fn file_kek<'i>(
     choose_kek(info, Some(&name))
 }
 
-/// Opens the pools of key pairs, and checks that there is one for each size that the product needs, and that their pairs are
-/// of this HSM: a pair that it cannot open would be lost.
+/// Opens the pools of key pairs. Checks that each size the product needs has a pool, and that this HSM opens the next pair of
+/// each: pairs that it cannot open would be taken and lost.
 pub(super) fn pools(
     builder: &CardBuilder,
     paths: &[PathBuf],
     hsm: &mut HsmClient,
 ) -> Result<Vec<KeyPool>, Failure> {
     let pools = paths.iter().map(|path| KeyPool::open(path)).collect::<Result<Vec<_>, _>>()?;
-    for pool in &pools {
-        if let Some(pair) = pool.peek()? {
-            hsm.check_card_key(&pair).map_err(|error| match error {
-                HsmError::RsaKey(_) => {
-                    let what = format!(
-                        "key pool {}: its key pairs were sealed by another key store, or changed: name a pool of this store",
-                        pool.path().display()
-                    );
-                    Failure::new(Exit::KeyMismatch, what)
-                }
-                other => other.into(),
-            })?;
-        }
-    }
+    pools.iter().try_for_each(|pool| pool.check_store(hsm))?;
     for CardKeySize { bits, exponent } in builder.key_sizes() {
         if !pools.iter().any(|pool| pool.size() == CardKeySize { bits, exponent }) {
             let what = format!(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::PrepRunArgs;
 use super::left_out::LeftOut;
-use super::sources::{JoinedFile, Rows, joined, name};
+use super::sources::{JoinedFile, NOTHING_WRITTEN, Rows, joined, name};
 use crate::emv::MonthYear;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
@@ -178,7 +178,7 @@ impl<'a> RunInput<'a> {
         if list.is_empty() {
             return otherwise;
         }
-        list.failure(Exit::Input, ["nothing else was written; correct the input and start again".to_owned()])
+        list.failure(Exit::Input, [NOTHING_WRITTEN.to_owned()])
     }
 
     /// Lists the faults of cards, also those that show only when a card is built, and the rows that belong to no card. Returns

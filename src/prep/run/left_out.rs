@@ -17,7 +17,7 @@ use crate::prep::rejects::{RejectList, RejectSource, RejectedRows};
 
 /// The rows that are left out of an input.
 pub(super) struct LeftOut<'a> {
-    /// SHA-256 of the first source in which they stand.
+    /// SHA-256 of the first source.
     pub digest: [u8; 32],
     /// Those with a fault, and all rows of their cards.
     rows: RejectedRows<'a>,
@@ -59,9 +59,9 @@ impl LeftOutRows {
         self.list.failure(Exit::Input, [format!("nothing was written: {why}")])
     }
 
-    /// The failure of a run that has written the other cards. The rejected rows are copied now: before, a person could have
-    /// mended both them and the input.
-    /// `unreported` is why the report of the file is missing.
+    /// The failure of a run that has written the other cards. Copies the rejected rows only now: if a run copied them and then
+    /// failed, a person could mend the copy and the input, and order the cards twice. `unreported` is the reason why the report
+    /// is missing.
     pub fn others_written(self, input: &RunInput<'_>, unreported: Option<Failure>) -> Failure {
         let mut last =
             input.left_out.as_ref().map(|left_out| left_out.copied(input.output)).unwrap_or_default();

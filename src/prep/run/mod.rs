@@ -2,7 +2,7 @@
 //!
 //! `run` reads its first input twice: the Header states the number of cards, and no output may exist for an input
 //! with a fault. After a fault it reads it once more, and lists all faults (`rejects`). Other inputs are read once and kept
-//! sealed (`join`). With `--keep-going` it finds the rejected cards first, and leaves them out of all later readings.
+//! sealed (`join`); `--keep-going` reads them again to find and copy rejected rows. It finds the rejected cards first, and leaves them out of all later readings.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -78,7 +78,8 @@ pub struct PrepRunArgs {
     /// Output file; an earlier output file of the same kind (bare, or sealed with its report) is replaced, any other is not.
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Seal the output file to this recipient, which the bureau gives you (age1...); may be given several times.
+    /// Seal the output file to this recipient (age1...): the bureau's, and your own store's if you want to read the file again;
+    /// may be given several times.
     #[arg(long = "recipient", value_name = "age1...", value_parser = recipient, conflicts_with = "unfinished")]
     pub recipients: Vec<Recipient>,
     /// Name of the output file, unique for the issuer for ever [default: issuer, time and a random number]
@@ -239,7 +240,8 @@ fn write(
     Ok((FinishedFile { digest, bytes, sealed }, contents))
 }
 
-/// Refuses an output that would replace a file of another kind, or an input of the same run.
+/// Refuses an output whose place is not free to use: another kind of file, an input of this run, a sealed file that its report
+/// does not name, or rejected rows next to it.
 fn replaceable(args: &PrepRunArgs) -> Result<(), Failure> {
     let kind = match args.unfinished {
         true => OutputKind::Unfinished,
@@ -247,11 +249,11 @@ fn replaceable(args: &PrepRunArgs) -> Result<(), Failure> {
         false => OutputKind::Sealed,
     };
     check_replaceable(&args.output, kind)?;
+    PreparationReport::check_place(&args.output)?;
     if !args.recipients.is_empty() {
         PreparationReport::check_sealed(&args.output)?;
     }
-    PreparationReport::check_place(&args.output)?;
-    rejects::check_no_rows(&args.output, 1 + args.joins.len())?;
+    rejects::check_no_rows(&args.output)?;
     let Ok(output) = args.output.canonicalize() else { return Ok(()) };
     let is_output = |path: &&PathBuf| path.canonicalize().is_ok_and(|path| path == output);
     match std::iter::once(&args.input).chain(&args.joins).find(is_output) {

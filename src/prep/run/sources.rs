@@ -13,6 +13,10 @@ use crate::prep::columns::Column;
 use crate::prep::hashed::{HashedInput, open_source};
 use crate::prep::input::{InputError, InputPlace, InputSchema, RejectedLine, RowReader, SourceRow};
 use crate::prep::join::{Join, SOURCES_MAX};
+use crate::prep::rejects;
+
+/// The last line of a refusal of an input.
+pub(super) const NOTHING_WRITTEN: &str = "nothing else was written; correct the input and start again";
 
 /// Rows of a source, whatever its form.
 pub(super) type Rows<'s> = Box<dyn Iterator<Item = Result<SourceRow, RejectedLine>> + 's>;
@@ -85,12 +89,17 @@ pub(super) fn joined<'a>(
         Some(first) if all_are_right => faults([first].into_iter().chain(columns), schema),
         _ => Vec::new(),
     };
+    if !faults.is_empty() {
+        // Alone: the rows would have a fault in each of these columns.
+        let list = rejects::list(output, input, faults.into_iter().map(Ok));
+        return Err(list.failure(Exit::Input, [NOTHING_WRITTEN.to_owned()]));
+    }
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let room = tempfile::tempfile_in(folder).map_err(|e| {
         let what = format!("output: no room for the rows of joined inputs in {}: {e}", folder.display());
         Failure::new(Exit::Io, what)
     })?;
-    let join = Join::read(sources, faults, schema, room)?;
+    let join = Join::read(sources, schema, room)?;
     let inputs = paths.iter().zip(files).map(|(path, file)| Ok((path.as_path(), file.finish()?)));
     Ok((Some(join), inputs.collect::<Result<_, Failure>>()?))
 }

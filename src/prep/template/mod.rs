@@ -270,7 +270,8 @@ impl DataTemplate {
     }
 }
 
-/// A definite, minimal BER length, and its number of bytes. A value has at most 64 KiB, so two bytes of length are enough.
+/// Returns a definite, minimal BER length and its number of bytes. A value has at most 65,535 bytes, so two bytes of length are
+/// enough.
 fn ber_length(length: usize) -> ([u8; 3], usize) {
     let [.., high, low] = length.to_be_bytes();
     match length {

@@ -18,6 +18,14 @@ pub(in crate::prep) fn add_earlier(
     if order.card_ref != record.card_ref {
         return Err("the unfinished file was changed while it was read".into());
     }
+    // A template may take whole data elements from a field, and then does not name them.
+    for application in &order.applications {
+        let clear = application.dgis.iter().filter_map(|group| match group.parts.as_slice() {
+            [ValuePart::Clear(bytes)] => Some((group.dgi, bytes.as_slice())),
+            _ => None,
+        });
+        order.statements.add_clear(&application.aid, clear)?;
+    }
     let others = others_digest(&record);
     let Record { sequence, sections, .. } = record;
     for section in sections {
@@ -57,7 +65,8 @@ fn add_chip(
         if order.applications.iter().any(|added| added.aid == *aid) {
             return Err(twice("application", &aid.to_string()));
         }
-        order.statements.add_made(&application)?;
+        let clear = application.dgis.iter().filter(|group| !application.protected.contains(&group.dgi));
+        order.statements.add_clear(aid, clear.map(|group| (group.dgi, group.value.as_slice())))?;
         order.applications.push(again(application, sequence, others));
     }
     Ok(())

@@ -109,7 +109,8 @@ impl<R: Read> DeliveredFile<R> {
 }
 
 fn keyless() -> Failure {
-    let what = "operator: the file is sealed; name the key store to whose recipient it was sealed, which has the private key";
+    let what =
+        "operator: the file is sealed: name the key store that has the recipient's private key (--keys)";
     Failure::new(Exit::KeyUnknown, what)
 }
 

@@ -147,7 +147,10 @@ impl Issuer for SoftIssuer {
     }
 
     fn check_card_key(&mut self, key: &SealedCardKey) -> Result<(), HsmError> {
-        self.shared.rsa.entries()?.card_key(&key.sealed).map(drop)
+        match self.shared.rsa.known()? {
+            Some(entries) => entries.card_key(&key.sealed).map(drop),
+            None => Err(HsmError::RsaKey("this store has sealed no key pair of a card".into())),
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use crate::crypto::payment::digits::compressed;
 use crate::crypto::rsa::{PublicExponent, RsaKeyPair, RsaPublicKey};
 use crate::emv::{BlockFault, CertificateKind, KeyCertificate, MonthYear, SignedStaticData, request};
 use crate::hsm::{
-    AuthorityKey, CardToCertify, CertificateToInstall, HsmError, IssuerCertificate, IssuerKeyInfo,
-    IssuerKeyName, OfflineToSign, OwnCertificate, RsaPart,
+    AuthorityKey, AuthorityName, CardToCertify, CertificateToInstall, HsmError, IssuerCertificate,
+    IssuerKeyInfo, IssuerKeyName, OfflineToSign, OwnCertificate, RsaPart,
 };
 
 /// Signed values of an application, and the card's key pair.
@@ -154,9 +154,27 @@ pub(super) fn install(book: &RsaBook, request: &CertificateToInstall) -> Result<
     book.keep(request.key, &certificate)
 }
 
-/// Certifies an issuer's key by the store's own test authority, and keeps the certificate.
+/// Whether an authority of the store itself has signed a certificate.
+fn is_own(entries: &RsaEntries, kept: &IssuerCertificate) -> bool {
+    let block = entries.authority(kept.authority).ok().map(|own| own.public().recover(&kept.certificate));
+    matches!(block.as_ref(), Some(Ok(block)) if matches!(block.as_slice(), [0x6A, .., 0xBC]))
+}
+
+/// Certifies an issuer's key by the store's own test authority, and keeps the certificate. One of another authority is not
+/// replaced.
 pub(super) fn certify_own(book: &RsaBook, request: &OwnCertificate) -> Result<AuthorityKey, HsmError> {
-    let public = book.entries()?.key(request.key)?.signer.public().clone();
+    let entries = book.entries()?;
+    let public = entries.key(request.key)?.signer.public().clone();
+    if let Some(kept) = entries.info(request.key)?.certificate
+        && !is_own(&entries, &kept)
+    {
+        let AuthorityName { rid, index } = kept.authority;
+        let authority = format!("{} {index:02X}", hex::encode_upper(rid));
+        let what = format!(
+            "it would replace that of authority {authority}: make another key (cardwright-prep issuer-cert new)"
+        );
+        return Err(HsmError::Certificate(what));
+    }
     let entries = book.authority(request.authority)?;
     let signer = entries.authority(request.authority)?;
     let expiry = MonthYear::from_bcd(request.expiry).ok_or_else(|| malformed("expiry"))?;

@@ -290,7 +290,7 @@ fn faults_name_the_line_that_an_editor_shows() {
                 .replace(",01,TEST", &format!(",{n:02},TEST"))
         )
     };
-    // Line 2 good, 3 blank, 4 wrong, 5-7 good with a quoted line break and a quoted blank line, 8-9 blank,
+    // Line 2 good, 3 blank, 4 wrong, 5-7 one row with quoted line breaks, which is a fault, 8-9 blank,
     // 10 wrong, 11 with another number of values, 12 not UTF-8, 13 wrong and without an end.
     for end in ["\n", "\r\n", "\r"] {
         let quoted = format!("\"A{end}{end}B\"");
