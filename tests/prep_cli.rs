@@ -155,7 +155,7 @@ fn a_sealed_file_is_replaced_only_if_its_report_names_it() {
         let refused = sealed().output().unwrap();
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert_eq!(refused.status.code(), Some(Exit::Io as i32), "{said}");
-        assert!(said.contains("a sealed file lies there"), "{said}");
+        assert!(said.contains("the sealed file there is not the one that"), "{said}");
         assert_eq!(std::fs::read(&output).unwrap(), there);
     };
     // Another file than the report's, one byte of it changed, none next to it, one of another kind.

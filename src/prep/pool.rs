@@ -208,7 +208,7 @@ impl KeyPool {
                      has filled",
                     self.path.display()
                 );
-                Failure::new(Exit::KeyMismatch, what)
+                Failure::new(Exit::KeyStore, what)
             }
             other => other.into(),
         })

@@ -122,7 +122,7 @@ impl<'a> Daemon<'a> {
     }
 
     pub fn until(&self, job: &str, what: impl Fn(&Value) -> bool) -> Value {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_secs(180);
         loop {
             let shown = self.job(job);
             if what(&shown) {
