@@ -139,8 +139,11 @@ fn a_pool_of_another_store_is_refused() {
     std::fs::copy(other.path("pool"), desk.path("pool")).unwrap();
     desk.ok("sample --count 2 --output cards.csv");
     let run = Desk::run("payment-dda", "cards.csv", " --pool pool");
-    assert!(desk.refused(&run, Exit::KeyStore).contains("sealed by another store"));
+    assert!(desk.refused(&run, Exit::KeyStore).contains("sealed by another key store"));
     assert!(!desk.path("cards.csv.cwf").exists());
+    assert!(desk.ok("pool show --pool pool").contains("4 left, 0 taken of 4"), "no pair is lost");
+    let fill = "pool fill --pool pool --bits 1152 --count 5";
+    assert!(desk.refused(fill, Exit::KeyStore).contains("sealed by another key store"));
 }
 
 /// A program that is killed leaves no output, and the pairs that it took are never used again.
