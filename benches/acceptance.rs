@@ -35,12 +35,12 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cardwright::crypto::{ApplicationScope, FileKind, Purpose, Suite, application_mac_input, unwrap_mac_key};
+use cardwright::crypto::{Purpose, Suite, application_mac_input, unwrap_mac_key};
 use cardwright::record::chip::{ChipApplication, ChipSection};
 use cardwright::record::{Record, others_digest};
 use daemon::Daemon;
 use measured::{MeasuredRun, peak_kib};
-use support::{CARDWRIGHT, World, median, records};
+use support::{CARDWRIGHT, KEK, World, median, records, scope_of};
 
 /// Measured runs of each program; one more goes first and is not measured.
 const RUNS: usize = 3;
@@ -52,8 +52,6 @@ const LINE_CARDS: u32 = 8_000;
 const ALONE_S: f64 = 20.0;
 /// Times that the floor goes over them.
 const ROUNDS: usize = 20;
-/// KEK 476173FF:1 of `tests/data/keys-bureau.toml`, a published TEST key.
-const KEK: &str = "1619402605FF52C0CEA2ED1B39A75979ED5627082A114A0EF952E1CF3BAFB787";
 
 fn main() {
     let count: u32 = std::env::var("RECORDS").map_or(1_000_000, |r| r.parse().unwrap());
@@ -159,14 +157,7 @@ fn floor(sample: &[Sealed], cores: usize) -> f64 {
                     }
                     let Sealed { record, others, applications } = &sample[place % sample.len()];
                     for application in applications {
-                        let scope = ApplicationScope {
-                            kind: FileKind::Finished,
-                            issuer_id: "TESTBANK",
-                            file_id: "TESTBANK-20260101-0001",
-                            sequence: record.sequence,
-                            card_ref: record.card_ref.as_str(),
-                            aid: application.aid.as_bytes(),
-                        };
+                        let scope = scope_of(record, application);
                         let derive = |purpose| scope.derive(&kek, Suite::Aes256, purpose).unwrap();
                         let wrapped = &application.wrapped_mac_key;
                         // In a file of another name the key does not unwrap; the work is done all the same.

@@ -9,19 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use cardwright::crypto::payment::{CardKeyMethod, card_key, cvv, pin, pvv};
-use cardwright::crypto::{
-    ApplicationScope, CipherKey, FileKind, Purpose, Suite, TdesKey, application_mac_input, wrap_mac_key,
-};
+use cardwright::crypto::{CipherKey, Purpose, Suite, TdesKey, application_mac_input, wrap_mac_key};
 use cardwright::record::chip::{ChipApplication, ChipSection};
 use cardwright::record::{Record, others_digest};
 use sha2::{Digest, Sha256};
+
+use crate::support::{KEK, scope_of};
 
 /// Rounds over the sample.
 const ROUNDS: usize = 20;
 /// A published TEST key: that of the vectors of pyemv and psec.
 const MASTER: &str = "0123456789ABCDEFFEDCBA9876543210";
-/// KEK 476173FF:1 of `tests/data/keys-issuer.toml`, a published TEST key.
-const KEK: &str = "1619402605FF52C0CEA2ED1B39A75979ED5627082A114A0EF952E1CF3BAFB787";
 /// The account number of those vectors.
 const PAN: &str = "4761739001010119";
 /// Applications of a sample card that have keys: payment and purse.
@@ -103,14 +101,7 @@ fn card(keys: &Keys, made: &Made) {
 }
 
 fn protected(keys: &Keys, made: &Made, application: &ChipApplication, others: &[u8; 32]) {
-    let scope = ApplicationScope {
-        kind: FileKind::Finished,
-        issuer_id: "TESTBANK",
-        file_id: "TESTBANK-20260101-0001",
-        sequence: made.record.sequence,
-        card_ref: made.record.card_ref.as_str(),
-        aid: application.aid.as_bytes(),
-    };
+    let scope = scope_of(&made.record, application);
     let derive = |purpose| scope.derive(&keys.kek, Suite::Aes256, purpose).unwrap();
     let mac_key = random::<16>();
     black_box(wrap_mac_key(&derive(Purpose::MacKey), Suite::Aes256, &mac_key).unwrap());

@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use cardwright::crypto::{ApplicationScope, FileKind};
 use cardwright::ids::KeyData;
+use cardwright::record::chip::ChipApplication;
 use cardwright::record::{Cwf1Reader, FileLimits, Record};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 
 /// Paths of the programs under test.
 pub const CARDWRIGHT: &str = env!("CARGO_BIN_EXE_cardwright");
 pub const PREP: &str = env!("CARGO_BIN_EXE_cardwright-prep");
+/// KEK 476173FF:1 of both key lists, a published TEST key.
+pub const KEK: &str = "1619402605FF52C0CEA2ED1B39A75979ED5627082A114A0EF952E1CF3BAFB787";
 /// TEST keys of both sides.
 const ISSUER_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-issuer.toml");
 const BUREAU_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-bureau.toml");
@@ -90,6 +94,18 @@ impl World {
 pub fn records(file: &Path) -> Vec<Record> {
     let mut reader = Cwf1Reader::open(std::fs::File::open(file).unwrap(), FileLimits::default()).unwrap();
     std::iter::from_fn(|| reader.next_record().unwrap()).collect()
+}
+
+/// What the keys of an application depend on, in a file of another name: it costs as much.
+pub fn scope_of<'a>(record: &'a Record, application: &'a ChipApplication) -> ApplicationScope<'a> {
+    ApplicationScope {
+        kind: FileKind::Finished,
+        issuer_id: "TESTBANK",
+        file_id: "TESTBANK-20260101-0001",
+        sequence: record.sequence,
+        card_ref: record.card_ref.as_str(),
+        aid: application.aid.as_bytes(),
+    }
 }
 
 /// KEYDATA number `n` of KMC FFFFFF476173.

@@ -2,7 +2,8 @@
 //!
 //! `run` reads its first input twice: the Header states the number of cards, and no output may exist for an input
 //! with a fault. After a fault it reads it once more, and lists all faults (`rejects`). Other inputs are read once and kept
-//! sealed (`join`); `--keep-going` reads them again to find and copy rejected rows. It finds the rejected cards first, and leaves them out of all later readings.
+//! sealed (`join`); `--keep-going` reads them again to find and copy rejected rows. It finds the rejected cards first, and
+//! leaves them out of all later readings.
 //!
 //! | file | what it holds |
 //! |---|---|
