@@ -7,8 +7,6 @@ use std::io::BufWriter;
 use std::path::Path;
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::columns::{self, Column};
 use super::input::{Cardholder, CardholderReader, InputPlace, SourceRow};
 use super::key_pairs::fill;
@@ -124,12 +122,13 @@ fn sample(builder: &CardBuilder, folder: &Path) -> Result<Cardholder, Failure> {
     let mut row = SourceRow::at(InputPlace { file: None, line: 1 });
     for (name, value) in COMPLETED.into_iter().chain(given) {
         if let Some(known) = columns::by_name(name) {
-            row.values.insert(known.column, Zeroizing::new(value.to_owned()));
+            row.values.insert(known.column, value);
         }
     }
     let schema = &builder.plan().input;
-    let own = schema.own_fields().map(|own| (Column::Own(own), Zeroizing::new(own.sample())));
-    row.values.extend(own);
+    for own in schema.own_fields() {
+        row.values.insert(Column::Own(own), &own.sample());
+    }
     std::fs::write(folder.join(PHOTO), photo()?).map_err(bug)?;
     let mut cards = CardholderReader::of(std::iter::once(Ok(row)), schema);
     let card = cards.next().ok_or_else(|| bug("there is none"))?;

@@ -2,7 +2,7 @@
 //!
 //! Not here: the shape of values (`columns`), reading (`rows`).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io::Read;
 
 use sha2::{Digest, Sha256};
@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 
 use super::seen::SeenDigests;
 use super::{
-    Cardholder, InputError, InputPlace, InputSchema, RejectedLine, RowReader, SourceRow, TextLimit, names,
+    Cardholder, InputError, InputPlace, InputSchema, RejectedLine, RowReader, RowValues, SourceRow,
+    TextLimit, names,
 };
 use crate::emv::MonthYear;
 use crate::ids::{CardRef, KekId};
@@ -25,7 +26,8 @@ pub struct CardholderReader<'a, I> {
     rows: I,
     schema: &'a InputSchema,
     rules: RunRules<'a>,
-    seen: SeenDigests,
+    /// The names so far; `None` if an earlier reading has found that each stands once.
+    seen: Option<SeenDigests>,
     doubled: DoubledNames,
     taken: TakenCards,
     /// The number of the tool's counter that comes next, and how many were used; none without a counter.
@@ -59,7 +61,7 @@ impl<'a, R: Read> CardholderReader<'a, RowReader<'a, R>> {
 impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'a, I> {
     /// Makes cards of rows, one of each.
     pub fn of(rows: I, schema: &'a InputSchema) -> Self {
-        let (rules, seen, taken) = (RunRules::default(), SeenDigests::new(), TakenCards::default());
+        let (rules, seen, taken) = (RunRules::default(), Some(SeenDigests::new()), TakenCards::default());
         let doubled = DoubledNames::default();
         Self { rows, schema, rules, seen, doubled, taken, numbers: None }
     }
@@ -106,6 +108,13 @@ impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'
         self
     }
 
+    /// Does not compare the rows with each other: an earlier reading has done that.
+    #[must_use]
+    pub fn compared_before(mut self) -> Self {
+        self.seen = None;
+        self
+    }
+
     /// The names that stood in several rows.
     pub fn into_doubled(self) -> DoubledNames {
         self.doubled
@@ -136,7 +145,9 @@ impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'
         checked.relate();
         let taken = checked.admit(self.rules);
         checked.name(self.rules.kek);
-        checked.unique(&mut self.seen, &mut self.doubled);
+        if let Some(seen) = &mut self.seen {
+            checked.unique(seen, &mut self.doubled);
+        }
         let card = checked.card()?;
         self.taken.add(taken);
         Ok(card)
@@ -156,12 +167,12 @@ struct CheckedLine<'a> {
     schema: &'a InputSchema,
     /// Where the row begins in each source.
     places: Vec<InputPlace>,
-    /// The source of each value, by its number in `places`.
-    source: BTreeMap<Column, usize>,
+    /// The values that are not of the first source, with their source's number in `places`.
+    sources: Vec<(Column, usize)>,
     /// The values that follow the rules of their columns.
-    values: BTreeMap<Column, Zeroizing<String>>,
+    values: RowValues,
     /// The values that break them.
-    wrong: BTreeMap<Column, Zeroizing<String>>,
+    wrong: RowValues,
     /// The name before it was spelled for the track.
     as_written: Option<Zeroizing<String>>,
     faults: Vec<InputError>,
@@ -170,73 +181,95 @@ struct CheckedLine<'a> {
 impl<'a> CheckedLine<'a> {
     /// Checks each value by the rule of its column.
     fn new(schema: &'a InputSchema, row: SourceRow) -> Self {
+        let SourceRow { place, values, others } = row;
         let mut line = Self {
             schema,
-            places: Vec::new(),
-            source: BTreeMap::new(),
-            values: BTreeMap::new(),
-            wrong: BTreeMap::new(),
+            places: vec![place],
+            sources: Vec::new(),
+            values,
+            wrong: RowValues::default(),
             as_written: None,
             faults: Vec::new(),
         };
-        let SourceRow { place, values, others } = row;
-        line.part(place, values);
-        for other in others {
-            line.part(other.place, other.values);
+        others.into_iter().for_each(|other| line.part(other));
+        if schema.transliterate {
+            line.spell();
+        }
+        let broken = line
+            .values
+            .iter()
+            .filter_map(|(column, text)| Some((column, columns::check(column, text).err()?)));
+        for (column, what) in broken.collect::<Vec<_>>() {
+            line.refuse(column, &what);
         }
         line
     }
 
-    /// Adds the values of one source.
-    fn part(&mut self, place: InputPlace, values: BTreeMap<Column, Zeroizing<String>>) {
+    /// Adds the values of another source.
+    fn part(&mut self, row: SourceRow) {
         let number = self.places.len();
-        self.places.push(place);
-        for (column, text) in values {
-            match self.source.insert(column, number) {
-                None => self.add(column, text),
-                // The join has put the sources together by it.
-                Some(_) if column == Column::CardRef => {}
-                Some(_) => self.fault(column, "stands in another source too"),
+        self.places.push(row.place);
+        for (column, text) in row.values.iter() {
+            // The join has put the sources together by it.
+            if column == Column::CardRef {
+                continue;
+            }
+            let is_there = self.values.contains(column);
+            self.sources.retain(|(known, _)| *known != column);
+            self.sources.push((column, number));
+            if is_there {
+                self.fault(column, "stands in another source too");
+            } else {
+                self.values.insert(column, text);
             }
         }
     }
 
     fn fault(&mut self, column: Column, what: &str) {
-        let number = self.source.get(&column).copied().unwrap_or(0);
+        let source = self.sources.iter().find(|(known, _)| *known == column);
+        let number = source.map_or(0, |(_, number)| *number);
         if let Some(place) = self.places.get(number).or(self.places.first()).cloned() {
             let column = self.schema.name(column).to_owned();
             self.faults.push(InputError::Value { place, column, what: what.into() });
         }
     }
 
-    /// Checks a value by the rule of its column.
-    fn add(&mut self, column: Column, text: Zeroizing<String>) {
-        let text =
-            if column == Column::Name && self.schema.transliterate { self.spelled(text) } else { text };
-        let checked = columns::check(column, &text);
-        let kept = if checked.is_ok() { &mut self.values } else { &mut self.wrong };
-        kept.insert(column, text);
-        if let Err(what) = checked {
-            self.fault(column, &what);
+    /// Notes that the value of a column is wrong.
+    fn refuse(&mut self, column: Column, what: &str) {
+        if let Some(text) = self.values.get(column) {
+            self.wrong.insert(column, text);
+        }
+        self.values.remove(column);
+        self.fault(column, what);
+    }
+
+    /// Adds a value that no source has, and checks it by the rule of its column.
+    fn add(&mut self, column: Column, text: &str) {
+        self.values.insert(column, text);
+        if column == Column::Name && self.schema.transliterate {
+            self.spell();
+        }
+        let checked = self.values.get(column).map(|text| columns::check(column, text));
+        if let Some(Err(what)) = checked {
+            self.refuse(column, &what);
         }
     }
 
-    /// Returns a name as the track has it, and keeps it for print as it was written.
-    fn spelled(&mut self, name: Zeroizing<String>) -> Zeroizing<String> {
-        let all_printed = name.chars().all(columns::printable);
-        match spelled(&name, |c| TextLimit::Ascii.takes(c)).filter(|_| all_printed) {
-            Some(mut ascii) => {
-                ascii.make_ascii_uppercase();
-                self.as_written = Some(name);
-                ascii
-            }
-            // The rule of the column refuses it.
-            None => name,
-        }
+    /// Spells the name as the track has it, and keeps it for print as it was written.
+    fn spell(&mut self) {
+        let Some(name) = self.values.get(Column::Name).filter(|name| name.chars().all(columns::printable))
+        else {
+            return;
+        };
+        // The rule of the column refuses a name that cannot be spelled.
+        let Some(mut ascii) = spelled(name, |c| TextLimit::Ascii.takes(c)) else { return };
+        ascii.make_ascii_uppercase();
+        self.as_written = Some(Zeroizing::new(name.to_owned()));
+        self.values.insert(Column::Name, &ascii);
     }
 
     fn absent(&self, column: Column) -> bool {
-        !self.values.contains_key(&column) && !self.wrong.contains_key(&column)
+        !self.values.contains(column) && !self.wrong.contains(column)
     }
 
     /// Gives the card this number of the counter, if it has no value in the counted column. Returns whether it does.
@@ -244,9 +277,9 @@ impl<'a> CheckedLine<'a> {
         let counted = self.schema.counter.as_ref().filter(|counted| self.absent(counted.column));
         let Some(counted) = counted else { return false };
         match counted.value(number) {
-            Some(value) => self.add(counted.column, Zeroizing::new(value)),
+            Some(value) => self.add(counted.column, &value),
             None => {
-                self.wrong.insert(counted.column, Zeroizing::default());
+                self.wrong.insert(counted.column, "");
                 self.fault(counted.column, "has too few digits for the next number of the counter");
             }
         }
@@ -256,7 +289,7 @@ impl<'a> CheckedLine<'a> {
     /// Checks that a number of the line is not one that the counter gives later.
     fn given(&mut self, next: u64) {
         let Some(counted) = &self.schema.counter else { return };
-        let number = self.values.get(&counted.column).and_then(|text| counted.number(text));
+        let number = self.values.get(counted.column).and_then(|text| counted.number(text));
         if number.is_some_and(|number| number >= next) {
             let what = "is a number that the counter has not given yet and would give to a later card: leave the value empty, or \
                         make a counter that begins above this number (cardwright-prep counter new)";
@@ -271,7 +304,7 @@ impl<'a> CheckedLine<'a> {
         let values = schema.defaults.iter().map(|(column, text)| (*column, text.as_str())).chain([psn]);
         for (column, text) in values {
             if self.absent(column) {
-                self.add(column, Zeroizing::new(text.to_owned()));
+                self.add(column, text);
             }
         }
         let several = self.places.first().is_some_and(|place| place.file.is_some());
@@ -286,9 +319,9 @@ impl<'a> CheckedLine<'a> {
         if !self.absent(Column::NamePrinted) {
             return;
         }
-        if let Some(name) = self.values.get(&Column::Name) {
-            let printed = names::printed(self.as_written.as_ref().unwrap_or(name));
-            self.values.insert(Column::NamePrinted, printed);
+        if let Some(name) = self.values.get(Column::Name) {
+            let printed = names::printed(self.as_written.as_ref().map_or(name, |name| name));
+            self.values.insert(Column::NamePrinted, &printed);
         } else if schema.needs_printed_name && self.absent(Column::Name) {
             let what = format!("is empty, and so is {}", schema.name(Column::Name));
             self.fault(Column::NamePrinted, &what);
@@ -300,18 +333,18 @@ impl<'a> CheckedLine<'a> {
         let schema = self.schema;
         let mut found = Vec::new();
         for (column, text) in self.values.iter().filter(|(column, _)| column.is_text()) {
-            let Some(limit) = schema.limit(*column) else { continue };
+            let Some(limit) = schema.limit(column) else { continue };
             let media = limit.media();
             if schema.transliterate {
                 if spelled(text, |c| limit.takes(c)).is_none() {
                     found.push((
-                        *column,
+                        column,
                         format!("holds a character that {media} cannot take, and that has no spelling that it can: change it"),
                     ));
                 }
             } else if !text.chars().all(|c| limit.takes(c)) {
                 let advice = "change it, or set transliterate = true in the product";
-                found.push((*column, format!("holds a character that {media} cannot take; {advice}")));
+                found.push((column, format!("holds a character that {media} cannot take; {advice}")));
             }
         }
         found.into_iter().for_each(|(column, what)| self.fault(column, &what));
@@ -319,7 +352,7 @@ impl<'a> CheckedLine<'a> {
 
     /// Checks the rules of the run. Returns what the card breaks and is taken for all that.
     fn admit(&mut self, rules: RunRules<'_>) -> Vec<AllowedKind> {
-        let get = |column: Column| self.values.get(&column).map(|v| v.as_str());
+        let get = |column: Column| self.values.get(column);
         let mut broken = Vec::new();
         if let (Some(today), Some(expiry)) = (rules.today, get(Column::Expiry).and_then(year_month))
             && expiry < today
@@ -339,7 +372,7 @@ impl<'a> CheckedLine<'a> {
 
     /// Checks the rules between columns, where the values follow the rules of their own.
     fn relate(&mut self) {
-        let get = |column: Column| self.values.get(&column).map(|v| v.as_str());
+        let get = |column: Column| self.values.get(column);
         let mut found = Vec::new();
         // Fulfilment data is printed in the bureau's papers. So it must not hold the account number, even with
         // other characters between its digits.
@@ -367,41 +400,39 @@ impl<'a> CheckedLine<'a> {
     /// Checks that the card_ref, which is printed in logs and reports, holds no account number. It takes the
     /// number of the line even if that is wrong.
     fn name(&mut self, kek: Option<KekId>) {
-        let Some(text) = self.values.get(&Column::CardRef) else { return };
+        let Some(text) = self.values.get(Column::CardRef) else { return };
         let checked = if self.shows(text, Column::Pan) {
             Err("holds the account number")
         } else {
-            let name = CardRef::new(text.as_str());
+            let name = CardRef::new(text);
             let checked = name.and_then(|name| name.check_accounts([], kek));
             checked
                 .map_err(|_| "holds, with separators left out, what could be an account number of the issuer")
         };
         if let Err(what) = checked {
-            let text = self.values.remove(&Column::CardRef);
-            self.wrong.extend(text.map(|text| (Column::CardRef, text)));
-            self.fault(Column::CardRef, what);
+            self.refuse(Column::CardRef, what);
         }
     }
 
     /// Whether a text holds the value of a column, or its digits with other characters between them.
     fn shows(&self, text: &str, column: Column) -> bool {
-        let value = self.values.get(&column).or_else(|| self.wrong.get(&column));
+        let value = self.values.get(column).or_else(|| self.wrong.get(column));
         let Some(value) = value else { return false };
         let digits = |text: &str| -> Zeroizing<String> {
             Zeroizing::new(text.chars().filter(char::is_ascii_digit).collect())
         };
         let number = digits(value);
-        text.contains(value.as_str()) || (number.len() >= 4 && digits(text).contains(number.as_str()))
+        text.contains(value) || (number.len() >= 4 && digits(text).contains(number.as_str()))
     }
 
     /// Checks that no earlier line has this card_ref, or this PAN with this PSN.
     fn unique(&mut self, seen: &mut SeenDigests, doubled: &mut DoubledNames) {
-        let get = |column: Column| self.values.get(&column).map(|v| v.as_bytes());
+        let get = |column: Column| self.values.get(column).map(str::as_bytes);
         let mut found = Vec::new();
         let alone = Some(b"".as_slice());
         // Derivation data: two cards with one number would have one key.
         let counted = self.schema.counter.as_ref();
-        let number = counted.and_then(|counted| Some(counted.filled(self.values.get(&counted.column)?)));
+        let number = counted.and_then(|counted| Some(counted.filled(self.values.get(counted.column)?)));
         let names = [
             (Column::CardRef, b'R', [get(Column::CardRef), alone]),
             (Column::Pan, b'P', [get(Column::Pan), get(Column::Psn)]),
@@ -431,8 +462,7 @@ impl<'a> CheckedLine<'a> {
 
     /// Returns the card, or all faults of the line.
     fn card(mut self) -> Result<Cardholder, RejectedLine> {
-        let text = self.values.get(&Column::CardRef);
-        let card_ref = text.and_then(|text| CardRef::new(text.as_str()).ok());
+        let card_ref = self.values.get(Column::CardRef).and_then(|text| CardRef::new(text).ok());
         if self.faults.is_empty() {
             match card_ref {
                 Some(card_ref) if !self.places.is_empty() => {

@@ -5,12 +5,11 @@
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::decode::DecodedText;
 use super::lines::LineCounter;
 use super::{
-    InputError, InputPlace, InputSchema, RejectedLine, SourceFormat, SourceRow, TextEncoding, header,
+    InputError, InputPlace, InputSchema, RejectedLine, RowValues, SourceFormat, SourceRow, TextEncoding,
+    header,
 };
 use crate::prep::columns::Column;
 
@@ -22,6 +21,8 @@ pub(super) struct CsvRows<'a, R> {
     file: Option<Arc<str>>,
     csv: csv::Reader<LineCounter<DecodedText<R>>>,
     columns: Vec<Column>,
+    /// The place of each column in the header, in the order of the columns.
+    places: Vec<(Column, usize)>,
     record: csv::StringRecord,
     /// Line of the header.
     header: u64,
@@ -42,8 +43,10 @@ impl<'a, R: Read> CsvRows<'a, R> {
         let place = InputPlace { file: file.clone(), line: header };
         let names = names.map_err(|e| fault(&e, place.clone(), format, &[]))?;
         let columns = header::columns(&names.iter().collect::<Vec<_>>(), &place, schema)?;
+        let mut places: Vec<_> = columns.iter().copied().zip(0..).collect();
+        places.sort_unstable();
         let record = csv::StringRecord::new();
-        Ok(Self { schema, format, file, csv, columns, record, header })
+        Ok(Self { schema, format, file, csv, columns, places, record, header })
     }
 
     /// The columns in the order of the header.
@@ -76,11 +79,13 @@ impl<'a, R: Read> CsvRows<'a, R> {
             let what = "is UTF-8 and not ISO 8859-1: set encoding in [prep.input] of the product".to_owned();
             return Err(InputError::Value { place, column, what }.into());
         }
-        let mut row = SourceRow::at(place);
-        for (column, text) in self.columns.iter().zip(&self.record).filter(|(_, text)| !text.is_empty()) {
-            row.values.insert(*column, Zeroizing::new(text.to_owned()));
+        let mut values = RowValues::with_capacity(self.places.len(), self.record.as_slice().len());
+        for (column, place) in &self.places {
+            if let Some(text) = self.record.get(*place).filter(|text| !text.is_empty()) {
+                values.insert(*column, text);
+            }
         }
-        Ok(Some(row))
+        Ok(Some(SourceRow { values, ..SourceRow::at(place) }))
     }
 
     /// A column whose value was written in UTF-8 though ISO 8859-1 is declared: nearly every file that is read so gives text,

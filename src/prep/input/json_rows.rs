@@ -4,7 +4,6 @@
 //! Everything else is a fault: a number with a fraction or an exponent would not come out as it was written, and a key that
 //! stands twice has no one value. Not here: rules for values (`check`).
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::decode::DecodedText;
 use super::lines::ROW_MAX;
-use super::{InputError, InputPlace, InputSchema, RejectedLine, SourceFormat, SourceRow, header};
+use super::{InputError, InputPlace, InputSchema, RejectedLine, RowValues, SourceFormat, SourceRow, header};
 
 /// Reads the rows of a JSON Lines file.
 pub(super) struct JsonRows<'a, R> {
@@ -67,7 +66,7 @@ impl<'a, R: Read> JsonRows<'a, R> {
     fn row(&self, object: JsonObject, place: InputPlace) -> Result<SourceRow, RejectedLine> {
         let names: Vec<&str> = object.0.iter().map(|(name, _)| name.as_str()).collect();
         header::keys(&names, &place, self.schema)?;
-        let (mut values, mut faults) = (BTreeMap::new(), Vec::new());
+        let (mut values, mut faults) = (RowValues::default(), Vec::new());
         for (name, value) in object.0 {
             match (self.schema.by_name(&name), value) {
                 (_, JsonScalar::Other(what)) => {
@@ -75,7 +74,7 @@ impl<'a, R: Read> JsonRows<'a, R> {
                     faults.push(InputError::Value { place: place.clone(), column: name, what });
                 }
                 (Some(column), JsonScalar::Text(text)) if !text.is_empty() => {
-                    values.insert(column, text);
+                    values.insert(column, &text);
                 }
                 _ => {}
             }

@@ -28,17 +28,16 @@ mod schema;
 mod seen;
 #[cfg(test)]
 mod tests;
+mod values;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-
-use zeroize::Zeroizing;
 
 pub use self::check::{CardholderReader, DoubledNames, check};
 pub use self::format::{SourceFormat, SourceKind, TextEncoding};
 pub use self::rows::{RowReader, SourceRow};
 pub use self::schema::{ColumnUse, CountedColumn, Defaults, InputSchema, TextLimit};
+pub use self::values::RowValues;
 use super::columns::Column;
 use crate::ids::CardRef;
 
@@ -48,13 +47,13 @@ pub struct Cardholder {
     pub place: InputPlace,
     /// Name of the card.
     pub card_ref: CardRef,
-    values: BTreeMap<Column, Zeroizing<String>>,
+    values: RowValues,
 }
 
 impl Cardholder {
     /// Returns the value of a column; `None` if neither the line nor the product profile has one.
     pub fn get(&self, column: Column) -> Option<&str> {
-        self.values.get(&column).map(|v| v.as_str())
+        self.values.get(column)
     }
 
     /// Returns the value of a column that every line has.

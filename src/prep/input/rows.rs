@@ -2,15 +2,12 @@
 //!
 //! Not here: rules for values (`check`), what is particular to CSV and JSON Lines (`csv_rows`, `json_rows`).
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::csv_rows::CsvRows;
 use super::json_rows::JsonRows;
-use super::{InputError, InputPlace, InputSchema, RejectedLine, SourceFormat, SourceKind};
+use super::{InputError, InputPlace, InputSchema, RejectedLine, RowValues, SourceFormat, SourceKind};
 use crate::prep::columns::Column;
 
 /// One row of a source, unchecked. It is cardholder data: no `Debug`, wiped when dropped.
@@ -18,7 +15,7 @@ pub struct SourceRow {
     /// Where it begins.
     pub place: InputPlace,
     /// The values that are not empty.
-    pub values: BTreeMap<Column, Zeroizing<String>>,
+    pub values: RowValues,
     /// The rows of other sources with the same card_ref, which a join adds.
     pub others: Vec<SourceRow>,
 }
@@ -26,7 +23,7 @@ pub struct SourceRow {
 impl SourceRow {
     /// A row without values.
     pub fn at(place: InputPlace) -> Self {
-        Self { place, values: BTreeMap::new(), others: Vec::new() }
+        Self { place, values: RowValues::default(), others: Vec::new() }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Several sources become one: the rows of all others are found by the card_ref of a row of the first.
 //!
 //! ```text
-//! other sources ─► Join::read ─► SealedRows (file without a name, sealed row by row)
-//!                                RowIndex   (16 bytes a row: keyed hash of card_ref | source, offset)
+//! first source ─► CardIndex (16 bytes a card: keyed hash of card_ref | number of the card)
+//! other sources ─► Join::read ─► SealedRows (file without a name, sealed, in parts of neighbouring cards)
 //! first source ─► Join::complete ─► row with its others ─► the checks between columns
 //! ```
 //!
@@ -16,19 +16,18 @@ mod sealed_rows;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
-use std::vec::IntoIter;
 
-use self::index::{RowIndex, RowPlace};
+use self::index::CardIndex;
 use self::row_bytes::RowBytes;
 use self::sealed_rows::SealedRows;
 use super::columns::Column;
-use super::input::{InputError, InputSchema, RejectedLine, SourceRow};
+use super::input::{InputError, InputPlace, InputSchema, RejectedLine, SourceRow};
 use crate::exit::{Exit, Failure};
 use crate::files;
 
-/// Most other sources: the number of one has a byte in the index.
+/// Most other sources.
 pub const SOURCES_MAX: usize = 256;
 
 /// Most wrong rows of joined sources that are kept in memory, to be listed.
@@ -39,67 +38,64 @@ pub struct Join<'a> {
     schema: &'a InputSchema,
     rows: SealedRows,
     bytes: RowBytes,
-    index: RowIndex,
+    /// The number of the next card of the first source.
+    next: u32,
     /// Rows that cannot belong to a card.
     faults: VecDeque<RejectedLine>,
-    /// The rows that belong to no card, from the time when they are known.
-    without_card: Option<IntoIter<RowPlace>>,
+    /// Where the rows begin that belong to no card.
+    without_card: VecDeque<InputPlace>,
 }
 
 impl<'a> Join<'a> {
-    /// Reads all sources. `room` is an empty file without a name.
+    /// Reads the names of the first source's cards, then all others. `room` is an empty file without a name.
     pub fn read<I>(
-        sources: impl IntoIterator<Item = I>,
+        first: impl Iterator<Item = Result<SourceRow, RejectedLine>>,
+        others: impl IntoIterator<Item = I>,
         schema: &'a InputSchema,
         room: File,
     ) -> Result<Self, Failure>
     where
         I: Iterator<Item = Result<SourceRow, RejectedLine>>,
     {
+        let (index, cards) = cards(first)?;
         let mut join = Self {
             schema,
-            rows: SealedRows::new(room)?,
+            rows: SealedRows::new(room, cards)?,
             bytes: RowBytes::default(),
-            index: RowIndex::default(),
+            next: 0,
             faults: VecDeque::new(),
-            without_card: None,
+            without_card: VecDeque::new(),
         };
-        for (source, rows) in (0..=u8::MAX).zip(sources) {
-            for row in rows {
+        for source in others {
+            let mut given = GivenCards::of(cards)?;
+            for row in source {
                 match row {
-                    Ok(row) => join.add(source, &row)?,
+                    Ok(row) => join.add(row, &index, &mut given)?,
                     Err(line) => join.faulty(line)?,
                 }
             }
         }
         join.rows.flush().map_err(|e| no_room(&e))?;
-        join.index.sort();
-        join.find_repeated()?;
         Ok(join)
     }
 
-    fn add(&mut self, source: u8, row: &SourceRow) -> Result<(), Failure> {
-        let Some(name) = row.values.get(&Column::CardRef) else {
-            return self.faulty(self.fault(row, "is empty"));
+    /// Adds a row to the cards with its card_ref, of which there are several only if the first source is wrong.
+    fn add(&mut self, row: SourceRow, index: &CardIndex, given: &mut GivenCards) -> Result<(), Failure> {
+        let Some(name) = row.values.get(Column::CardRef) else {
+            return self.faulty(self.fault(row.place, "is empty"));
         };
-        let hash = self.index.hash(name);
-        let bytes = self.bytes.write(row).ok_or_else(|| us("a row is longer than 4 GiB"))?;
-        let offset = self.rows.add(bytes).map_err(|e| no_room(&e))?;
-        self.index.add(hash, RowPlace { source, offset }).ok_or_else(|| us("the rows are too many"))
-    }
-
-    /// Finds rows with one card_ref in one source.
-    fn find_repeated(&mut self) -> Result<(), Failure> {
-        let mut repeated = BTreeSet::new();
-        for (first, place) in self.index.alike() {
-            let (first, second) = (self.row(first)?, self.row(place)?);
-            if first.values.get(&Column::CardRef) == second.values.get(&Column::CardRef) {
-                self.faulty(self.fault(&second, "stands in an earlier line too"))?;
-                repeated.insert(place);
-            }
+        let mut cards = index.numbers(name).peekable();
+        if cards.peek().is_none() {
+            self.without_card.push_back(row.place);
+            return Ok(());
         }
-        // So a card has at most one row of a source.
-        self.index.remove(&repeated);
+        let bytes = self.bytes.write(&row).ok_or_else(|| us("a row is longer than 4 GiB"))?;
+        for card in cards {
+            if !given.insert(card) {
+                return self.faulty(self.fault(row.place, "stands in an earlier line too"));
+            }
+            self.rows.add(card, bytes).map_err(|e| no_room(&e))?;
+        }
         Ok(())
     }
 
@@ -116,59 +112,90 @@ impl<'a> Join<'a> {
         Ok(())
     }
 
-    fn fault(&self, row: &SourceRow, what: &str) -> RejectedLine {
+    fn fault(&self, place: InputPlace, what: &str) -> RejectedLine {
         let column = self.schema.name(Column::CardRef).to_owned();
-        InputError::Value { place: row.place.clone(), column, what: what.into() }.into()
+        InputError::Value { place, column, what: what.into() }.into()
     }
 
-    /// Adds to a row of the first source the rows of the others with its card_ref.
+    /// Begins a reading of the first source.
+    pub fn begin(&mut self) {
+        self.next = 0;
+    }
+
+    /// Adds to the next row of the first source the rows of the others with its card_ref.
     pub fn complete(&mut self, mut row: SourceRow) -> Result<SourceRow, RejectedLine> {
-        let Some(name) = row.values.get(&Column::CardRef) else { return Ok(row) };
-        let mut others = Vec::new();
-        for number in self.index.with(self.index.hash(name)) {
-            let Some(place) = self.index.place(number) else { continue };
-            let other = self.row(place).map_err(|failure| {
-                let (place, what) = (row.place.clone(), failure.message);
-                InputError::Line { place, what }
-            })?;
-            if other.values.get(&Column::CardRef) == Some(name) {
-                self.index.mark(number);
-                others.push(other);
-            }
+        let card = self.next;
+        self.next = card.saturating_add(1);
+        let Some(name) = row.values.get(Column::CardRef) else { return Ok(row) };
+        let fail = |what: String| InputError::Line { place: row.place.clone(), what };
+        let others = self.rows.of_card(card).map_err(|e| {
+            fail(format!("us: the rows of joined inputs that belong to it cannot be read again: {e}"))
+        })?;
+        let others: Option<Vec<_>> = others.map(|bytes| self.bytes.read(bytes)).collect();
+        let others = others.ok_or_else(|| fail("us: a row of a joined input cannot be read again".into()))?;
+        if others.iter().any(|other| other.values.get(Column::CardRef) != Some(name)) {
+            // Or two card_refs have one hash, which another run does not see.
+            return Err(fail("the file was changed while it was read: start again".into()).into());
         }
         row.others = others;
         Ok(row)
     }
 
-    fn row(&mut self, place: RowPlace) -> Result<SourceRow, Failure> {
-        let bytes = self.rows.read(place.offset).map_err(|e| unreadable(&e))?;
-        self.bytes.read(bytes).ok_or_else(|| us("a row of a joined source cannot be read again"))
-    }
-
-    /// Whether all rows are right and belong to cards of the first source, of which all have been completed.
+    /// Whether all rows are right and belong to cards of the first source.
     pub fn is_used_up(&self) -> bool {
-        self.faults.is_empty() && self.index.is_used_up()
+        self.faults.is_empty() && self.without_card.is_empty()
     }
 
-    /// The next row that is wrong or belongs to no card of the first source, of which all have been completed. Each is
-    /// returned once; [`Self::is_used_up`] is true after the last.
-    pub fn next_rejected(&mut self) -> Option<Result<RejectedLine, Failure>> {
-        if let Some(line) = self.faults.pop_front() {
-            return Some(Ok(line));
+    /// The next row that is wrong or belongs to no card of the first source. Each is returned once; [`Self::is_used_up`] is
+    /// true after the last.
+    pub fn next_rejected(&mut self) -> Option<RejectedLine> {
+        self.faults.pop_front().or_else(|| {
+            let place = self.without_card.pop_front()?;
+            Some(self.fault(place, "belongs to no card of the first input"))
+        })
+    }
+}
+
+/// The cards of the first source by name, and how many there are. A row that is wrong is no card, here as in every later
+/// reading.
+fn cards(first: impl Iterator<Item = Result<SourceRow, RejectedLine>>) -> Result<(CardIndex, u32), Failure> {
+    let (mut index, mut count) = (CardIndex::default(), 0u32);
+    for row in first.filter_map(Result::ok) {
+        if let Some(name) = row.values.get(Column::CardRef) {
+            index.add(name, count);
         }
-        let index = &mut self.index;
-        let place = self.without_card.get_or_insert_with(|| index.take_unused().into_iter()).next()?;
-        Some(self.row(place).map(|row| self.fault(&row, "belongs to no card of the first input")))
+        count = count.checked_add(1).ok_or_else(|| {
+            Failure::new(Exit::Input, format!("input: it has more than {} rows: divide it", u32::MAX))
+        })?;
+    }
+    index.sort();
+    Ok((index, count))
+}
+
+/// The cards that have a row of a source: a bit each.
+struct GivenCards(Vec<u64>);
+
+impl GivenCards {
+    /// None of so many cards.
+    fn of(cards: u32) -> Result<Self, Failure> {
+        let words = usize::try_from(cards.div_ceil(u64::BITS)).map_err(|_| us("the cards are too many"))?;
+        Ok(Self(vec![0; words]))
+    }
+
+    /// Adds a card. Returns whether it was not there.
+    fn insert(&mut self, card: u32) -> bool {
+        let word = usize::try_from(card / u64::BITS).ok().and_then(|place| self.0.get_mut(place));
+        let Some(word) = word else { return false };
+        let bit = 1 << (card % u64::BITS);
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
     }
 }
 
 fn no_room(error: &std::io::Error) -> Failure {
     let what = format!("output: the rows of joined inputs are kept next to it: {}", files::trouble(error));
     Failure::new(Exit::Io, what)
-}
-
-fn unreadable(error: &std::io::Error) -> Failure {
-    Failure::new(Exit::Io, format!("us: a row of a joined input cannot be read again: {error}"))
 }
 
 fn us(what: &str) -> Failure {

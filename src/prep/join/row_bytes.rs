@@ -8,10 +8,8 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use crate::prep::columns::Column;
-use crate::prep::input::{InputPlace, SourceRow};
+use crate::prep::input::{InputPlace, RowValues, SourceRow};
 use crate::wiped::WipedBytes;
 
 /// Writes and reads rows. Its tables grow with the files and columns that it meets.
@@ -24,8 +22,8 @@ pub(super) struct RowBytes {
 
 impl RowBytes {
     /// The bytes of a row; `None` if it is longer than they can state.
-    pub fn write(&mut self, row: &SourceRow) -> Option<&mut [u8]> {
-        let length = row.values.values().map(|value| 6 + value.len()).sum::<usize>() + 10;
+    pub fn write(&mut self, row: &SourceRow) -> Option<&[u8]> {
+        let length = 10 + 6 * row.values.count() + row.values.bytes();
         if self.bytes.capacity() < length {
             // A new buffer: growing the old one could leave an unwiped copy.
             self.bytes = WipedBytes::with_capacity(length.max(1024));
@@ -34,13 +32,13 @@ impl RowBytes {
         let file = number(&mut self.files, &row.place.file)?;
         self.bytes.extend_from_slice(&file.to_be_bytes());
         self.bytes.extend_from_slice(&row.place.line.to_be_bytes());
-        for (column, value) in &row.values {
-            let column = number(&mut self.columns, column)?;
+        for (column, value) in row.values.iter() {
+            let column = number(&mut self.columns, &column)?;
             self.bytes.extend_from_slice(&column.to_be_bytes());
             self.bytes.extend_from_slice(&u32::try_from(value.len()).ok()?.to_be_bytes());
             self.bytes.extend_from_slice(value.as_bytes());
         }
-        Some(self.bytes.as_mut_slice())
+        Some(&self.bytes)
     }
 
     /// The row with these bytes; `None` if [`Self::write`] has not made them.
@@ -48,17 +46,17 @@ impl RowBytes {
         let (file, rest) = bytes.split_first_chunk()?;
         let (line, mut rest) = rest.split_first_chunk()?;
         let file = self.files.get(usize::from(u16::from_be_bytes(*file)))?.clone();
-        let mut row = SourceRow::at(InputPlace { file, line: u64::from_be_bytes(*line) });
+        let mut values = RowValues::with_capacity(self.columns.len(), rest.len());
         while !rest.is_empty() {
             let (column, after) = rest.split_first_chunk()?;
             let (length, after) = after.split_first_chunk()?;
             let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
             let (value, after) = after.split_at_checked(length)?;
             let column = *self.columns.get(usize::from(u16::from_be_bytes(*column)))?;
-            row.values.insert(column, Zeroizing::new(std::str::from_utf8(value).ok()?.to_owned()));
+            values.insert(column, std::str::from_utf8(value).ok()?);
             rest = after;
         }
-        Some(row)
+        Some(SourceRow { values, ..SourceRow::at(InputPlace { file, line: u64::from_be_bytes(*line) }) })
     }
 }
 

@@ -1,14 +1,18 @@
-//! Rows on disk, each sealed by AES-256-GCM under a key that only this process has, in a file without a name.
+//! Rows on disk, in parts of neighbouring cards: written in any order, read card by card. Each chunk of a part is sealed by
+//! AES-256-GCM under a key that only this process has, in a file without a name.
 //!
 //! ```text
-//! length u32 | sealed row | tag (16)         nonce: 0 u32 | offset u64
+//! file:  { sealed chunk | tag (16) }*          nonce: 0 u32 | offset u64
+//! chunk: { card u32 | length u32 | row }*      integers big-endian
 //! ```
 //!
-//! An offset is used once, so no nonce is used twice. A row that was changed or moved is not opened. When the process ends,
-//! however that happens, file and key are gone.
+//! An offset is used once, so no nonce is used twice. A chunk that was changed or moved is not opened. When the process ends,
+//! however that happens, file and key are gone. Sources come in one after the other and cards in order, so a part in memory
+//! gives all rows of a card; a file of rows to be read in the order of the cards would be read from one end to the other.
 
 use std::fs::File;
-use std::io::{BufWriter, Error, Result, Write};
+use std::io::{Error, Result};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use aes_gcm::aead::{AeadInOut, inout::InOutBuf};
@@ -19,95 +23,149 @@ use crate::exit::Failure;
 use crate::prep::fill_random;
 use crate::wiped::WipedBytes;
 
-/// Bytes of the length in front of a row.
-const LENGTH: usize = 4;
-/// Bytes of the tag behind it.
+/// Bytes of card and length in front of a row.
+const FRONT: usize = 8;
+/// Bytes of the tag behind a chunk.
 const TAG: usize = 16;
-/// Bytes that are read at once: most rows fit, and more would cost more than a second read for the few others.
-const READ: usize = 1024;
-/// Bytes that are written at once.
-const WRITE: usize = 256 << 10;
+/// Bytes of a chunk, unless one row is longer.
+const CHUNK: usize = 8 << 10;
+/// Most parts, each of which fills a chunk at a time.
+const PARTS_MAX: u32 = 1024;
+/// Fewest cards of a part.
+const CARDS_MIN: u32 = 256;
 
-/// The rows, which are added first and then read in any order.
+/// The rows, which are added first and read then.
 pub(super) struct SealedRows {
-    file: BufWriter<File>,
+    file: File,
     length: u64,
     cipher: Aes256Gcm,
-    /// The row that was read last, with its length in front and its tag behind.
-    row: WipedBytes,
+    /// Cards of a part.
+    cards: u32,
+    parts: Vec<Part>,
+    /// The part that was opened last, by its number.
+    opened: Option<(usize, OpenedPart)>,
+}
+
+/// The rows of neighbouring cards.
+#[derive(Default)]
+struct Part {
+    /// Offset and length of each chunk in the file, its tag included.
+    chunks: Vec<(u64, usize)>,
+    /// The chunk that is being filled.
+    filling: WipedBytes,
+}
+
+/// A part in memory.
+struct OpenedPart {
+    bytes: WipedBytes,
+    /// Card and place of each row, by card; rows of one card in the order in which they were added.
+    rows: Vec<(u32, Range<usize>)>,
 }
 
 impl SealedRows {
-    /// An empty file that nobody else uses.
-    pub fn new(file: File) -> std::result::Result<Self, Failure> {
+    /// An empty file that nobody else uses, for rows of so many cards.
+    pub fn new(file: File, cards: u32) -> std::result::Result<Self, Failure> {
         let mut key = Zeroizing::new([0; 32]);
         fill_random(&mut *key)?;
         let cipher = Aes256Gcm::new((&*key).into());
-        let file = BufWriter::with_capacity(WRITE, file);
-        Ok(Self { file, length: 0, cipher, row: WipedBytes::default() })
+        let of_part = cards.div_ceil(PARTS_MAX).max(CARDS_MIN);
+        let parts = (0..cards.div_ceil(of_part)).map(|_| Part::default()).collect();
+        Ok(Self { file, length: 0, cipher, cards: of_part, parts, opened: None })
     }
 
-    /// Adds a row, whose bytes are sealed in place. Returns its offset.
-    pub fn add(&mut self, row: &mut [u8]) -> Result<u64> {
-        let offset = self.length;
-        let length = u32::try_from(row.len()).map_err(|_| damaged())?;
-        let tag = self.cipher.encrypt_inout_detached(&nonce(offset), &[], InOutBuf::from(&mut *row));
-        let tag = tag.map_err(|_| damaged())?;
-        for part in [length.to_be_bytes().as_slice(), row, tag.as_slice()] {
-            self.file.write_all(part)?;
-            self.length += u64::try_from(part.len()).unwrap_or(u64::MAX);
+    /// Adds a row of a card, which is one of those for which the file was made.
+    pub fn add(&mut self, card: u32, row: &[u8]) -> Result<()> {
+        let number = self.part_of(card)?;
+        let part = self.parts.get_mut(number).ok_or_else(damaged)?;
+        let needed = FRONT + row.len();
+        if part.filling.len() + needed > part.filling.capacity() {
+            seal(&self.cipher, &self.file, &mut self.length, part)?;
+            // Never grown: growing could leave an unwiped copy.
+            if part.filling.capacity() < needed {
+                part.filling = WipedBytes::with_capacity(needed.max(CHUNK));
+            }
         }
-        Ok(offset)
+        let length = u32::try_from(row.len()).map_err(Error::other)?;
+        part.filling.extend_from_slice(&card.to_be_bytes());
+        part.filling.extend_from_slice(&length.to_be_bytes());
+        part.filling.extend_from_slice(row);
+        Ok(())
     }
 
     /// Ends adding.
     pub fn flush(&mut self) -> Result<()> {
-        self.file.flush()
+        for part in &mut self.parts {
+            seal(&self.cipher, &self.file, &mut self.length, part)?;
+            part.filling = WipedBytes::default();
+        }
+        Ok(())
     }
 
-    /// Reads the row at an offset.
-    pub fn read(&mut self, offset: u64) -> Result<&[u8]> {
-        if self.row.len() < READ {
-            self.row = vec![0; READ].into();
-        }
-        let mut there = 0;
-        let mut whole = LENGTH;
-        while there < whole {
-            if self.row.len() < whole {
-                // A new buffer: growing the old one could leave an unwiped copy.
-                self.row = vec![0; whole].into();
-                there = 0;
+    /// The rows of a card, in the order in which they were added.
+    pub fn of_card(&mut self, card: u32) -> Result<impl Iterator<Item = &[u8]>> {
+        let number = self.part_of(card)?;
+        let opened = match self.opened.take() {
+            Some((known, part)) if known == number => part,
+            // The other part is wiped before another one is read.
+            other => {
+                drop(other);
+                self.open(number)?
             }
-            let place =
-                offset.checked_add(u64::try_from(there).map_err(Error::other)?).ok_or_else(damaged)?;
-            match self.file.get_ref().read_at(self.row.get_mut(there..).unwrap_or_default(), place)? {
-                0 => return Err(damaged()),
-                count => there += count,
-            }
-            if let Some(length) = self.row.first_chunk::<LENGTH>().filter(|_| there >= LENGTH) {
-                let length = usize::try_from(u32::from_be_bytes(*length)).map_err(Error::other)?;
-                whole = LENGTH.saturating_add(length).saturating_add(TAG);
-                if u64::try_from(whole).map_err(Error::other)? > self.length.saturating_sub(offset) {
-                    return Err(damaged());
-                }
-            }
-        }
-        self.opened(offset, whole)
+        };
+        let (_, OpenedPart { bytes, rows }) = self.opened.insert((number, opened));
+        let from = rows.partition_point(|(known, _)| *known < card);
+        let rows = rows.get(from..).unwrap_or_default().iter().take_while(move |(known, _)| *known == card);
+        Ok(rows.filter_map(|(_, row)| bytes.get(row.clone())))
     }
 
-    /// Opens the row in the buffer.
-    fn opened(&mut self, offset: u64, whole: usize) -> Result<&[u8]> {
-        let sealed = self.row.get_mut(LENGTH..whole).ok_or_else(damaged)?;
-        let (row, tag) = sealed.split_last_chunk_mut::<TAG>().ok_or_else(damaged)?;
-        let opened = self.cipher.decrypt_inout_detached(
-            &nonce(offset),
-            &[],
-            InOutBuf::from(&mut *row),
-            &(*tag).into(),
-        );
-        opened.map_err(|_| damaged())?;
-        Ok(row)
+    fn part_of(&self, card: u32) -> Result<usize> {
+        usize::try_from(card / self.cards).map_err(Error::other)
     }
+
+    /// Reads a part.
+    fn open(&self, number: usize) -> Result<OpenedPart> {
+        let Some(Part { chunks, .. }) = self.parts.get(number) else { return Err(damaged()) };
+        let mut bytes = WipedBytes::with_capacity(chunks.iter().map(|(_, length)| length).sum());
+        for (offset, length) in chunks {
+            let begin = bytes.len();
+            bytes.resize(begin + length, 0);
+            let chunk = bytes.get_mut(begin..).unwrap_or_default();
+            self.file.read_exact_at(chunk, *offset)?;
+            let (chunk, tag) = chunk.split_last_chunk_mut::<TAG>().ok_or_else(damaged)?;
+            let chunk = InOutBuf::from(chunk);
+            let opened = self.cipher.decrypt_inout_detached(&nonce(*offset), &[], chunk, &(*tag).into());
+            opened.map_err(|_| damaged())?;
+            bytes.truncate(begin + length - TAG);
+        }
+        let mut rows = Vec::new();
+        let mut place = 0;
+        while let Some([a, b, c, d, e, f, g, h]) = bytes.get(place..).and_then(|rest| rest.first_chunk()) {
+            let length = u32::from_be_bytes([*e, *f, *g, *h]);
+            let begin = place + FRONT;
+            place = begin + usize::try_from(length).map_err(Error::other)?;
+            rows.push((u32::from_be_bytes([*a, *b, *c, *d]), begin..place));
+        }
+        rows.sort_by_key(|(card, _)| *card);
+        Ok(OpenedPart { bytes, rows })
+    }
+}
+
+/// Seals the chunk that a part fills, and writes it. What stays in the buffer is the sealed chunk.
+fn seal(cipher: &Aes256Gcm, file: &File, end: &mut u64, part: &mut Part) -> Result<()> {
+    if part.filling.is_empty() {
+        return Ok(());
+    }
+    let offset = *end;
+    let chunk = InOutBuf::from(part.filling.as_mut_slice());
+    let tag = cipher.encrypt_inout_detached(&nonce(offset), &[], chunk).map_err(|_| damaged())?;
+    let length = part.filling.len();
+    let behind = offset.checked_add(u64::try_from(length).map_err(Error::other)?).ok_or_else(damaged)?;
+    file.write_all_at(&part.filling, offset)?;
+    file.write_all_at(&tag, behind)?;
+    *end = behind.checked_add(u64::try_from(TAG).map_err(Error::other)?).ok_or_else(damaged)?;
+    part.chunks.push((offset, length + TAG));
+    part.filling.clear();
+    Ok(())
 }
 
 fn nonce(offset: u64) -> aes_gcm::Nonce<aes_gcm::aead::consts::U12> {
@@ -123,57 +181,71 @@ fn damaged() -> Error {
 mod tests {
     use super::*;
 
-    /// Rows of all lengths around the bytes that are read at once.
-    fn lengths() -> impl Iterator<Item = usize> {
-        [0, 1, 40, READ - LENGTH - TAG - 1, READ - LENGTH - TAG, READ - LENGTH, READ, 3 * READ, 70_000, 5]
-            .into_iter()
+    /// Rows of all lengths around that of a chunk.
+    const LENGTHS: [usize; 8] = [0, 1, 40, CHUNK - FRONT - 1, CHUNK - FRONT, CHUNK - FRONT + 1, 70_000, 5];
+    /// Cards of three parts.
+    const CARDS: u32 = 3 * CARDS_MIN;
+
+    fn row(card: u32, source: usize) -> Vec<u8> {
+        let length = LENGTHS[(card as usize + source) % LENGTHS.len()];
+        (0..length).map(|place| u8::try_from((place + 7 * source + card as usize) % 251).unwrap()).collect()
     }
 
-    fn row(number: usize, length: usize) -> Vec<u8> {
-        (0..length).map(|place| u8::try_from((place + 7 * number) % 251).unwrap()).collect()
-    }
-
-    fn filled() -> (SealedRows, Vec<u64>) {
-        let mut rows = SealedRows::new(tempfile::tempfile().unwrap()).map_err(|f| f.message).unwrap();
-        let offsets =
-            lengths().enumerate().map(|(number, length)| rows.add(&mut row(number, length)).unwrap());
-        let offsets = offsets.collect();
+    /// Rows of three sources, each in an order of its own; every fifth card has none in the second.
+    fn filled() -> SealedRows {
+        let mut rows = SealedRows::new(tempfile::tempfile().unwrap(), CARDS).map_err(|f| f.message).unwrap();
+        for (source, step) in [1, 5, 7].into_iter().enumerate() {
+            for card in (0..CARDS).map(|number| number * step % CARDS) {
+                if source != 1 || !card.is_multiple_of(5) {
+                    rows.add(card, &row(card, source)).unwrap();
+                }
+            }
+        }
         rows.flush().unwrap();
-        (rows, offsets)
+        rows
+    }
+
+    fn of_card(rows: &mut SealedRows, card: u32) -> Result<Vec<Vec<u8>>> {
+        rows.of_card(card).map(|rows| rows.map(<[u8]>::to_vec).collect())
     }
 
     #[test]
-    fn rows_come_back_in_any_order() {
-        let (mut rows, offsets) = filled();
-        let numbered: Vec<_> = offsets.into_iter().zip(lengths()).enumerate().collect();
-        for (number, (offset, length)) in numbered.iter().chain(numbered.iter().rev()) {
-            assert_eq!(rows.read(*offset).unwrap(), row(*number, *length), "{length}");
+    fn each_card_has_its_rows_in_the_order_of_the_sources() {
+        let mut rows = filled();
+        assert_eq!(rows.parts.len(), 3);
+        for card in (0..CARDS).chain((0..CARDS).step_by(200)) {
+            let sources = [0, 1, 2].into_iter().filter(|source| *source != 1 || !card.is_multiple_of(5));
+            let expected: Vec<_> = sources.map(|source| row(card, source)).collect();
+            assert_eq!(of_card(&mut rows, card).unwrap(), expected, "{card}");
         }
+        assert!(of_card(&mut rows, CARDS).is_err(), "no card of the file");
+        assert!(rows.add(CARDS, b"x").is_err());
     }
 
     #[test]
-    fn a_changed_or_moved_row_is_not_opened() {
-        let (mut rows, offsets) = filled();
-        let (first, second) = (offsets[2], offsets[3]);
-        let file = rows.file.get_ref().try_clone().unwrap();
-        let mut whole = vec![0; usize::try_from(second - first).unwrap()];
-        file.read_exact_at(&mut whole, first).unwrap();
-        assert!(
-            !whole.windows(20).any(|part| row(2, 40).windows(20).any(|clear| part == clear)),
-            "it is sealed"
-        );
-        for place in 0..whole.len() {
-            let mut changed = whole.clone();
+    fn nothing_is_in_the_clear_and_what_was_changed_or_moved_is_not_opened() {
+        let mut rows = filled();
+        let clear = &row(10, 0);
+        assert_eq!(clear.len(), 40);
+        let mut all = vec![0; usize::try_from(rows.length).unwrap()];
+        rows.file.read_exact_at(&mut all, 0).unwrap();
+        assert!(!all.windows(clear.len()).any(|part| part == clear), "it is sealed");
+        let (offset, length) = rows.parts[0].chunks[0];
+        let chunk = all[usize::try_from(offset).unwrap()..][..length].to_vec();
+        for place in (0..length).step_by(61).chain(length - TAG..length) {
+            let mut changed = chunk.clone();
             changed[place] ^= 1;
-            file.write_all_at(&changed, first).unwrap();
-            assert!(rows.read(first).is_err(), "byte {place}");
+            rows.file.write_all_at(&changed, offset).unwrap();
+            assert!(of_card(&mut rows, 0).is_err(), "byte {place}");
         }
-        // A row in the place of another.
-        file.write_all_at(&whole, second).unwrap();
-        file.write_all_at(&whole, first).unwrap();
-        assert!(rows.read(second).is_err());
-        assert_eq!(rows.read(first).unwrap(), row(2, 40));
-        assert!(rows.read(rows.length).is_err());
-        assert!(rows.read(u64::MAX).is_err());
+        rows.file.write_all_at(&chunk, offset).unwrap();
+        assert!(of_card(&mut rows, 0).is_ok());
+        // A chunk in the place of another.
+        let chunks = rows.parts[1].chunks.clone();
+        let (other, _) = *chunks.iter().find(|(_, other)| *other == length).unwrap();
+        rows.file.write_all_at(&chunk, other).unwrap();
+        assert!(of_card(&mut rows, CARDS_MIN).is_err());
+        rows.file.set_len(offset).unwrap();
+        assert!(of_card(&mut rows, CARDS - 1).is_err(), "cut off");
     }
 }

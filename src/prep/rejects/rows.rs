@@ -42,13 +42,13 @@ struct RejectedCards(HashSet<[u8; 16]>);
 impl RejectedCards {
     /// Whether a row belongs to one of the cards.
     fn is_of(&self, row: &SourceRow) -> bool {
-        row.values.get(&Column::CardRef).is_some_and(|name| self.0.contains(&digest(name)))
+        row.values.get(Column::CardRef).is_some_and(|name| self.0.contains(&digest(name)))
     }
 
     /// Adds the card of a row that has a fault. Returns whether the row names one.
     fn add(&mut self, row: &SourceRow) -> bool {
-        let name = row.values.get(&Column::CardRef);
-        self.0.extend(name.map(|name| digest(name)));
+        let name = row.values.get(Column::CardRef);
+        self.0.extend(name.map(digest));
         name.is_some()
     }
 }

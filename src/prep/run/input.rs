@@ -125,6 +125,7 @@ impl<'a> RunInput<'a> {
         let schema = &self.builder.plan().input;
         let file = self.name();
         let record = RecordSlot::default();
+        self.join.borrow_mut().as_mut().into_iter().for_each(Join::begin);
         let rows: Rows<'s> = match self.is_unfinished {
             true => Box::new(UnfinishedRows::new(source, file, RecordSlot::clone(&record))?),
             false => Box::new(RowReader::new(source, schema.format.of_file(self.path), file, schema)?),
@@ -187,7 +188,7 @@ impl<'a> RunInput<'a> {
         let mut read = 0u64;
         let wrong = cards.inspect(|_| read += 1).filter_map(|card| self.wrong(card, hsm));
         // Which rows belong to no card is known after the last card.
-        let others = std::iter::from_fn(|| self.join.borrow_mut().as_mut()?.next_rejected());
+        let others = std::iter::from_fn(|| self.join.borrow_mut().as_mut()?.next_rejected().map(Ok));
         let list = rejects::list(self.output, self.path, wrong.chain(others));
         (list, read)
     }

@@ -228,7 +228,9 @@ fn write(
             Ok(!made.is_empty())
         };
         // The count of the first reading bounds the second, in case the file has grown.
-        for (_, card) in (1..=header.records).zip(input.cards(&mut source).map_err(|_| changed())?) {
+        let mut cards = input.cards(&mut source).map_err(|_| changed())?;
+        cards.holders = cards.holders.compared_before();
+        for (_, card) in (1..=header.records).zip(cards) {
             put(maker.add(card.map_err(|_| changed())?)?)?;
         }
         while put(maker.rest()?)? {}

@@ -14,6 +14,7 @@ use crate::prep::hashed::{HashedInput, open_source};
 use crate::prep::input::{InputError, InputPlace, InputSchema, RejectedLine, RowReader, SourceRow};
 use crate::prep::join::{Join, SOURCES_MAX};
 use crate::prep::rejects;
+use crate::prep::unfinished::{RecordSlot, UnfinishedRows};
 
 /// The last line of a refusal of an input.
 pub(super) const NOTHING_WRITTEN: &str = "nothing else was written; correct the input and start again";
@@ -45,6 +46,16 @@ fn first_columns(
 
 /// The columns of a source, by its name; `None` in JSON Lines, where every row has its own.
 type SourceColumns = (Arc<str>, Option<Vec<Column>>);
+
+/// The rows of the first source; none if its header line is wrong.
+fn first_rows<'a>(path: &Path, is_unfinished: bool, schema: &'a InputSchema) -> Result<Rows<'a>, Failure> {
+    let none = || -> Rows<'a> { Box::new(std::iter::empty()) };
+    Ok(match is_unfinished {
+        true => UnfinishedRows::new(open_source(path)?, None, RecordSlot::default())
+            .map_or_else(|_| none(), |rows| Box::new(rows)),
+        false => rows_of(path, schema)?.map_or_else(|_| none(), |rows| Box::new(rows)),
+    })
+}
 
 fn rows_of<'a>(
     path: &Path,
@@ -99,7 +110,8 @@ pub(super) fn joined<'a>(
         let what = format!("output: no room for the rows of joined inputs in {}: {e}", folder.display());
         Failure::new(Exit::Io, what)
     })?;
-    let join = Join::read(sources, schema, room)?;
+    let first = first_rows(input, is_unfinished, schema)?;
+    let join = Join::read(first, sources, schema, room)?;
     let inputs = paths.iter().zip(files).map(|(path, file)| Ok((path.as_path(), file.finish()?)));
     Ok((Some(join), inputs.collect::<Result<_, Failure>>()?))
 }

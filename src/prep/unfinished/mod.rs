@@ -22,8 +22,6 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 pub(super) use self::merge::add_earlier;
 use super::columns::Column;
 use super::input::{InputError, InputPlace, RejectedLine, SourceRow};
@@ -103,7 +101,7 @@ impl<R: Read> Iterator for UnfinishedRows<R> {
             Ok(Some(record)) => {
                 let place = InputPlace { file: self.file.clone(), line: record.sequence.into() };
                 let mut row = SourceRow::at(place);
-                row.values.insert(Column::CardRef, Zeroizing::new(record.card_ref.as_str().to_owned()));
+                row.values.insert(Column::CardRef, record.card_ref.as_str());
                 self.slot.replace(Some(record));
                 Some(Ok(row))
             }
