@@ -84,13 +84,15 @@ impl CompanionFile {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
     }
 
-    /// Like [`Self::write`], then overwrites the bytes of the old file. This does not reach copies that a disk keeps
-    /// by itself: remapped flash blocks, copy-on-write file systems, backups.
+    /// Like [`Self::write`], then overwrites the bytes of the old file, unless it has another name too: a backup may be made of
+    /// links, and is not to be lost. This does not reach copies that a disk keeps by itself: remapped flash blocks,
+    /// copy-on-write file systems.
     pub(super) fn replace(&self, text: Zeroizing<String>) -> Result<(), HsmError> {
         let old = OpenOptions::new().write(true).open(&self.path);
         self.write(text)?;
-        // The old file has no name any more, so it cannot be read again even if overwriting it fails.
+        // The old file has no name here any more, so it cannot be read again even if overwriting it fails.
         if let Ok(mut old) = old
+            && old.metadata().is_ok_and(|old| old.nlink() == 0)
             && let Ok(length) = old.seek(SeekFrom::End(0))
         {
             let zeros = vec![0; usize::try_from(length).unwrap_or(0)];
@@ -114,4 +116,27 @@ fn body(text: &str) -> Option<&str> {
     let (body, digest) = text.strip_suffix('\n')?.rsplit_once('\n')?;
     let body = text.get(..body.len() + 1)?;
     (hex::encode_upper(Sha256::digest(body)) == digest).then_some(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_file_is_overwritten_unless_a_backup_of_links_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, kept) = (folder.path().join("store"), folder.path().join("backup"));
+        let file = CompanionFile::beside(&store, "-spools", HsmError::Spools);
+        file.write("one\n".to_owned().into()).unwrap();
+        let old = File::open(file.path()).unwrap();
+        let length = old.metadata().unwrap().len();
+        file.replace("two\n".to_owned().into()).unwrap();
+        let read = files::whole_text(old, length).unwrap();
+        assert!(read.bytes().all(|byte| byte == 0), "the file without a name");
+        std::fs::hard_link(file.path(), &kept).unwrap();
+        file.replace("three\n".to_owned().into()).unwrap();
+        let backup = std::fs::read_to_string(&kept).unwrap();
+        assert_eq!(body(&backup), Some("two\n"));
+        assert_eq!(file.read().unwrap().unwrap().as_str(), "three\n");
+    }
 }

@@ -63,8 +63,8 @@ impl Source {
     pub fn run(mut self, asks: &Receiver<Ask>, prepared: Sender<Prepared>) {
         if !ends_well(|| self.serve(asks, &prepared)) {
             drop(prepared);
-            // The connection to the HSM stays open while cards are under way. If it closed, the HSM would
-            // drop the handles that those cards still need.
+            // Cards under way still need their handles. The HSM keeps those of all connections in one table, and an
+            // HSM may as well drop them with their connection, so it stays open.
             asks.iter().for_each(drop);
         }
     }
@@ -79,7 +79,7 @@ impl Source {
                         return;
                     }
                 }
-                // If the HSM does not release a handle now, its host drops it with the connection.
+                // A handle that is not released now lies in the HSM's table until its host ends.
                 Ask::Release(handles) => drop(self.hsm.release(&handles)),
             }
         }
