@@ -102,6 +102,36 @@ fn the_same_cards_in_every_encoding() {
     }
 }
 
+/// Every byte of UTF-8 but 80 to 9F is a character of ISO 8859-1 too, so the cards would bear two letters in place of one.
+#[test]
+fn utf_8_is_not_taken_for_iso_8859_1() {
+    let schema = schema_with("[prep.input]\ndelimiter = \";\"\nencoding = \"iso-8859-1\"\n");
+    let text = |name: &str, motto: &str| format!("{HEADER}\nC1;A;;1;B\nC2;{name};;12;{motto}\nC3;A;;;C\n");
+    let wrong = "is UTF-8 and not ISO 8859-1: set encoding in [prep.input] of the product";
+    for (name, motto, column) in [
+        ("José Müller", "x", "name_printed"),
+        ("A", "\u{E9}", "motto"),
+        ("A", "abc \u{F1} \u{FF}", "motto"),
+        // The first of two.
+        ("\u{E9}", "\u{E9}", "name_printed"),
+    ] {
+        let source = text(name, motto);
+        assert_eq!(faults(source.as_bytes(), &schema), [format!("input: line 3, column {column}: {wrong}")]);
+        let (cards, faults) = read(&latin1(&source), &schema);
+        assert_eq!((cards.len(), faults), (3, Vec::new()), "{name} {motto}");
+        assert_eq!(cards[1].get(Column::NamePrinted), Some(name));
+    }
+    // Not UTF-8 as a whole: a byte that only goes on, one that begins and is not gone on with, and both after a letter.
+    for name in ["A\u{A9}", "\u{C3}A", "\u{E9}\u{E9}", "\u{C3}\u{A9}\u{E9}"] {
+        assert_eq!(read(&latin1(&text(name, "x")), &schema).0.len(), 3, "{name}");
+    }
+    let ascii = text("A", "x");
+    assert_eq!(read(ascii.as_bytes(), &schema).0.len(), 3);
+    // Half of such a letter is a control of ISO 8859-1, which is no text at all.
+    let shown = faults(text("\u{C5}", "x").as_bytes(), &schema);
+    assert_eq!(shown, ["input: line 3, column name_printed: is not ISO 8859-1"]);
+}
+
 #[test]
 fn delimiters() {
     for (delimiter, written) in [(';', ";"), ('|', "|"), ('\t', "\\t"), (',', ",")] {
