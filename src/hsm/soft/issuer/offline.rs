@@ -154,10 +154,13 @@ pub(super) fn install(book: &RsaBook, request: &CertificateToInstall) -> Result<
     book.keep(request.key, &certificate)
 }
 
-/// Whether an authority of the store itself has signed a certificate.
-fn is_own(entries: &RsaEntries, kept: &IssuerCertificate) -> bool {
-    let block = entries.authority(kept.authority).ok().map(|own| own.public().recover(&kept.certificate));
-    matches!(block.as_ref(), Some(Ok(block)) if matches!(block.as_slice(), [0x6A, .., 0xBC]))
+/// Whether an authority of the store itself has signed a key's certificate. Every byte under the signature is checked: another
+/// authority may have the same name.
+fn is_own(entries: &RsaEntries, key: &RsaPublicKey, kept: &IssuerCertificate) -> bool {
+    let Ok(own) = entries.authority(kept.authority) else { return false };
+    let Ok(block) = own.public().recover(&kept.certificate) else { return false };
+    let exponent = key.exponent().bytes();
+    KeyCertificate::recovered(CertificateKind::Issuer, &block, &kept.remainder, exponent, &[]).is_ok()
 }
 
 /// Certifies an issuer's key by the store's own test authority, and keeps the certificate. One of another authority is not
@@ -166,7 +169,7 @@ pub(super) fn certify_own(book: &RsaBook, request: &OwnCertificate) -> Result<Au
     let entries = book.entries()?;
     let public = entries.key(request.key)?.signer.public().clone();
     if let Some(kept) = entries.info(request.key)?.certificate
-        && !is_own(&entries, &kept)
+        && !is_own(&entries, &public, &kept)
     {
         let AuthorityName { rid, index } = kept.authority;
         let authority = format!("{} {index:02X}", hex::encode_upper(rid));
@@ -192,4 +195,126 @@ pub(super) fn certify_own(book: &RsaBook, request: &OwnCertificate) -> Result<Au
     let authority = authority_key(request.authority, signer.public());
     book.keep(request.key, &certificate)?;
     Ok(authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::rsa::{RsaError, RsaSigner};
+    use crate::hsm::NewIssuerKey;
+    use crate::hsm::soft::issuer::rsa_book::generator;
+
+    const ISSUER: [u8; 4] = [0x47, 0x61, 0x73, 0xFF];
+    const OWN: AuthorityName = AuthorityName { rid: [0xA0, 0, 0, 0, 3], index: 0xFE };
+
+    /// The key book of a new store with one key of an issuer.
+    struct Desk {
+        book: RsaBook,
+        key: IssuerKeyName,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let book = RsaBook::beside(&folder.path().join("store"));
+            let key = book.make(&NewIssuerKey { issuer: ISSUER, bits: 1024, exponent: 3 }).unwrap().name;
+            Self { book, key, _folder: folder }
+        }
+
+        fn certify(&self, expiry: [u8; 2]) -> Result<AuthorityKey, HsmError> {
+            certify_own(&self.book, &OwnCertificate { key: self.key, authority: OWN, expiry })
+        }
+
+        fn kept(&self) -> Option<IssuerCertificate> {
+            self.book.entries().unwrap().info(self.key).unwrap().certificate
+        }
+
+        fn public(&self) -> RsaPublicKey {
+            self.book.entries().unwrap().key(self.key).unwrap().signer.public().clone()
+        }
+
+        /// Imports a certificate that another authority has signed.
+        fn import(&self, signer: &RsaSigner, name: AuthorityName) {
+            let unsigned = issuer_certificate(
+                self.key,
+                &self.public(),
+                MonthYear::from_bcd([0x12, 0x49]).unwrap(),
+                [1, 2, 3],
+            );
+            let made = unsigned.block(signer.public().length(), &[]).unwrap();
+            let request = CertificateToInstall {
+                key: self.key,
+                authority: authority_key(name, signer.public()),
+                certificate: signer.sign(&made.block).unwrap(),
+                remainder: made.remainder,
+                today: [0x01, 0x26],
+            };
+            install(&self.book, &request).unwrap();
+        }
+
+        /// The store's own authority is refused, and what was kept is kept.
+        fn is_refused(&self) {
+            let before = self.kept();
+            let refused = self.certify([0x12, 0x50]);
+            assert!(matches!(&refused, Err(HsmError::Certificate(what)) if what.contains("would replace")));
+            assert!(before.is_some() && self.kept() == before);
+        }
+    }
+
+    fn signer(bits: usize) -> RsaSigner {
+        let mut random = |bytes: &mut [u8]| getrandom::fill(bytes).map_err(|_| RsaError::Random);
+        RsaSigner::new(&generator(bits, 3).unwrap().generate(&mut random).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_certificate_of_the_stores_own_authority_is_made_and_replaced() {
+        let desk = Desk::new();
+        assert!(desk.kept().is_none());
+        for expiry in [[0x12, 0x30], [0x12, 0x49], [0x01, 0x31]] {
+            let authority = desk.certify(expiry).unwrap();
+            let kept = desk.kept().unwrap();
+            let authority = RsaPublicKey::new(&authority.modulus, PublicExponent::Three).unwrap();
+            let block = authority.recover(&kept.certificate).unwrap();
+            let issuer = CertificateKind::Issuer;
+            let found = KeyCertificate::recovered(issuer, &block, &kept.remainder, &[3], &[]).unwrap();
+            assert_eq!((found.expiry.bcd(), kept.expiry), (expiry, expiry));
+            assert!(found.modulus == desk.public().modulus() && found.subject == ISSUER);
+        }
+    }
+
+    #[test]
+    fn a_certificate_of_another_authority_is_never_replaced() {
+        let other = signer(1984);
+        // The store has no authority of this name; then it has one, of the same name as the other.
+        let desk = Desk::new();
+        desk.import(&other, OWN);
+        desk.is_refused();
+        let desk = Desk::new();
+        desk.certify([0x12, 0x30]).unwrap();
+        for name in [OWN, AuthorityName { index: 0x99, ..OWN }] {
+            desk.import(&other, name);
+            desk.is_refused();
+        }
+    }
+
+    /// The first and the last byte are those of every certificate; a foreign one may come to have them too.
+    #[test]
+    fn a_certificate_is_own_by_all_of_its_bytes() {
+        let desk = Desk::new();
+        desk.certify([0x12, 0x30]).unwrap();
+        let own = desk.kept().unwrap();
+        let entries = desk.book.entries().unwrap();
+        let authority = entries.authority(OWN).unwrap();
+        let block = authority.public().recover(&own.certificate).unwrap();
+        for place in [1, 8, 60, block.len() - 2] {
+            let mut changed = block.clone();
+            changed[place] ^= 1;
+            let certificate = authority.sign(&changed).unwrap();
+            desk.book.keep(desk.key, &IssuerCertificate { certificate, ..own.clone() }).unwrap();
+            desk.is_refused();
+        }
+        desk.book.keep(desk.key, &own).unwrap();
+        desk.certify([0x12, 0x31]).unwrap();
+    }
 }
