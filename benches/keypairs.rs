@@ -24,10 +24,10 @@ mod support;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cardwright::crypto::rsa::{KeyPairGenerator, PublicExponent, RsaError};
+use cardwright::crypto::rsa::{KeyPairGenerator, PublicExponent};
 use openssl::bn::BigNum;
 use openssl::rsa::Rsa;
-use support::{cpu_of_children, cpu_of_self, median};
+use support::{cpu_of_children, cpu_of_self, median, random};
 
 /// Bits of a card's key, and of issuers' keys.
 const SIZES: [u32; 4] = [1024, 1152, 1408, 1976];
@@ -56,10 +56,6 @@ fn main() {
             two / one
         );
     }
-}
-
-fn random(bytes: &mut [u8]) -> Result<(), RsaError> {
-    getrandom::fill(bytes).map_err(|_| RsaError::Random)
 }
 
 /// Key pairs by the CPU time of a slice.

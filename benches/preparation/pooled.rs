@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use cardwright::crypto::Suite;
 use cardwright::crypto::rsa::{KeyPairGenerator, PublicExponent, RsaKeyPair, RsaSigner};
 
-use crate::support::{PREP, World, cpu_of_children, median, micros_each};
+use crate::support::{PREP, World, cpu_of_children, median, micros_each, random};
 use crate::{PLAIN, RUNS, run};
 
 const CARDS: u32 = 2_000;
@@ -64,11 +64,7 @@ fn cpu(program: &mut Command) -> f64 {
 fn parts() -> [(&'static str, f64); 4] {
     let pair = |bits| {
         let generator = KeyPairGenerator::new(bits, PublicExponent::Three).unwrap();
-        generator
-            .generate(&mut |bytes: &mut [u8]| {
-                getrandom::fill(bytes).map_err(|_| cardwright::crypto::rsa::RsaError::Random)
-            })
-            .unwrap()
+        generator.generate(&mut random).unwrap()
     };
     let signer = RsaSigner::new(&pair(ISSUER_BITS)).unwrap();
     let mut block = vec![0x55; ISSUER_BITS / 8];

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use cardwright::crypto::rsa::RsaError;
 use cardwright::crypto::{ApplicationScope, FileKind};
 use cardwright::ids::KeyData;
 use cardwright::record::chip::ChipApplication;
@@ -112,6 +113,11 @@ pub fn scope_of<'a>(record: &'a Record, application: &'a ChipApplication) -> App
 pub fn key_data(n: u32) -> KeyData {
     let [a, b, c, d] = n.to_be_bytes();
     KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, a, b, c, d])
+}
+
+/// The random source of key pairs.
+pub fn random(bytes: &mut [u8]) -> Result<(), RsaError> {
+    getrandom::fill(bytes).map_err(|_| RsaError::Random)
 }
 
 /// Seconds of the day of a time as RFC 3339 in UTC.
