@@ -62,6 +62,9 @@ impl OutputKind {
 /// and for a kind that is streamed anything that is not a regular file (a terminal, a pipe).
 pub fn check_replaceable(path: &Path, kind: OutputKind) -> Result<(), Failure> {
     let fail = |what: String| Failure::new(Exit::Io, format!("operator: output {}: {what}", path.display()));
+    if !kind.is_streamed() && is_among_devices(path) {
+        return Err(fail("is a name of the system, which a file would replace; name a file".into()));
+    }
     let Ok(meta) = std::fs::metadata(path) else { return Ok(()) };
     if meta.is_dir() {
         return Err(fail("is a directory; name a file".into()));
@@ -86,6 +89,13 @@ pub fn check_replaceable(path: &Path, kind: OutputKind) -> Result<(), Failure> {
             kind.name()
         )))
     }
+}
+
+/// Whether a name lies in /dev or in /proc, where /dev/fd leads: such a name may be a link to a regular file, as /dev/stdout is
+/// when the output goes to one. Below /dev there may be folders for files, as /dev/shm.
+fn is_among_devices(path: &Path) -> bool {
+    let folder = std::path::absolute(path).ok().and_then(|path| path.parent()?.canonicalize().ok());
+    folder.is_some_and(|folder| folder == Path::new("/dev") || folder.starts_with("/proc"))
 }
 
 /// Refuses an output whose name is that of a ledger or key store that may not exist yet, or of a file next to it:
@@ -159,6 +169,35 @@ mod tests {
         assert!(check_replaceable(Path::new("/dev/null"), OutputKind::Json).is_ok());
         // It would become a file.
         assert!(check_replaceable(Path::new("/dev/null"), OutputKind::Cwf1).is_err());
+    }
+
+    /// A link is replaced, so one that leads to a file or to nothing may be, but not one that belongs to the system.
+    #[test]
+    fn a_name_of_the_system_is_not_replaced_wherever_it_leads() {
+        use std::os::fd::AsRawFd;
+        let directory = tempfile::tempdir().unwrap();
+        let link = |name: &str, to: &Path| {
+            let path = directory.path().join(name);
+            std::os::unix::fs::symlink(to, &path).unwrap();
+            path
+        };
+        let empty = std::fs::File::create(directory.path().join("empty")).unwrap();
+        let refused = |path: &Path| check_replaceable(path, OutputKind::Cwf1).is_err();
+        // An open file, as /dev/stdout is with `> file`.
+        for folder in ["/dev/fd", "/proc/self/fd"] {
+            let name = Path::new(folder).join(empty.as_raw_fd().to_string());
+            assert!(std::fs::metadata(&name).unwrap().is_file() && refused(&name), "{folder}");
+            assert!(check_replaceable(&name, OutputKind::Json).is_ok());
+        }
+        for name in ["/dev/cardwright-x", "/dev/../dev/cardwright-x", "/proc/cardwright-x", "/dev/stdout"] {
+            assert!(refused(Path::new(name)), "{name}");
+        }
+        let devices = link("devices", Path::new("/dev"));
+        assert!(refused(&devices.join("cardwright-x")));
+        assert!(refused(&link("null", Path::new("/dev/null"))));
+        assert!(refused(&link("folder", directory.path())));
+        assert!(!refused(&link("file", &directory.path().join("empty"))));
+        assert!(!refused(&link("nothing", &directory.path().join("nothing-there"))));
     }
 
     #[test]

@@ -12,14 +12,15 @@ use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::record::envelope::{Recipient, seal};
 
-/// Lets `write` fill a new file at `path` with an output file, and flush it. Without recipients the file is bare; else the
+/// Lets `write` fill a new file at `path` with an output file, and flush it, unless `check` refuses what lies there. Without recipients the file is bare; else the
 /// SHA-256 of the sealed file is returned too. If it fails, nothing remains of the new file.
 pub fn write_delivered<T>(
     path: &Path,
     recipients: &[Recipient],
+    check: impl Fn() -> Result<(), Failure>,
     write: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
 ) -> Result<(T, Option<[u8; 32]>), Failure> {
-    write_whole(path, |mut out| {
+    write_whole(path, check, |mut out| {
         if recipients.is_empty() {
             return Ok((write(&mut out)?, None));
         }

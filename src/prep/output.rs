@@ -3,6 +3,8 @@
 //!
 //! So nothing of it remains when the program is killed. A file system without such files (`O_TMPFILE`, open(2)) gets one under
 //! a temporary name. It has mode 0600 from the first byte. An earlier file of its name is replaced, a link is not followed.
+//! Whoever writes says what may be replaced; it is looked at first and directly before the file gets its name, since hours may
+//! lie between.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -17,14 +19,16 @@ use super::fill_random;
 use crate::exit::{Exit, Failure};
 use crate::files;
 
-/// Lets `write` fill a new file at `path`. If it fails, nothing remains of the new file.
+/// Lets `write` fill a new file at `path`, unless `check` refuses what lies there. If it fails, nothing remains of the new file.
 pub fn write_whole<T>(
     path: &Path,
+    check: impl Fn() -> Result<(), Failure>,
     write: impl FnOnce(BufWriter<&File>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let fail = |e: std::io::Error| {
         Failure::new(Exit::Io, format!("output {}: {}", path.display(), files::trouble(&e)))
     };
+    check()?;
     let mut random = [0u8; 6];
     fill_random(&mut random)?;
     let Some(name) = path.file_name() else {
@@ -46,6 +50,7 @@ pub fn write_whole<T>(
     let result = write(BufWriter::with_capacity(256 * 1024, &file))?;
     file.sync_all().map_err(fail)?;
     unfinished.name(&file, temporary).map_err(fail)?;
+    check()?;
     unfinished.rename(path).map_err(fail)?;
     File::open(directory).and_then(|d| d.sync_all()).map_err(fail)?;
     Ok(result)
@@ -53,15 +58,18 @@ pub fn write_whole<T>(
 
 /// Writes a new file of these bytes. A file that exists is not replaced.
 pub fn write_output(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    if path.exists() {
-        let what =
-            format!("output {}: a file lies there: name another, or remove it yourself", path.display());
-        return Err(Failure::new(Exit::Io, what));
-    }
+    let check = || match path.exists() {
+        true => {
+            let what =
+                format!("output {}: a file lies there: name another, or remove it yourself", path.display());
+            Err(Failure::new(Exit::Io, what))
+        }
+        false => Ok(()),
+    };
     let fail = |e: std::io::Error| {
         Failure::new(Exit::Io, format!("output {}: {}", path.display(), files::trouble(&e)))
     };
-    write_whole(path, |mut out| out.write_all(bytes).and_then(|()| out.flush()).map_err(fail))
+    write_whole(path, check, |mut out| out.write_all(bytes).and_then(|()| out.flush()).map_err(fail))
 }
 
 /// Makes a file without a name, if it can get one later.
@@ -112,12 +120,18 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::output_path::{OutputKind, check_replaceable};
+
+    /// Replaces whatever lies there.
+    fn any() -> Result<(), Failure> {
+        Ok(())
+    }
 
     #[test]
     fn whole_and_for_its_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.cwf");
-        write_whole(&path, |mut out| out.write_all(b"abc").map_err(|_| unreachable!())).unwrap();
+        write_whole(&path, any, |mut out| out.write_all(b"abc").map_err(|_| unreachable!())).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"abc");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
@@ -127,7 +141,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.cwf");
         std::fs::write(&path, b"old").unwrap();
-        let failed: Result<(), _> = write_whole(&path, |mut out| {
+        let failed: Result<(), _> = write_whole(&path, any, |mut out| {
             out.write_all(&[0; 1 << 20]).unwrap();
             Err(Failure::new(Exit::Bug, "x"))
         });
@@ -142,7 +156,7 @@ mod tests {
         let path = dir.path().join("out.cwf");
         let names = || std::fs::read_dir(dir.path()).unwrap().count();
         // Every file system on which the tests run has files without a name.
-        write_whole(&path, |_| {
+        write_whole(&path, any, |_| {
             assert_eq!(names(), 0);
             Ok(())
         })
@@ -156,16 +170,65 @@ mod tests {
         let (path, other) = (dir.path().join("out.cwf"), dir.path().join("other"));
         std::fs::write(&other, b"other").unwrap();
         std::os::unix::fs::symlink(&other, &path).unwrap();
-        write_whole(&path, |mut out| out.write_all(b"abc").map_err(|_| unreachable!())).unwrap();
+        write_whole(&path, any, |mut out| out.write_all(b"abc").map_err(|_| unreachable!())).unwrap();
         assert_eq!(std::fs::read(&other).unwrap(), b"other");
         assert!(path.symlink_metadata().unwrap().is_file());
         assert_eq!(std::fs::read(&path).unwrap(), b"abc");
     }
 
+    /// It was free, and then somebody wrote another file, or removed the earlier output and made a folder, while this one was
+    /// written.
+    #[test]
+    fn what_appears_meanwhile_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.cwf");
+        let check = || check_replaceable(&path, OutputKind::Cwf1);
+        let meanwhile = |change: &dyn Fn()| {
+            write_whole(&path, check, |mut out| {
+                out.write_all(b"new").unwrap();
+                change();
+                Ok(())
+            })
+        };
+        let failed = meanwhile(&|| std::fs::write(&path, b"card_ref,pan").unwrap()).unwrap_err();
+        assert!(failed.exit == Exit::Io && failed.message.contains("no CWF1 file"), "{failed}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"card_ref,pan");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else remains");
+
+        let earlier = b"H\0\0\0\x40CWF1\0\x01";
+        std::fs::write(&path, earlier).unwrap();
+        let change = || {
+            std::fs::remove_file(&path).unwrap();
+            std::fs::create_dir(&path).unwrap();
+        };
+        assert_eq!(meanwhile(&change).unwrap_err().exit, Exit::Io);
+        assert!(path.is_dir());
+        std::fs::remove_dir(&path).unwrap();
+        // What may be replaced is, also if it is new.
+        meanwhile(&|| std::fs::write(&path, earlier).unwrap()).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+
+        std::fs::remove_file(&path).unwrap();
+        let failed =
+            write_whole(&path, || Err(Failure::new(Exit::Io, "x")), |_| -> Result<(), _> { unreachable!() });
+        assert_eq!(failed.unwrap_err().exit, Exit::Io);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn bytes_replace_no_file_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("request");
+        write_output(&path, b"a").unwrap();
+        let failed = write_output(&path, b"b").unwrap_err();
+        assert!(failed.exit == Exit::Io && failed.message.contains("a file lies there"), "{failed}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"a");
+    }
+
     #[test]
     fn no_directory_is_an_io_failure() {
-        let failed = write_whole(Path::new("/nonexistent/out.cwf"), |_| Ok(()));
+        let failed = write_whole(Path::new("/nonexistent/out.cwf"), any, |_| Ok(()));
         assert_eq!(failed.unwrap_err().exit, Exit::Io);
-        assert_eq!(write_whole(Path::new("/"), |_| Ok(())).unwrap_err().exit, Exit::Io);
+        assert_eq!(write_whole(Path::new("/"), any, |_| Ok(())).unwrap_err().exit, Exit::Io);
     }
 }

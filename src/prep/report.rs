@@ -313,8 +313,10 @@ impl PreparationReport {
                 format!("output {}: {}; the file itself was written", path.display(), files::trouble(&e));
             Failure::new(Exit::Io, what)
         };
-        Self::check_place(output)?;
-        write_whole(&path, |mut out| out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(fail))
+        let check = || Self::check_place(output);
+        write_whole(&path, check, |mut out| {
+            out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(fail)
+        })
     }
 
     /// The report as one JSON document.

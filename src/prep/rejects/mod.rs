@@ -56,8 +56,9 @@ pub fn list(
 ) -> RejectList {
     let (path, input) = (path(output), input.display().to_string());
     let mut faults = Faults::default();
-    let written = check_replaceable(&path, OutputKind::Rejects).and_then(|()| {
-        write_whole(&path, |out| write(csv::Writer::from_writer(out), &input, &mut rejected, &mut faults))
+    let check = || check_replaceable(&path, OutputKind::Rejects);
+    let written = write_whole(&path, check, |out| {
+        write(csv::Writer::from_writer(out), &input, &mut rejected, &mut faults)
     });
     if written.is_err() && faults.count < SHOWN {
         // The first faults go to the terminal in any case.

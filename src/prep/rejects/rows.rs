@@ -126,16 +126,19 @@ impl<'a> RejectedRows<'a> {
         if ranges.is_empty() {
             return Ok(None);
         }
-        check_free(&path)?;
         let fail = |e: std::io::Error| {
             Failure::new(Exit::Io, format!("output {}: {}", path.display(), files::trouble(&e)))
         };
-        write_whole(&path, |mut out| {
-            let mut input = HashedInput::open(source.path)?;
-            copy_lines(&mut input, source.format.lines(), &ranges, &mut out).map_err(fail)?;
-            source.check_same(input)?;
-            out.flush().map_err(fail)
-        })?;
+        write_whole(
+            &path,
+            || check_free(&path),
+            |mut out| {
+                let mut input = HashedInput::open(source.path)?;
+                copy_lines(&mut input, source.format.lines(), &ranges, &mut out).map_err(fail)?;
+                source.check_same(input)?;
+                out.flush().map_err(fail)
+            },
+        )?;
         Ok(Some(path))
     }
 

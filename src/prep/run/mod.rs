@@ -215,7 +215,8 @@ fn write(
     hsm: &mut HsmClient,
 ) -> Result<(FinishedFile, ContentCounts), Failure> {
     let mut contents = ContentCounts::default();
-    let ((digest, bytes), sealed) = write_delivered(&args.output, &args.recipients, |out| {
+    let check = || replaced(args);
+    let ((digest, bytes), sealed) = write_delivered(&args.output, &args.recipients, check, |out| {
         let mut writer = Cwf1Writer::new(out, header)?;
         let mut source = HashedInput::open(input.path)?;
         let bar = bar(header.records.into(), "cards");
@@ -243,19 +244,25 @@ fn write(
     Ok((FinishedFile { digest, bytes, sealed }, contents))
 }
 
-/// Refuses an output whose place is not free to use: another kind of file, an input of this run, a sealed file that its report
-/// does not name, or rejected rows next to it.
-fn replaceable(args: &PrepRunArgs) -> Result<(), Failure> {
+/// Refuses to replace another kind of file, or a sealed file that its report does not name.
+fn replaced(args: &PrepRunArgs) -> Result<(), Failure> {
     let kind = match args.unfinished {
         true => OutputKind::Unfinished,
         false if args.recipients.is_empty() => OutputKind::Cwf1,
         false => OutputKind::Sealed,
     };
     check_replaceable(&args.output, kind)?;
-    PreparationReport::check_place(&args.output)?;
-    if !args.recipients.is_empty() {
-        PreparationReport::check_sealed(&args.output)?;
+    match kind {
+        OutputKind::Sealed => PreparationReport::check_sealed(&args.output),
+        _ => Ok(()),
     }
+}
+
+/// Refuses an output whose place is not free to use: what may not be replaced, an input of this run, or a file that belongs to
+/// another output next to it.
+fn replaceable(args: &PrepRunArgs) -> Result<(), Failure> {
+    replaced(args)?;
+    PreparationReport::check_place(&args.output)?;
     rejects::check_no_rows(&args.output)?;
     let Ok(output) = args.output.canonicalize() else { return Ok(()) };
     let is_output = |path: &&PathBuf| path.canonicalize().is_ok_and(|path| path == output);

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use crate::arguments::whole_number;
 use crate::exit::{Exit, Failure};
+use crate::files;
+use crate::output_path::{OutputKind, check_replaceable};
 use crate::prep::output::write_whole;
 use crate::prep::samples;
-use crate::{files, output_path};
 
 /// `cardwright-prep sample`.
 #[derive(Debug, clap::Args)]
@@ -32,8 +33,8 @@ fn count(text: &str) -> Result<u32, String> {
 
 /// Writes made-up cardholders.
 pub fn sample(args: &SampleArgs) -> Result<Exit, Failure> {
-    output_path::check_replaceable(&args.output, output_path::OutputKind::Csv)?;
-    write_whole(&args.output, |out| {
+    let check = || check_replaceable(&args.output, OutputKind::Csv);
+    write_whole(&args.output, check, |out| {
         samples::write(out, args.count, args.seed).map_err(|e| {
             Failure::new(Exit::Io, format!("output {}: {}", args.output.display(), files::trouble(&e)))
         })
