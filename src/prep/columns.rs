@@ -76,6 +76,9 @@ pub struct ColumnDefinition {
     pub help: &'static str,
 }
 
+/// Digits of a purse's identifier that begins with the issuer identifier.
+pub const LONG_PURSE_ID: usize = 16;
+
 /// Every column, in the order in which `sample` writes them. The header may have any order.
 pub const COLUMNS: &[ColumnDefinition] = &[
     column(
@@ -232,7 +235,8 @@ fn pin(text: &str) -> Result<(), &'static str> {
 }
 
 fn purse_id(text: &str) -> Result<(), &'static str> {
-    only(digits(text, 10..=10) || digits(text, 16..=16), "is not 10 or 16 digits")
+    let long = LONG_PURSE_ID..=LONG_PURSE_ID;
+    only(digits(text, 10..=10) || digits(text, long), "is not 10 or 16 digits")
 }
 
 fn amount(text: &str) -> Result<(), &'static str> {

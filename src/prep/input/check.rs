@@ -66,7 +66,8 @@ impl<'a, I: Iterator<Item = Result<SourceRow, RejectedLine>>> CardholderReader<'
         Self { rows, schema, rules, seen, doubled, taken, numbers: None }
     }
 
-    /// Refuses account numbers outside the issuer identifier of this KEK, and a card_ref that could be one inside.
+    /// Refuses account numbers and long purse identifiers outside the issuer identifier of this KEK, and a card_ref that could be
+    /// an account number inside.
     #[must_use]
     pub fn under(mut self, kek: KekId) -> Self {
         self.rules.kek = Some(kek);
@@ -364,9 +365,17 @@ impl<'a> CheckedLine<'a> {
         {
             broken.push((AllowedKind::ForeignIin, Column::Pan));
         }
+        let foreign_purse = rules.kek.zip(get(Column::PurseId)).is_some_and(|(kek, purse)| {
+            purse.len() == columns::LONG_PURSE_ID && !purse.starts_with(&kek.issuer_digits())
+        });
         let is_allowed = |kind| rules.allowed.is_some_and(|allowed| allowed.reason(kind).is_some());
         let (taken, refused): (Vec<_>, Vec<_>) = broken.into_iter().partition(|(kind, _)| is_allowed(*kind));
         refused.into_iter().for_each(|(kind, column)| self.fault(column, &kind.fault()));
+        if foreign_purse {
+            // No allowance: a purse has one issuer, who makes its keys, while an account may come to another.
+            let what = "has 16 digits and does not begin with the issuer identifier of the KEK";
+            self.fault(Column::PurseId, what);
+        }
         taken.into_iter().map(|(kind, _)| kind).collect()
     }
 

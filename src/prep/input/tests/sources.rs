@@ -195,6 +195,38 @@ fn bytes_that_are_no_text() {
     assert_eq!(shown, ["input: line 1: is not UTF-16 with a byte order mark"]);
 }
 
+/// Only the long form begins with the issuer identifier; no allowance takes another.
+#[test]
+fn a_long_purse_identifier_is_the_issuers() {
+    let schema = testing::schema();
+    let allowed = Allowances(vec!["foreign-iin:a merger".parse::<Allowance>().unwrap()]);
+    let read = |purse: &str, kek: &str| -> Vec<String> {
+        let text = format!(
+            "card_ref,pan,name,expiry,effective,service_code,purse_id\n\
+             C1,4761739001010119,A/B,2912,2001,201,{purse}\n"
+        );
+        let reader = CardholderReader::new(text.as_bytes(), &schema).unwrap();
+        let reader = reader.under(KekId::from_hex(kek).unwrap()).allowing(&allowed);
+        let faults = reader.filter_map(Result::err).flat_map(|line| line.faults);
+        faults.map(|fault| fault.to_string()).collect()
+    };
+    let (six, eight) = ("476173FF01", "4761739001");
+    let of = |begin: &str, length: usize| format!("{begin:0<length$}");
+    for (begin, kek) in [("476173", six), ("47617390", six), ("47617390", eight)] {
+        assert!(read(&of(begin, 16), kek).is_empty(), "{begin} {kek}");
+    }
+    for begin in ["476174", "47617", "0476173", ""] {
+        let shown = read(&of(begin, 16), six);
+        let what = "has 16 digits and does not begin with the issuer identifier of the KEK";
+        assert_eq!(shown, [format!("input: line 2, column purse_id: {what}")], "{begin}");
+        assert!(read(&of(begin, 10), six).is_empty(), "{begin}");
+    }
+    assert_eq!(read(&of("47617391", 16), eight).len(), 1);
+    // A value of another length has the fault of its column alone.
+    let shown = read(&of("476174", 15), six);
+    assert_eq!(shown, ["input: line 2, column purse_id: is not 10 or 16 digits"]);
+}
+
 #[test]
 fn a_quotation_mark_that_is_never_closed_costs_a_mebibyte() {
     let schema = schema_with("[prep.input]\ndelimiter = \";\"\n");
