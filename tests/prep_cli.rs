@@ -122,6 +122,44 @@ fn no_row_takes_a_number_that_the_counter_gives_later() {
     run().assert().success();
 }
 
+/// A product's own name goes into the file, and the bureau looks for it there. A file of another place may have any name.
+#[test]
+fn an_own_product_has_the_name_of_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, output) = (issuer_store(dir.path()), dir.path().join("out.cwf"));
+    let folder = dir.path().join("own/products");
+    std::fs::create_dir_all(&folder).unwrap();
+    let profile = std::fs::read_to_string(data("multiapp.toml")).unwrap();
+    let command = |words: &[&str]| {
+        let mut command = program();
+        command.args(words).current_dir(dir.path()).env("CARDWRIGHT_PROFILES", "own");
+        command
+    };
+    let check = |path: &str| command(&["profile", "check", path]).output().unwrap();
+    let run = || {
+        let mut run = command(&["run", "--product", "house", "--allow", "expired:published test vectors"]);
+        run.arg("--input").arg(data("cards-4.csv")).arg("--keys").arg(&store).arg("--output").arg(&output);
+        run
+    };
+    std::fs::write(folder.join("house.toml"), &profile).unwrap();
+    let what = "its name is \"multiapp\", and its file is found as house: give both one name";
+    for path in ["own/products/house.toml", "./own/../own/products/house.toml"] {
+        let checked = check(path);
+        assert_eq!(checked.status.code(), Some(Exit::Profile as i32), "{path}");
+        assert!(text(&checked.stderr).contains(what), "{}", text(&checked.stderr));
+    }
+    assert!(refused(&mut run(), &output, Exit::Profile).contains(what));
+
+    std::fs::write(dir.path().join("trial.toml"), &profile).unwrap();
+    let checked = check("trial.toml");
+    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    let renamed = profile.replace("name = \"multiapp\"", "name = \"house\"");
+    std::fs::write(folder.join("house.toml"), renamed).unwrap();
+    let checked = check("own/products/house.toml");
+    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    run().assert().success();
+}
+
 /// Anybody can seal a file with `age`: one that no report names is not written over.
 #[test]
 fn a_sealed_file_is_replaced_only_if_its_report_names_it() {

@@ -2,7 +2,7 @@
 //!
 //! Not here: the sample card of a check (`bureau::dry_run`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::suggested;
 use crate::bureau::dry_run::{DryRun, PlannedApplication, dry_run};
@@ -78,7 +78,7 @@ pub fn run(command: &ProfileCommand) -> Result<Exit, Failure> {
             if table.contains_key("module") {
                 check_line(&text, &origin)?;
             } else {
-                check_product(&text, &origin)?;
+                check_product(&text, file)?;
             }
         }
     }
@@ -95,8 +95,9 @@ fn check_line(text: &str, origin: &str) -> Result<(), Failure> {
 }
 
 /// Checks a product; one with `[prep]` also by a sample card.
-fn check_product(text: &str, origin: &str) -> Result<(), Failure> {
-    let product = ProductProfile::from_toml(text, origin)?;
+fn check_product(text: &str, file: &Path) -> Result<(), Failure> {
+    let product = ProductProfile::from_toml(text, &file.display().to_string())?;
+    product.check_place(file)?;
     let name = product.name.clone();
     if product.prep.is_none() {
         return stdout::print(&format!(

@@ -58,6 +58,16 @@ fn named(kind: ProfileFolder, name: &str) -> Result<Option<(String, String)>, Fa
     Ok(shipped.map(|(_, text)| ((*text).to_owned(), format!("shipped {} {name}", kind.noun))))
 }
 
+/// The name by which a file is found, if it lies in the bureau's own folder of its kind.
+fn own_name(kind: ProfileFolder, path: &std::path::Path) -> Option<String> {
+    let own = std::path::Path::new(&std::env::var_os(OWN)?).join(kind.folder).canonicalize().ok()?;
+    let folder = std::path::absolute(path).ok()?.parent()?.canonicalize().ok()?;
+    if folder != own {
+        return None;
+    }
+    Some(path.file_stem()?.to_str()?.to_owned())
+}
+
 /// Whether a name can be that of a file in a profiles' folder.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')

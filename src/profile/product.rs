@@ -3,6 +3,8 @@
 //! A card's oddity is a field here, never an `if name` in the code. The `[prep]` table belongs to the issuer's
 //! preparation (`prep`), which reads it from the same file; the bureau does not look at it.
 
+use std::path::Path;
+
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -136,7 +138,33 @@ impl ProductProfile {
     /// Loads and checks the product that a person names: by name, or by the path of a `.toml` file.
     pub fn load(name: &str) -> Result<Self, Failure> {
         let (text, origin) = super::chosen(PRODUCT, name)?;
-        Self::from_toml(&text, &origin)
+        let product = Self::from_toml(&text, &origin)?;
+        match name.ends_with(".toml") {
+            true => product.check_place(Path::new(name))?,
+            false => product.check_name(name, &origin)?,
+        }
+        Ok(product)
+    }
+
+    /// Refuses a file in the folder of a bureau's own products that has not the name of its product: it would never be found by
+    /// the product that it states, but be taken for another.
+    pub fn check_place(&self, path: &Path) -> Result<(), Failure> {
+        match super::own_name(PRODUCT, path) {
+            Some(name) => self.check_name(&name, &path.display().to_string()),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that a product has the name by which it was found.
+    fn check_name(&self, name: &str, origin: &str) -> Result<(), Failure> {
+        if self.name.as_str() == name {
+            return Ok(());
+        }
+        let what = format!(
+            "profile {origin}: its name is {:?}, and its file is found as {name}: give both one name",
+            self.name.as_str()
+        );
+        Err(Failure::new(Exit::Profile, what))
     }
 
     /// Loads and checks the product that a file's Header names: by name alone. If there is no such profile, the file
@@ -146,10 +174,7 @@ impl ProductProfile {
         let (text, origin) = super::named(PRODUCT, name.as_str())?
             .ok_or_else(|| Failure::new(Exit::FileProfile, unknown()))?;
         let product = Self::from_toml(&text, &origin)?;
-        if product.name != *name {
-            let what = format!("profile {origin}: its name is {:?}", product.name.as_str());
-            return Err(Failure::new(Exit::Profile, what));
-        }
+        product.check_name(name.as_str(), &origin)?;
         Ok(product)
     }
 
