@@ -17,6 +17,7 @@ use std::process::Output;
 use cardwright::exit::Exit;
 use cardwright::record::{Cwf1Reader, FileLimits};
 use prep_support::*;
+use resvg::tiny_skia::Pixmap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -211,6 +212,51 @@ fn a_preview_draws_front_and_back() {
     assert_ne!(std::fs::read(other.join("front.png")).unwrap(), front);
     assert_eq!(preview(&store, "3", &more).status.code(), Some(Exit::Io as i32));
     assert_eq!(std::fs::read(folder.join("front.png")).unwrap(), front);
+}
+
+/// The front of a card of product multiapp without its embossed or its printed lines.
+fn front(dir: &Path, store: &Path, embossed: bool, printed: bool) -> Pixmap {
+    let mut product = std::fs::read_to_string(data("multiapp.toml")).unwrap();
+    let mut blank = |line: &str, what: &str| {
+        assert!(product.contains(line), "{line}");
+        product = product.replace(line, &line.replace(what, "\"' '\""));
+    };
+    for text in ["\"pan_number_line\"", "\"expiry_printed\"", "\"name_printed\""] {
+        if !embossed {
+            blank(&format!("\ntext = {text}\n"), text);
+        }
+    }
+    for (field, text) in
+        [("name", "\"name_printed\""), ("number", "\"pan_grouped\""), ("expiry", "\"expiry_printed\"")]
+    {
+        if !printed {
+            blank(&format!("{field} = {text}"), text);
+        }
+    }
+    let (file, folder) = (dir.join("p.toml"), dir.join(format!("{embossed}-{printed}")));
+    std::fs::write(&file, product).unwrap();
+    let mut command = program();
+    command.args(["preview", "2", "--input"]).arg(data("cards-4.csv")).arg("--product").arg(&file);
+    let drawn = command.arg("--keys").arg(store).arg("--picture").arg(&folder).output().unwrap();
+    assert!(drawn.status.success(), "{}", text(&drawn.stderr));
+    Pixmap::decode_png(&std::fs::read(folder.join("front.png")).unwrap()).unwrap()
+}
+
+#[test]
+fn what_is_embossed_stands_beside_what_is_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = issuer_store(dir.path());
+    let plain = front(dir.path(), &store, false, false);
+    let [embossed, printed] = [(true, false), (false, true)]
+        .map(|(embossed, printed)| front(dir.path(), &store, embossed, printed));
+    let differs = |picture: &Pixmap| -> Vec<bool> {
+        picture.pixels().iter().zip(plain.pixels()).map(|(one, other)| one != other).collect()
+    };
+    let (embossed, printed) = (differs(&embossed), differs(&printed));
+    let count = |marks: &[bool]| marks.iter().filter(|mark| **mark).count();
+    assert!(count(&embossed) > 1000 && count(&printed) > 1000);
+    let both = embossed.iter().zip(&printed).filter(|(one, other)| **one && **other).count();
+    assert_eq!(both, 0, "pixels are embossed and printed");
 }
 
 /// The card_refs of a file in order.
