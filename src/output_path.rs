@@ -58,8 +58,8 @@ impl OutputKind {
     }
 }
 
-/// Refuses a path that holds a file of another kind. Accepts a free path, an empty file, a file of this kind,
-/// and for a kind that is streamed anything that is not a regular file (a terminal, a pipe).
+/// Refuses a path that holds a file of another kind and, unless the kind is streamed, a name in /dev or /proc. Accepts any
+/// other free path, an empty file and a file of this kind. A streamed kind may also go to a terminal or a pipe.
 pub fn check_replaceable(path: &Path, kind: OutputKind) -> Result<(), Failure> {
     let fail = |what: String| Failure::new(Exit::Io, format!("operator: output {}: {what}", path.display()));
     if !kind.is_streamed() && is_among_devices(path) {

@@ -122,7 +122,8 @@ fn no_row_takes_a_number_that_the_counter_gives_later() {
     run().assert().success();
 }
 
-/// A product's own name goes into the file, and the bureau looks for it there. A file of another place may have any name.
+/// The output file carries the product's name, and the bureau looks for a profile with that file name. A profile outside
+/// the bureau's own folder may have any file name.
 #[test]
 fn an_own_product_has_the_name_of_its_file() {
     let dir = tempfile::tempdir().unwrap();

@@ -541,3 +541,50 @@ fn a_full_disk_leaves_nothing() {
         assert_eq!(bench.names(), before, "{says}");
     }
 }
+
+/// A first input that is exchanged while another one is joined to it would leave cards without their joined rows.
+#[test]
+fn a_first_input_that_is_exchanged_while_others_are_joined_is_refused() {
+    let bench = Bench::new();
+    let loyalty = std::fs::read_to_string(bench.path("loyalty.csv")).unwrap();
+    // Blank lines keep the join busy.
+    bench.write("loyalty.csv", &format!("{loyalty}{}", "\n".repeat(20 << 20)));
+    let person = std::fs::read_to_string(bench.path("person.csv")).unwrap();
+    let shorter: Vec<&str> = person.lines().take(1).chain(person.lines().skip(2)).collect();
+    bench.write("person-2.csv", &(shorter.join("\n") + "\n"));
+    for more in ["", " --keep-going"] {
+        bench.write("person.csv", &person);
+        let words = "run --keys issuer.keys --input person.csv --join purse.csv --join loyalty.csv --product \
+                     multiapp.toml --output one.cwf1";
+        let child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("cardwright-prep"))
+            .args(format!("{words}{more}").split_whitespace())
+            .current_dir(bench.folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The names of the first input are read before the last joined input.
+        while !has_read(child.id(), &bench.path("loyalty.csv"), 1 << 20) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::fs::copy(bench.path("person-2.csv"), bench.path("next.csv")).unwrap();
+        std::fs::rename(bench.path("next.csv"), bench.path("person.csv")).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let says = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(Exit::Input as i32), "{says}");
+        assert!(says.contains("changed while it was read"), "{says}");
+        assert!(!bench.path("one.cwf1").exists());
+    }
+}
+
+/// Whether a process has read so many bytes of a file.
+fn has_read(process: u32, file: &Path, bytes: u64) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{process}/fd")).expect("the process ended before");
+    open.filter_map(Result::ok).any(|open| {
+        let number = open.file_name().into_string().unwrap();
+        let is_it = std::fs::read_link(open.path()).is_ok_and(|path| path == file);
+        let info = std::fs::read_to_string(format!("/proc/{process}/fdinfo/{number}")).unwrap_or_default();
+        let place = info.lines().find_map(|line| line.strip_prefix("pos:")?.trim().parse::<u64>().ok());
+        is_it && place.is_some_and(|place| place >= bytes)
+    })
+}

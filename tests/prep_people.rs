@@ -243,7 +243,7 @@ fn front(dir: &Path, store: &Path, embossed: bool, printed: bool) -> Pixmap {
 }
 
 #[test]
-fn what_is_embossed_stands_beside_what_is_printed() {
+fn embossed_and_printed_text_do_not_overlap() {
     let dir = tempfile::tempdir().unwrap();
     let store = issuer_store(dir.path());
     let plain = front(dir.path(), &store, false, false);

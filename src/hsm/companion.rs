@@ -90,7 +90,8 @@ impl CompanionFile {
     pub(super) fn replace(&self, text: Zeroizing<String>) -> Result<(), HsmError> {
         let old = OpenOptions::new().write(true).open(&self.path);
         self.write(text)?;
-        // The old file has no name here any more, so it cannot be read again even if overwriting it fails.
+        // The old file has lost its name here. If it has no other name, nobody can open it again, even if overwriting
+        // fails. If it has one, it is a backup and stays.
         if let Ok(mut old) = old
             && old.metadata().is_ok_and(|old| old.nlink() == 0)
             && let Ok(length) = old.seek(SeekFrom::End(0))

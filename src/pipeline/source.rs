@@ -63,8 +63,8 @@ impl Source {
     pub fn run(mut self, asks: &Receiver<Ask>, prepared: Sender<Prepared>) {
         if !ends_well(|| self.serve(asks, &prepared)) {
             drop(prepared);
-            // Cards under way still need their handles. The HSM keeps those of all connections in one table, and an
-            // HSM may as well drop them with their connection, so it stays open.
+            // The connection stays open, because cards under way still need their handles. Our HSM keeps the
+            // handles of all connections in one table, but another HSM may drop a connection's handles when it closes.
             asks.iter().for_each(drop);
         }
     }

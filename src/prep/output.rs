@@ -3,8 +3,8 @@
 //!
 //! So nothing of it remains when the program is killed. A file system without such files (`O_TMPFILE`, open(2)) gets one under
 //! a temporary name. It has mode 0600 from the first byte. An earlier file of its name is replaced, a link is not followed.
-//! Whoever writes says what may be replaced; it is looked at first and directly before the file gets its name, since hours may
-//! lie between.
+//! The caller's check decides which file may be replaced. It runs before the writing and again
+//! just before the file gets its name, since hours may lie between.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -176,10 +176,10 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"abc");
     }
 
-    /// It was free, and then somebody wrote another file, or removed the earlier output and made a folder, while this one was
-    /// written.
+    /// While the output is written, somebody puts another file in its place, or removes the earlier output and makes a
+    /// folder there.
     #[test]
-    fn what_appears_meanwhile_is_not_replaced() {
+    fn a_file_that_appears_during_writing_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.cwf");
         let check = || check_replaceable(&path, OutputKind::Cwf1);
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(meanwhile(&change).unwrap_err().exit, Exit::Io);
         assert!(path.is_dir());
         std::fs::remove_dir(&path).unwrap();
-        // What may be replaced is, also if it is new.
+        // A file of the right kind is replaced, even if it appeared only now.
         meanwhile(&|| std::fs::write(&path, earlier).unwrap()).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
 

@@ -146,8 +146,8 @@ impl ProductProfile {
         Ok(product)
     }
 
-    /// Refuses a file in the folder of a bureau's own products that has not the name of its product: it would never be found by
-    /// the product that it states, but be taken for another.
+    /// Refuses a file in the bureau's own products folder if its file name differs from the product's name. The bureau looks
+    /// products up by file name: it would not find this one, or would take it for another.
     pub fn check_place(&self, path: &Path) -> Result<(), Failure> {
         match super::own_name(PRODUCT, path) {
             Some(name) => self.check_name(&name, &path.display().to_string()),
@@ -155,13 +155,13 @@ impl ProductProfile {
         }
     }
 
-    /// Checks that a product has the name by which it was found.
+    /// Checks that a product has the name by which it was found, and that it can be found by that.
     fn check_name(&self, name: &str, origin: &str) -> Result<(), Failure> {
-        if self.name.as_str() == name {
+        if self.name.as_str() == name && super::is_plain(name) {
             return Ok(());
         }
         let what = format!(
-            "profile {origin}: its name is {:?}, and its file is found as {name}: give both one name",
+            "profile {origin}: its name is {:?}, and its file is found as {name}: give both one name, of letters A to Z, digits, - and _",
             self.name.as_str()
         );
         Err(Failure::new(Exit::Profile, what))

@@ -215,12 +215,10 @@ impl<'a> CheckedLine<'a> {
             if column == Column::CardRef {
                 continue;
             }
-            let is_there = self.values.contains(column);
-            self.sources.retain(|(known, _)| *known != column);
-            self.sources.push((column, number));
-            if is_there {
-                self.fault(column, "stands in another source too");
+            if self.values.contains(column) {
+                self.fault_at(number, column, "stands in another source too");
             } else {
+                self.sources.push((column, number));
                 self.values.insert(column, text);
             }
         }
@@ -228,7 +226,11 @@ impl<'a> CheckedLine<'a> {
 
     fn fault(&mut self, column: Column, what: &str) {
         let source = self.sources.iter().find(|(known, _)| *known == column);
-        let number = source.map_or(0, |(_, number)| *number);
+        self.fault_at(source.map_or(0, |(_, number)| *number), column, what);
+    }
+
+    /// Adds a fault of the source with this number.
+    fn fault_at(&mut self, number: usize, column: Column, what: &str) {
         if let Some(place) = self.places.get(number).or(self.places.first()).cloned() {
             let column = self.schema.name(column).to_owned();
             self.faults.push(InputError::Value { place, column, what: what.into() });

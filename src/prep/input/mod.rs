@@ -10,7 +10,7 @@
 //! other files with the same card_ref ([`SourceRow::others`]). [`CardholderReader`] checks values, required columns and
 //! the rules between columns. What is expected is the product's [`InputSchema`].
 //!
-//! A file is read twice with one row in memory: first to check and count all, then to build the cards; a file with faults
+//! A file is read twice with few rows in memory: first to check and count all, then to build the cards; a file with faults
 //! is read again to list them all. Only the check for duplicates grows, by two 16-byte digests for each card. A fault names
 //! file (if there are several), line and column, never the value. Not here: the join (`join`), files and their names
 //! (`run`).

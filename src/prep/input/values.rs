@@ -1,4 +1,4 @@
-//! The values of a row by column, in one piece of text: a row costs two allocations, however many columns it has.
+//! The values of a row by column, in one piece of text. One string for each value would cost an allocation each.
 //!
 //! Not here: rules for values (`check`).
 

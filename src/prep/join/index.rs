@@ -1,8 +1,9 @@
 //! Finds the cards of the first source by card_ref: 16 bytes a card.
 //!
 //! The hash has a random key, so that nobody can make a file whose cards all have one hash. Two card_refs of a run may have
-//! one hash, once in millions of large runs; who completes a card compares the card_ref itself.
+//! one hash, once in millions of large runs; so the join compares the card_ref itself.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
 /// Cards that share a first entry in the table, on average.
@@ -16,6 +17,8 @@ pub(super) struct CardIndex {
     entries: Vec<(u64, u32)>,
     /// The first entry of each range of hashes, all ranges being of one length.
     starts: Vec<u32>,
+    /// Cards whose name an earlier card has, which a first source without faults does not hold, with that card.
+    repeated: BTreeMap<u32, u32>,
 }
 
 impl CardIndex {
@@ -27,6 +30,12 @@ impl CardIndex {
     /// Ends adding.
     pub fn sort(&mut self) {
         self.entries.sort_unstable();
+        for same in self.entries.chunk_by(|(a, _), (b, _)| a == b) {
+            if let [(_, first), more @ ..] = same {
+                self.repeated.extend(more.iter().map(|(_, number)| (*number, *first)));
+            }
+        }
+        self.entries.dedup_by_key(|(hash, _)| *hash);
         let count = self.entries.len() / CARDS_OF_START + 1;
         self.starts = Vec::with_capacity(count);
         for (place, (hash, _)) in (0..).zip(&self.entries) {
@@ -36,15 +45,24 @@ impl CardIndex {
         }
     }
 
-    /// The numbers of the cards with the hash of this card_ref, in order.
-    pub fn numbers<'s>(&'s self, card_ref: &str) -> impl Iterator<Item = u32> + use<'s> {
+    /// The number of the first card with the hash of this card_ref.
+    pub fn number(&self, card_ref: &str) -> Option<u32> {
         let hash = self.key.hash_one(card_ref);
-        let start = self.starts.get(range(hash, self.entries.len() / CARDS_OF_START + 1));
-        let start = start.and_then(|start| usize::try_from(*start).ok()).unwrap_or(self.entries.len());
-        let later = self.entries.get(start..).unwrap_or_default().iter();
-        let found =
-            later.skip_while(move |(known, _)| *known < hash).take_while(move |(known, _)| *known == hash);
-        found.map(|(_, number)| *number)
+        let start = self.starts.get(range(hash, self.entries.len() / CARDS_OF_START + 1))?;
+        let later = self.entries.get(usize::try_from(*start).ok()?..)?;
+        let (_, number) =
+            later.iter().take_while(|(known, _)| *known <= hash).find(|(known, _)| *known == hash)?;
+        Some(*number)
+    }
+
+    /// The first card with the name of this card.
+    pub fn first(&self, number: u32) -> u32 {
+        self.repeated.get(&number).copied().unwrap_or(number)
+    }
+
+    /// Gives up all but [`Self::first`].
+    pub fn forget_names(&mut self) {
+        (self.entries, self.starts) = (Vec::new(), Vec::new());
     }
 }
 
@@ -68,13 +86,13 @@ mod tests {
                 index.add(name, number);
             }
             index.sort();
+            let first =
+                |wanted: &str| (0..).zip(&names).find(|(_, name)| *name == wanted).map(|(number, _)| number);
             for wanted in names.iter().map(String::as_str).chain(["", "C", "X1"]) {
-                let numbers = (0..).zip(&names).filter(|(_, name)| *name == wanted).map(|(number, _)| number);
-                assert_eq!(
-                    index.numbers(wanted).collect::<Vec<u32>>(),
-                    numbers.collect::<Vec<_>>(),
-                    "{wanted}"
-                );
+                assert_eq!(index.number(wanted), first(wanted), "{wanted}");
+            }
+            for (number, name) in (0..).zip(&names) {
+                assert_eq!(Some(index.first(number)), first(name), "{number}");
             }
         }
     }

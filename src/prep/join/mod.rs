@@ -1,4 +1,4 @@
-//! Several sources become one: the rows of all others are found by the card_ref of a row of the first.
+//! Several sources become one. The first source names the cards; each row of another source goes to the card with its card_ref.
 //!
 //! ```text
 //! first source ─► CardIndex (16 bytes a card: keyed hash of card_ref | number of the card)
@@ -18,6 +18,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io::ErrorKind;
 
 use self::index::CardIndex;
 use self::row_bytes::RowBytes;
@@ -26,9 +27,13 @@ use super::columns::Column;
 use super::input::{InputError, InputPlace, InputSchema, RejectedLine, SourceRow};
 use crate::exit::{Exit, Failure};
 use crate::files;
+use crate::threads::{self, ItemsAhead};
 
 /// Most other sources.
 pub const SOURCES_MAX: usize = 256;
+
+/// Most bytes of the values of a joined row. A part of the sealed rows holds some hundreds of them in memory.
+const ROW_MAX: usize = 64 << 10;
 
 /// Most wrong rows of joined sources that are kept in memory, to be listed.
 const FAULTS_MAX: usize = 10_000;
@@ -38,6 +43,7 @@ pub struct Join<'a> {
     schema: &'a InputSchema,
     rows: SealedRows,
     bytes: RowBytes,
+    index: CardIndex,
     /// The number of the next card of the first source.
     next: u32,
     /// Rows that cannot belong to a card.
@@ -49,54 +55,57 @@ pub struct Join<'a> {
 impl<'a> Join<'a> {
     /// Reads the names of the first source's cards, then all others. `room` is an empty file without a name.
     pub fn read<I>(
-        first: impl Iterator<Item = Result<SourceRow, RejectedLine>>,
+        first: impl Iterator<Item = Result<SourceRow, RejectedLine>> + Send,
         others: impl IntoIterator<Item = I>,
         schema: &'a InputSchema,
         room: File,
     ) -> Result<Self, Failure>
     where
-        I: Iterator<Item = Result<SourceRow, RejectedLine>>,
+        I: Iterator<Item = Result<SourceRow, RejectedLine>> + Send,
     {
-        let (index, cards) = cards(first)?;
+        let (index, cards) = threads::ahead("read", first, cards)??;
         let mut join = Self {
             schema,
             rows: SealedRows::new(room, cards)?,
             bytes: RowBytes::default(),
+            index,
             next: 0,
             faults: VecDeque::new(),
             without_card: VecDeque::new(),
         };
         for source in others {
             let mut given = GivenCards::of(cards)?;
-            for row in source {
-                match row {
-                    Ok(row) => join.add(row, &index, &mut given)?,
-                    Err(line) => join.faulty(line)?,
-                }
-            }
+            let add = |mut rows: ItemsAhead<_>| {
+                rows.try_for_each(|row| match row {
+                    Ok(row) => join.add(row, &mut given),
+                    Err(line) => join.faulty(line),
+                })
+            };
+            threads::ahead("read", source, add)??;
         }
         join.rows.flush().map_err(|e| no_room(&e))?;
+        join.index.forget_names();
         Ok(join)
     }
 
-    /// Adds a row to the cards with its card_ref, of which there are several only if the first source is wrong.
-    fn add(&mut self, row: SourceRow, index: &CardIndex, given: &mut GivenCards) -> Result<(), Failure> {
+    /// Adds a row to the card with its card_ref.
+    fn add(&mut self, row: SourceRow, given: &mut GivenCards) -> Result<(), Failure> {
         let Some(name) = row.values.get(Column::CardRef) else {
             return self.faulty(self.fault(row.place, "is empty"));
         };
-        let mut cards = index.numbers(name).peekable();
-        if cards.peek().is_none() {
+        let Some(card) = self.index.number(name) else {
             self.without_card.push_back(row.place);
             return Ok(());
+        };
+        if !given.insert(card) {
+            return self.faulty(self.fault(row.place, "stands in an earlier line too"));
+        }
+        if row.values.bytes() > ROW_MAX {
+            let what = format!("is longer than {} KiB, and no card has so much data", ROW_MAX >> 10);
+            return self.faulty(InputError::Line { place: row.place, what }.into());
         }
         let bytes = self.bytes.write(&row).ok_or_else(|| us("a row is longer than 4 GiB"))?;
-        for card in cards {
-            if !given.insert(card) {
-                return self.faulty(self.fault(row.place, "stands in an earlier line too"));
-            }
-            self.rows.add(card, bytes).map_err(|e| no_room(&e))?;
-        }
-        Ok(())
+        self.rows.add(card, bytes).map_err(|e| no_room(&e))
     }
 
     /// Keeps a fault, of which there may be so many and no more: with more, the file is another one, or written otherwise.
@@ -122,21 +131,19 @@ impl<'a> Join<'a> {
         self.next = 0;
     }
 
-    /// Adds to the next row of the first source the rows of the others with its card_ref.
+    /// Adds to the next row of the first source the rows of the others with its card_ref. If these cannot be read, or are
+    /// not its own, the fault is that of a file that cannot be read: no card can be made of it.
     pub fn complete(&mut self, mut row: SourceRow) -> Result<SourceRow, RejectedLine> {
         let card = self.next;
         self.next = card.saturating_add(1);
         let Some(name) = row.values.get(Column::CardRef) else { return Ok(row) };
-        let fail = |what: String| InputError::Line { place: row.place.clone(), what };
-        let others = self.rows.of_card(card).map_err(|e| {
-            fail(format!("us: the rows of joined inputs that belong to it cannot be read again: {e}"))
-        })?;
+        let others = self.rows.of_card(self.index.first(card)).map_err(|e| InputError::Io(e.kind()))?;
         let others: Option<Vec<_>> = others.map(|bytes| self.bytes.read(bytes)).collect();
-        let others = others.ok_or_else(|| fail("us: a row of a joined input cannot be read again".into()))?;
-        if others.iter().any(|other| other.values.get(Column::CardRef) != Some(name)) {
-            // Or two card_refs have one hash, which another run does not see.
-            return Err(fail("the file was changed while it was read: start again".into()).into());
-        }
+        let is_its_own = |other: &SourceRow| other.values.get(Column::CardRef) == Some(name);
+        // If they are not, the file changed, or two card_refs have one hash, which they have not in another run.
+        let others = others
+            .filter(|others| others.iter().all(is_its_own))
+            .ok_or(InputError::Io(ErrorKind::InvalidData))?;
         row.others = others;
         Ok(row)
     }
@@ -156,8 +163,8 @@ impl<'a> Join<'a> {
     }
 }
 
-/// The cards of the first source by name, and how many there are. A row that is wrong is no card, here as in every later
-/// reading.
+/// The cards of the first source by name, and their number. A row that cannot be read does not count, and later readings do
+/// not count it either, so the numbers agree.
 fn cards(first: impl Iterator<Item = Result<SourceRow, RejectedLine>>) -> Result<(CardIndex, u32), Failure> {
     let (mut index, mut count) = (CardIndex::default(), 0u32);
     for row in first.filter_map(Result::ok) {

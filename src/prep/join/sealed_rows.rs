@@ -7,8 +7,8 @@
 //! ```
 //!
 //! An offset is used once, so no nonce is used twice. A chunk that was changed or moved is not opened. When the process ends,
-//! however that happens, file and key are gone. Sources come in one after the other and cards in order, so a part in memory
-//! gives all rows of a card; a file of rows to be read in the order of the cards would be read from one end to the other.
+//! however that happens, file and key are gone. Rows arrive source by source but are read card by card. In one plain file the rows of a card would lie far apart, and
+//! each would cost a read. A part holds all rows of its cards, so one pass over the cards opens each part once.
 
 use std::fs::File;
 use std::io::{Error, Result};

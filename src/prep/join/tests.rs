@@ -117,7 +117,7 @@ fn a_first_source_that_changes_gets_no_rows_of_another_card() {
     assert_eq!(join.complete(card("C2")).unwrap().others.len(), 0);
     join.begin();
     let fault = join.complete(card("C2")).err().unwrap().faults.remove(0);
-    assert!(fault.what().contains("was changed"), "{fault}");
+    assert!(matches!(fault, InputError::Io(_)), "{fault}");
 }
 
 #[test]

@@ -2,13 +2,14 @@
 //!
 //! Not here: rules of its lines (`prep::input`), the list of faults (`rejects`).
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::path::Path;
-use std::sync::Arc;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::PrepRunArgs;
 use super::left_out::LeftOut;
-use super::sources::{JoinedFile, NOTHING_WRITTEN, Rows, joined, name};
+use super::sources::{JoinedFile, JoinedSources, NOTHING_WRITTEN, joined, name};
 use crate::emv::MonthYear;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
@@ -17,13 +18,15 @@ use crate::ids::KekId;
 use crate::prep::allow::{Allowances, TakenCards};
 use crate::prep::counter::NumberCounter;
 use crate::prep::hashed::HashedInput;
-use crate::prep::input::{CardholderReader, DoubledNames, RejectedLine, RowReader, check};
+use crate::prep::input::{CardholderReader, DoubledNames, RejectedLine, RowReader, SourceRow, check};
 use crate::prep::join::Join;
 use crate::prep::maker::{self, CardToMake};
 use crate::prep::offline::CardKeySize;
 use crate::prep::order::{BuildError, CardBuilder, CardInputs, OrderedCard};
 use crate::prep::rejects::{self, RejectList};
-use crate::prep::unfinished::{RecordSlot, UnfinishedRows};
+use crate::prep::unfinished::UnfinishedRows;
+use crate::record::Record;
+use crate::threads;
 
 /// The failure of a run whose input was changed in the meantime.
 pub(super) fn changed() -> Failure {
@@ -38,7 +41,9 @@ pub(super) struct RunInput<'a> {
     /// Whether it is an unfinished file.
     pub is_unfinished: bool,
     /// The other sources; `None` if there are none.
-    pub join: RefCell<Option<Join<'a>>>,
+    join: Option<Mutex<Join<'a>>>,
+    /// SHA-256 of the first source when the join read the names of its cards.
+    named: Option<[u8; 32]>,
     /// Their files, with the SHA-256 of each.
     pub joined: Vec<JoinedFile<'a>>,
     /// The output, next to which the faults are listed.
@@ -64,11 +69,20 @@ pub(super) struct InputCount {
     pub taken: TakenCards,
 }
 
+/// A row that a thread has read, with its record if it is of an unfinished file.
+type ReadRow = Result<(SourceRow, Option<Record>), RejectedLine>;
+
+/// Rows that can be read in a thread of their own.
+type ReadRows<'s> = Box<dyn Iterator<Item = ReadRow> + Send + 's>;
+
+/// The rows of cards, without those that are left out.
+type KeptRows<'s> = Box<dyn Iterator<Item = Result<SourceRow, RejectedLine>> + 's>;
+
 /// The cards of an input, in the order of its first source.
 pub(super) struct InputCards<'s> {
-    pub holders: CardholderReader<'s, Rows<'s>>,
-    /// The record of an unfinished file from which the next card's row came.
-    record: RecordSlot,
+    pub holders: CardholderReader<'s, KeptRows<'s>>,
+    /// The record of the row that was taken last.
+    record: Rc<Cell<Option<Record>>>,
 }
 
 impl InputCards<'_> {
@@ -99,11 +113,15 @@ impl<'a> RunInput<'a> {
         (kek, today, allowed): (KekId, MonthYear, &'a Allowances),
     ) -> Result<Self, Failure> {
         let schema = &builder.plan().input;
-        let (join, joined) = joined(args, is_unfinished, schema)?;
+        let (join, named, joined) = match joined(args, is_unfinished, schema)? {
+            Some(JoinedSources { join, first, files }) => (Some(Mutex::new(join)), Some(first), files),
+            None => (None, None, Vec::new()),
+        };
         Ok(Self {
             path: &args.input,
             is_unfinished,
-            join: RefCell::new(join),
+            join,
+            named,
             joined,
             output: &args.output,
             builder,
@@ -117,32 +135,69 @@ impl<'a> RunInput<'a> {
 
     /// The name of the first source in faults; it has one only if there are several.
     pub fn name(&self) -> Option<Arc<str>> {
-        self.join.borrow().is_some().then(|| name(self.path))
+        self.join.is_some().then(|| name(self.path))
     }
 
-    /// The cards of the first source, which is open, with the rows of the others, and without those that are left out.
-    pub fn cards<'s>(&'s self, source: &'s mut HashedInput) -> Result<InputCards<'s>, RejectedLine> {
-        let schema = &self.builder.plan().input;
-        let file = self.name();
-        let record = RecordSlot::default();
-        self.join.borrow_mut().as_mut().into_iter().for_each(Join::begin);
-        let rows: Rows<'s> = match self.is_unfinished {
-            true => Box::new(UnfinishedRows::new(source, file, RecordSlot::clone(&record))?),
-            false => Box::new(RowReader::new(source, schema.format.of_file(self.path), file, schema)?),
+    /// Lets `work` take the cards of the first source, which is open, with the rows of the others, and without those that are
+    /// left out. A thread reads ahead. The inner error is that of the header line.
+    pub fn with_cards<T>(
+        &self,
+        source: &mut HashedInput,
+        work: impl FnOnce(InputCards<'_>) -> T,
+    ) -> Result<Result<T, RejectedLine>, Failure> {
+        let rows = match self.rows(source) {
+            Ok(rows) => rows,
+            Err(header) => return Ok(Err(header)),
         };
-        let joined = rows.map(move |row| match &mut *self.join.borrow_mut() {
-            Some(join) => join.complete(row?),
-            None => row,
+        self.join().into_iter().for_each(|mut join| join.begin());
+        let completed = rows.map(|row| {
+            let (row, record) = row?;
+            let row = match self.join() {
+                Some(mut join) => join.complete(row)?,
+                None => row,
+            };
+            Ok((row, record))
         });
-        let kept = joined.filter(|row| self.left_out.as_ref().is_none_or(|left_out| left_out.keeps(row)));
-        let kept: Rows<'s> = Box::new(kept);
+        let work = |read: threads::ItemsAhead<ReadRow>| work(self.cards(read));
+        Ok(Ok(threads::ahead("read", completed, work)?))
+    }
+
+    /// The rows of the first source, which is open.
+    fn rows<'s>(&'s self, source: &'s mut HashedInput) -> Result<ReadRows<'s>, RejectedLine> {
+        let (schema, file) = (&self.builder.plan().input, self.name());
+        if self.is_unfinished {
+            let rows = UnfinishedRows::new(source, file)?;
+            return Ok(Box::new(rows.map(|row| row.map(|(row, record)| (row, Some(record))))));
+        }
+        let rows = RowReader::new(source, schema.format.of_file(self.path), file, schema)?;
+        Ok(Box::new(rows.map(|row| row.map(|row| (row, None)))))
+    }
+
+    /// The cards of rows that were read.
+    fn cards<'s>(&'s self, read: impl Iterator<Item = ReadRow> + 's) -> InputCards<'s> {
+        let record = Rc::new(Cell::new(None));
+        let last = Rc::clone(&record);
+        let rows = read.map(move |row| {
+            let (row, record) = row?;
+            last.set(record);
+            Ok(row)
+        });
+        let kept = rows.filter(|row| self.left_out.as_ref().is_none_or(|left_out| left_out.keeps(row)));
+        let kept: KeptRows<'s> = Box::new(kept);
+        let schema = &self.builder.plan().input;
         let holders =
             CardholderReader::of(kept, schema).under(self.kek).at(self.today).allowing(self.allowed);
         let holders = match self.first_number {
             Some(first) => holders.counting_from(first).refusing_from(first),
             None => holders,
         };
-        Ok(InputCards { holders, record })
+        InputCards { holders, record }
+    }
+
+    /// The join; `None` if there is one source. It is locked for one row at a time: a thread completes rows while another one
+    /// works on them.
+    fn join(&self) -> Option<MutexGuard<'_, Join<'a>>> {
+        self.join.as_ref().map(|join| join.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Checks all lines; `None` if one is wrong. Then takes the numbers that the cards need: from here on they belong to
@@ -150,19 +205,24 @@ impl<'a> RunInput<'a> {
     pub fn count(&mut self, counter: Option<&NumberCounter>) -> Result<Option<InputCount>, Failure> {
         self.first_number = counter.map(NumberCounter::next).transpose()?;
         let mut source = HashedInput::open(self.path)?;
-        let Ok(mut cards) = self.cards(&mut source) else { return Ok(None) };
-        let Ok(records) = check(&mut cards) else { return Ok(None) };
-        let (taken, numbers) = (cards.holders.taken().clone(), cards.holders.counted());
-        drop(cards);
-        if self.join.borrow().as_ref().is_some_and(|join| !join.is_used_up()) {
-            return Ok(None);
-        }
+        let counted = self.with_cards(&mut source, |mut cards| {
+            check(&mut cards).map(|records| (records, cards.holders.taken().clone(), cards.holders.counted()))
+        })?;
         let digest = source.finish()?;
-        if self.left_out.as_ref().is_some_and(|left_out| left_out.digest != digest) {
-            return Err(changed());
+        self.check_same(digest)?;
+        let Ok(Ok((records, taken, numbers))) = counted else { return Ok(None) };
+        if self.join().is_some_and(|join| !join.is_used_up()) {
+            return Ok(None);
         }
         self.first_number = counter.map(|counter| counter.take(numbers)).transpose()?;
         Ok(Some(InputCount { records, digest, taken }))
+    }
+
+    /// Checks that the first source has the digest that it had in earlier readings. A joined row is found by the number of its
+    /// card.
+    pub fn check_same(&self, digest: [u8; 32]) -> Result<(), Failure> {
+        let earlier = self.named.into_iter().chain(self.left_out.as_ref().map(|left_out| left_out.digest));
+        if earlier.into_iter().all(|earlier| earlier == digest) { Ok(()) } else { Err(changed()) }
     }
 
     /// Reads the whole input again and lists every fault, also those that show only when a card is built.
@@ -172,9 +232,10 @@ impl<'a> RunInput<'a> {
             Ok(source) => source,
             Err(failure) => return failure,
         };
-        let (list, _) = match self.cards(&mut source) {
-            Ok(cards) => self.listed(cards, &mut keys.hsm),
-            Err(header) => (rejects::list(self.output, self.path, std::iter::once(Ok(header))), 0),
+        let (list, _) = match self.with_cards(&mut source, |cards| self.listed(cards, &mut keys.hsm)) {
+            Ok(Ok(listed)) => listed,
+            Ok(Err(header)) => (rejects::list(self.output, self.path, std::iter::once(Ok(header))), 0),
+            Err(failure) => return failure,
         };
         if list.is_empty() {
             return otherwise;
@@ -187,8 +248,8 @@ impl<'a> RunInput<'a> {
     pub fn listed(&self, cards: InputCards<'_>, hsm: &mut HsmClient) -> (RejectList, u64) {
         let mut read = 0u64;
         let wrong = cards.inspect(|_| read += 1).filter_map(|card| self.wrong(card, hsm));
-        // Which rows belong to no card is known after the last card.
-        let others = std::iter::from_fn(|| self.join.borrow_mut().as_mut()?.next_rejected().map(Ok));
+        // The list names the faults of the cards first, then the joined rows without a card.
+        let others = std::iter::from_fn(|| self.join()?.next_rejected().map(Ok));
         let list = rejects::list(self.output, self.path, wrong.chain(others));
         (list, read)
     }

@@ -1,6 +1,6 @@
 //! The commands `run` and `sample` of `cardwright-prep`.
 //!
-//! `run` reads its first input twice: the Header states the number of cards, and no output may exist for an input
+//! `run` reads its first input twice, and once before that for the names of the cards if others are joined to it: the Header states the number of cards, and no output may exist for an input
 //! with a fault. After a fault it reads it once more, and lists all faults (`rejects`). Other inputs are read once and kept
 //! sealed (`join`); `--keep-going` reads them again to find and copy rejected rows. It finds the rejected cards first, and
 //! leaves them out of all later readings.
@@ -229,11 +229,14 @@ fn write(
             Ok(!made.is_empty())
         };
         // The count of the first reading bounds the second, in case the file has grown.
-        let mut cards = input.cards(&mut source).map_err(|_| changed())?;
-        cards.holders = cards.holders.compared_before();
-        for (_, card) in (1..=header.records).zip(cards) {
-            put(maker.add(card.map_err(|_| changed())?)?)?;
-        }
+        let made = input.with_cards(&mut source, |mut cards| -> Result<(), Failure> {
+            cards.holders = cards.holders.compared_before();
+            for (_, card) in (1..=header.records).zip(cards) {
+                put(maker.add(card.map_err(|_| changed())?)?)?;
+            }
+            Ok(())
+        })?;
+        made.map_err(|_| changed())??;
         while put(maker.rest()?)? {}
         bar.finish_and_clear();
         if source.finish()? != digest {
@@ -258,8 +261,8 @@ fn replaced(args: &PrepRunArgs) -> Result<(), Failure> {
     }
 }
 
-/// Refuses an output whose place is not free to use: what may not be replaced, an input of this run, or a file that belongs to
-/// another output next to it.
+/// Refuses an output in three cases: it would replace a file that must stay; it is an input of this run; or its report
+/// cannot be written next to it, or rejected rows of an earlier run lie there.
 fn replaceable(args: &PrepRunArgs) -> Result<(), Failure> {
     replaced(args)?;
     PreparationReport::check_place(&args.output)?;

@@ -14,13 +14,13 @@ use crate::prep::hashed::{HashedInput, open_source};
 use crate::prep::input::{InputError, InputPlace, InputSchema, RejectedLine, RowReader, SourceRow};
 use crate::prep::join::{Join, SOURCES_MAX};
 use crate::prep::rejects;
-use crate::prep::unfinished::{RecordSlot, UnfinishedRows};
+use crate::prep::unfinished::UnfinishedRows;
 
 /// The last line of a refusal of an input.
 pub(super) const NOTHING_WRITTEN: &str = "nothing else was written; correct the input and start again";
 
-/// Rows of a source, whatever its form.
-pub(super) type Rows<'s> = Box<dyn Iterator<Item = Result<SourceRow, RejectedLine>> + 's>;
+/// Rows of a source, whatever its form. They can be read in a thread of their own.
+type Rows<'s> = Box<dyn Iterator<Item = Result<SourceRow, RejectedLine>> + Send + 's>;
 
 /// A source's name in faults.
 pub(super) fn name(path: &Path) -> Arc<str> {
@@ -48,13 +48,19 @@ fn first_columns(
 type SourceColumns = (Arc<str>, Option<Vec<Column>>);
 
 /// The rows of the first source; none if its header line is wrong.
-fn first_rows<'a>(path: &Path, is_unfinished: bool, schema: &'a InputSchema) -> Result<Rows<'a>, Failure> {
+fn first_rows<'a>(
+    path: &Path,
+    file: &'a mut HashedInput,
+    is_unfinished: bool,
+    schema: &'a InputSchema,
+) -> Rows<'a> {
     let none = || -> Rows<'a> { Box::new(std::iter::empty()) };
-    Ok(match is_unfinished {
-        true => UnfinishedRows::new(open_source(path)?, None, RecordSlot::default())
+    match is_unfinished {
+        true => UnfinishedRows::new(file, None)
+            .map_or_else(|_| none(), |rows| Box::new(rows.map(|row| row.map(|(row, _)| row)))),
+        false => RowReader::new(file, schema.format.of_file(path), None, schema)
             .map_or_else(|_| none(), |rows| Box::new(rows)),
-        false => rows_of(path, schema)?.map_or_else(|_| none(), |rows| Box::new(rows)),
-    })
+    }
 }
 
 fn rows_of<'a>(
@@ -68,15 +74,23 @@ fn rows_of<'a>(
 /// A joined source that has been read, and its SHA-256.
 pub(super) type JoinedFile<'a> = (&'a Path, [u8; 32]);
 
-/// Reads the sources that are joined to the first; `None` if there are none. Returns their digests too.
+/// The sources that are joined to the first.
+pub(super) struct JoinedSources<'a> {
+    pub join: Join<'a>,
+    /// SHA-256 of the first source, of which the join has read the names.
+    pub first: [u8; 32],
+    pub files: Vec<JoinedFile<'a>>,
+}
+
+/// Reads the sources that are joined to the first, and the names of the first; `None` if there are none.
 pub(super) fn joined<'a>(
     args: &'a PrepRunArgs,
     is_unfinished: bool,
     schema: &'a InputSchema,
-) -> Result<(Option<Join<'a>>, Vec<JoinedFile<'a>>), Failure> {
+) -> Result<Option<JoinedSources<'a>>, Failure> {
     let PrepRunArgs { input, joins: paths, output, .. } = args;
     if paths.is_empty() {
-        return Ok((None, Vec::new()));
+        return Ok(None);
     }
     if paths.len() > SOURCES_MAX {
         let what = format!("--join: at most {SOURCES_MAX} inputs can be joined");
@@ -110,10 +124,11 @@ pub(super) fn joined<'a>(
         let what = format!("output: no room for the rows of joined inputs in {}: {e}", folder.display());
         Failure::new(Exit::Io, what)
     })?;
-    let first = first_rows(input, is_unfinished, schema)?;
-    let join = Join::read(first, sources, schema, room)?;
+    let mut names = HashedInput::open(input)?;
+    let join = Join::read(first_rows(input, &mut names, is_unfinished, schema), sources, schema, room)?;
     let inputs = paths.iter().zip(files).map(|(path, file)| Ok((path.as_path(), file.finish()?)));
-    Ok((Some(join), inputs.collect::<Result<_, Failure>>()?))
+    let files = inputs.collect::<Result<_, Failure>>()?;
+    Ok(Some(JoinedSources { join, first: names.finish()?, files }))
 }
 
 /// The columns that stand in two sources or, though every card needs them, in none.

@@ -15,11 +15,9 @@
 
 mod merge;
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 
 pub(super) use self::merge::add_earlier;
@@ -74,26 +72,22 @@ impl UnfinishedFile {
     }
 }
 
-/// The record of the row that was read last.
-pub(super) type RecordSlot = Rc<RefCell<Option<Record>>>;
-
-/// The rows of an unfinished file: a card_ref each. The record itself is laid into a slot, for after the checks.
+/// The rows of an unfinished file: a card_ref each, with the record itself, for after the checks.
 pub(super) struct UnfinishedRows<R> {
     reader: Option<Cwf1Reader<R>>,
     file: Option<Arc<str>>,
-    slot: RecordSlot,
 }
 
 impl<R: Read> UnfinishedRows<R> {
     /// Reads the Header. `file` is the name for faults, if there are several sources.
-    pub fn new(input: R, file: Option<Arc<str>>, slot: RecordSlot) -> Result<Self, RejectedLine> {
+    pub fn new(input: R, file: Option<Arc<str>>) -> Result<Self, RejectedLine> {
         let reader = Cwf1Reader::open_unfinished(input, FileLimits::default()).map_err(|_| changed())?;
-        Ok(Self { reader: Some(reader), file, slot })
+        Ok(Self { reader: Some(reader), file })
     }
 }
 
 impl<R: Read> Iterator for UnfinishedRows<R> {
-    type Item = Result<SourceRow, RejectedLine>;
+    type Item = Result<(SourceRow, Record), RejectedLine>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.reader.as_mut()?.next_record() {
@@ -102,8 +96,7 @@ impl<R: Read> Iterator for UnfinishedRows<R> {
                 let place = InputPlace { file: self.file.clone(), line: record.sequence.into() };
                 let mut row = SourceRow::at(place);
                 row.values.insert(Column::CardRef, record.card_ref.as_str());
-                self.slot.replace(Some(record));
-                Some(Ok(row))
+                Some(Ok((row, record)))
             }
             Err(_) => {
                 self.reader = None;

@@ -253,7 +253,7 @@ mod tests {
             install(&self.book, &request).unwrap();
         }
 
-        /// The store's own authority is refused, and what was kept is kept.
+        /// The store refuses to certify with its own authority, and keeps the certificate that it had.
         fn is_refused(&self) {
             let before = self.kept();
             let refused = self.certify([0x12, 0x50]);

@@ -121,7 +121,8 @@ fn utf_8_is_not_taken_for_iso_8859_1() {
         assert_eq!((cards.len(), faults), (3, Vec::new()), "{name} {motto}");
         assert_eq!(cards[1].get(Column::NamePrinted), Some(name));
     }
-    // Not UTF-8 as a whole: a byte that only goes on, one that begins and is not gone on with, and both after a letter.
+    // None of these is UTF-8: a continuation byte alone, a lead byte alone, two lead bytes, and a lead byte after a
+    // whole letter.
     for name in ["A\u{A9}", "\u{C3}A", "\u{E9}\u{E9}", "\u{C3}\u{A9}\u{E9}"] {
         assert_eq!(read(&latin1(&text(name, "x")), &schema).0.len(), 3, "{name}");
     }
