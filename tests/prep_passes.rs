@@ -478,6 +478,28 @@ fn faults_of_joined_inputs_name_file_line_and_column() {
     bench.ok(run);
 }
 
+#[test]
+fn a_joined_input_may_hold_what_every_card_needs() {
+    let bench = Bench::new();
+    let cards = std::fs::read_to_string(bench.path("person.csv")).unwrap();
+    let rest: Vec<&str> = std::iter::once("card_ref").chain(PERSON[3..].iter().copied()).collect();
+    bench.write("account.csv", &columns(&cards, &PERSON[..3], false));
+    bench.write("rest.csv", &columns(&cards, &rest, true));
+    let others = "--join purse.csv --join loyalty.csv --product multiapp.toml";
+    bench.ok(&format!("--input person.csv {others} --output one.cwf1"));
+    bench.ok(&format!("--input account.csv --join rest.csv {others} --output two.cwf1"));
+    let clear = |file: &str| -> Vec<_> {
+        let records = records(&bench.path(file)).into_iter();
+        let clear = records.map(|record| {
+            let sections = record.sections.into_iter().filter(|section| section.mic.as_str() != "CHP");
+            (record.card_ref, sections.map(|section| section.data.to_vec()).collect::<Vec<_>>())
+        });
+        clear.collect()
+    };
+    assert_eq!(clear("one.cwf1"), clear("two.cwf1"));
+    assert_eq!(clear("two.cwf1").len(), 4);
+}
+
 /// A run that is killed leaves nothing but what was there.
 #[test]
 fn a_killed_pass_leaves_nothing() {

@@ -58,7 +58,8 @@ fn first_rows<'a>(
     match is_unfinished {
         true => UnfinishedRows::new(file, None)
             .map_or_else(|_| none(), |rows| Box::new(rows.map(|row| row.map(|(row, _)| row)))),
-        false => RowReader::new(file, schema.format.of_file(path), None, schema)
+        // With a name, because columns that every card needs may stand in the others.
+        false => RowReader::new(file, schema.format.of_file(path), Some(name(path)), schema)
             .map_or_else(|_| none(), |rows| Box::new(rows)),
     }
 }
