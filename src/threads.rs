@@ -3,12 +3,10 @@
 //!
 //! Not here: the consequences of a panic (`panics`).
 
-use std::iter::Flatten;
 use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle, scope};
 
-use crossbeam_channel::bounded;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
@@ -17,12 +15,6 @@ use crate::panics::contained;
 
 /// The priority of work that can wait, as `nice` counts.
 const LOWEST: i32 = 19;
-
-/// Items that [`ahead`] passes on at once.
-const AHEAD_ITEMS: usize = 64;
-
-/// Times so many may wait.
-const AHEAD_BATCHES: usize = 2;
 
 /// The system refused a thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -84,34 +76,6 @@ pub fn giving_way<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> Resul
     })
 }
 
-/// Lets a thread make items while `work` takes those that are made. Some more are made than it takes, if it ends before them.
-pub fn ahead<T: Send, R>(
-    name: &str,
-    items: impl Iterator<Item = T> + Send,
-    work: impl FnOnce(ItemsAhead<T>) -> R,
-) -> Result<R, ThreadRefused> {
-    let (made, waiting) = bounded(AHEAD_BATCHES);
-    let make = move || {
-        let mut items = items.fuse();
-        loop {
-            let batch: Vec<T> = items.by_ref().take(AHEAD_ITEMS).collect();
-            if batch.is_empty() || made.send(batch).is_err() {
-                return;
-            }
-        }
-    };
-    scope(|scope| {
-        let started = Builder::new().name(name.to_owned()).spawn_scoped(scope, move || wiped(make));
-        let thread = started.map_err(|error| refused(name, &error))?;
-        let done = work(waiting.into_iter().flatten());
-        thread.join().unwrap_or_else(|panic| resume_unwind(panic));
-        Ok(done)
-    })
-}
-
-/// The items that a thread makes ahead, in order.
-pub type ItemsAhead<T> = Flatten<crossbeam_channel::IntoIter<Vec<T>>>;
-
 /// Does the work for every place in parallel, each in a thread of its own, or in the calling thread if the
 /// system refuses one. Returns the results in the order of the places; `None` where the work panicked.
 pub fn each_at_once<T: Send, R: Send>(
@@ -147,22 +111,6 @@ mod tests {
         let lowered = giving_way("test", || (priority(), start("test", priority).unwrap().join().unwrap()));
         assert_eq!(lowered.unwrap(), (LOWEST, LOWEST));
         assert_eq!(priority(), before);
-    }
-
-    #[test]
-    fn items_come_in_order_and_no_more_are_made_than_wait() {
-        let made = Mutex::new(0);
-        let items = || (0..10_000usize).inspect(|item| *made.lock().unwrap() = *item);
-        assert!(ahead("test", items(), |all| all.eq(0..10_000)).unwrap());
-        assert_eq!(ahead("test", items(), |mut all| all.next()).unwrap(), Some(0));
-        let made = made.into_inner().unwrap();
-        assert!(made <= (AHEAD_BATCHES + 2) * AHEAD_ITEMS, "{made}");
-    }
-
-    #[test]
-    fn what_is_made_before_a_panic_is_no_whole() {
-        let items = (0..1_000usize).inspect(|item| assert_ne!(*item, 500, "planted"));
-        assert!(contained(|| ahead("test", items, Iterator::count)).is_none());
     }
 
     #[test]

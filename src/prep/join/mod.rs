@@ -27,7 +27,6 @@ use super::columns::Column;
 use super::input::{InputError, InputPlace, InputSchema, RejectedLine, SourceRow};
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::threads::{self, ItemsAhead};
 
 /// Most other sources.
 pub const SOURCES_MAX: usize = 256;
@@ -55,15 +54,15 @@ pub struct Join<'a> {
 impl<'a> Join<'a> {
     /// Reads the names of the first source's cards, then all others. `room` is an empty file without a name.
     pub fn read<I>(
-        first: impl Iterator<Item = Result<SourceRow, RejectedLine>> + Send,
+        first: impl Iterator<Item = Result<SourceRow, RejectedLine>>,
         others: impl IntoIterator<Item = I>,
         schema: &'a InputSchema,
         room: File,
     ) -> Result<Self, Failure>
     where
-        I: Iterator<Item = Result<SourceRow, RejectedLine>> + Send,
+        I: Iterator<Item = Result<SourceRow, RejectedLine>>,
     {
-        let (index, cards) = threads::ahead("read", first, cards)??;
+        let (index, cards) = cards(first)?;
         let mut join = Self {
             schema,
             rows: SealedRows::new(room, cards)?,
@@ -75,13 +74,12 @@ impl<'a> Join<'a> {
         };
         for source in others {
             let mut given = GivenCards::of(cards)?;
-            let add = |mut rows: ItemsAhead<_>| {
-                rows.try_for_each(|row| match row {
-                    Ok(row) => join.add(row, &mut given),
-                    Err(line) => join.faulty(line),
-                })
-            };
-            threads::ahead("read", source, add)??;
+            for row in source {
+                match row {
+                    Ok(row) => join.add(row, &mut given)?,
+                    Err(line) => join.faulty(line)?,
+                }
+            }
         }
         join.rows.flush().map_err(|e| no_room(&e))?;
         join.index.forget_names();

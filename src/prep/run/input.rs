@@ -2,10 +2,10 @@
 //!
 //! Not here: rules of its lines (`prep::input`), the list of faults (`rejects`).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell, RefMut};
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::PrepRunArgs;
 use super::left_out::LeftOut;
@@ -26,7 +26,6 @@ use crate::prep::order::{BuildError, CardBuilder, CardInputs, OrderedCard};
 use crate::prep::rejects::{self, RejectList};
 use crate::prep::unfinished::UnfinishedRows;
 use crate::record::Record;
-use crate::threads;
 
 /// The failure of a run whose input was changed in the meantime.
 pub(super) fn changed() -> Failure {
@@ -41,7 +40,7 @@ pub(super) struct RunInput<'a> {
     /// Whether it is an unfinished file.
     pub is_unfinished: bool,
     /// The other sources; `None` if there are none.
-    join: Option<Mutex<Join<'a>>>,
+    join: Option<RefCell<Join<'a>>>,
     /// SHA-256 of the first source when the join read the names of its cards.
     named: Option<[u8; 32]>,
     /// Their files, with the SHA-256 of each.
@@ -69,11 +68,11 @@ pub(super) struct InputCount {
     pub taken: TakenCards,
 }
 
-/// A row that a thread has read, with its record if it is of an unfinished file.
+/// A row, with its record if it is of an unfinished file.
 type ReadRow = Result<(SourceRow, Option<Record>), RejectedLine>;
 
-/// Rows that can be read in a thread of their own.
-type ReadRows<'s> = Box<dyn Iterator<Item = ReadRow> + Send + 's>;
+/// The rows of a source.
+type ReadRows<'s> = Box<dyn Iterator<Item = ReadRow> + 's>;
 
 /// The rows of cards, without those that are left out.
 type KeptRows<'s> = Box<dyn Iterator<Item = Result<SourceRow, RejectedLine>> + 's>;
@@ -114,7 +113,7 @@ impl<'a> RunInput<'a> {
     ) -> Result<Self, Failure> {
         let schema = &builder.plan().input;
         let (join, named, joined) = match joined(args, is_unfinished, schema)? {
-            Some(JoinedSources { join, first, files }) => (Some(Mutex::new(join)), Some(first), files),
+            Some(JoinedSources { join, first, files }) => (Some(RefCell::new(join)), Some(first), files),
             None => (None, None, Vec::new()),
         };
         Ok(Self {
@@ -139,16 +138,13 @@ impl<'a> RunInput<'a> {
     }
 
     /// Lets `work` take the cards of the first source, which is open, with the rows of the others, and without those that are
-    /// left out. A thread reads ahead. The inner error is that of the header line.
+    /// left out. The error is that of the header line.
     pub fn with_cards<T>(
         &self,
         source: &mut HashedInput,
         work: impl FnOnce(InputCards<'_>) -> T,
-    ) -> Result<Result<T, RejectedLine>, Failure> {
-        let rows = match self.rows(source) {
-            Ok(rows) => rows,
-            Err(header) => return Ok(Err(header)),
-        };
+    ) -> Result<T, RejectedLine> {
+        let rows = self.rows(source)?;
         self.join().into_iter().for_each(|mut join| join.begin());
         let completed = rows.map(|row| {
             let (row, record) = row?;
@@ -158,8 +154,7 @@ impl<'a> RunInput<'a> {
             };
             Ok((row, record))
         });
-        let work = |read: threads::ItemsAhead<ReadRow>| work(self.cards(read));
-        Ok(Ok(threads::ahead("read", completed, work)?))
+        Ok(work(self.cards(completed)))
     }
 
     /// The rows of the first source, which is open.
@@ -194,10 +189,9 @@ impl<'a> RunInput<'a> {
         InputCards { holders, record }
     }
 
-    /// The join; `None` if there is one source. It is locked for one row at a time: a thread completes rows while another one
-    /// works on them.
-    fn join(&self) -> Option<MutexGuard<'_, Join<'a>>> {
-        self.join.as_ref().map(|join| join.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The join; `None` if there is one source.
+    fn join(&self) -> Option<RefMut<'_, Join<'a>>> {
+        self.join.as_ref().map(RefCell::borrow_mut)
     }
 
     /// Checks all lines; `None` if one is wrong. Then takes the numbers that the cards need: from here on they belong to
@@ -207,7 +201,7 @@ impl<'a> RunInput<'a> {
         let mut source = HashedInput::open(self.path)?;
         let counted = self.with_cards(&mut source, |mut cards| {
             check(&mut cards).map(|records| (records, cards.holders.taken().clone(), cards.holders.counted()))
-        })?;
+        });
         let digest = source.finish()?;
         self.check_same(digest)?;
         let Ok(Ok((records, taken, numbers))) = counted else { return Ok(None) };
@@ -233,9 +227,8 @@ impl<'a> RunInput<'a> {
             Err(failure) => return failure,
         };
         let (list, _) = match self.with_cards(&mut source, |cards| self.listed(cards, &mut keys.hsm)) {
-            Ok(Ok(listed)) => listed,
-            Ok(Err(header)) => (rejects::list(self.output, self.path, std::iter::once(Ok(header))), 0),
-            Err(failure) => return failure,
+            Ok(listed) => listed,
+            Err(header) => (rejects::list(self.output, self.path, std::iter::once(Ok(header))), 0),
         };
         if list.is_empty() {
             return otherwise;

@@ -83,7 +83,7 @@ impl<'a> RunInput<'a> {
         let doubled = self.with_cards(&mut source, |mut cards| {
             cards.by_ref().for_each(drop);
             cards.into_doubled()
-        })?;
+        });
         let Ok(doubled) = doubled else { return Err(self.rejected(super::changed(), keys)) };
         let digest = source.finish()?;
         self.check_same(digest)?;
@@ -91,7 +91,7 @@ impl<'a> RunInput<'a> {
         let listed = self.with_cards(&mut source, |mut cards| {
             cards.holders = cards.holders.rejecting(doubled);
             self.listed(cards, &mut keys.hsm)
-        })?;
+        });
         let (list, read) = listed.map_err(|_| super::changed())?;
         if source.finish()? != digest {
             return Err(super::changed());

@@ -235,7 +235,7 @@ fn write(
                 put(maker.add(card.map_err(|_| changed())?)?)?;
             }
             Ok(())
-        })?;
+        });
         made.map_err(|_| changed())??;
         while put(maker.rest()?)? {}
         bar.finish_and_clear();

@@ -19,8 +19,8 @@ use crate::prep::unfinished::UnfinishedRows;
 /// The last line of a refusal of an input.
 pub(super) const NOTHING_WRITTEN: &str = "nothing else was written; correct the input and start again";
 
-/// Rows of a source, whatever its form. They can be read in a thread of their own.
-type Rows<'s> = Box<dyn Iterator<Item = Result<SourceRow, RejectedLine>> + Send + 's>;
+/// Rows of a source, whatever its form.
+type Rows<'s> = Box<dyn Iterator<Item = Result<SourceRow, RejectedLine>> + 's>;
 
 /// A source's name in faults.
 pub(super) fn name(path: &Path) -> Arc<str> {
