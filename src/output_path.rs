@@ -94,8 +94,7 @@ pub fn check_replaceable(path: &Path, kind: OutputKind) -> Result<(), Failure> {
 /// Whether a name lies in /dev or in /proc, where /dev/fd leads: such a name may be a link to a regular file, as /dev/stdout is
 /// when the output goes to one. Below /dev there may be folders for files, as /dev/shm.
 fn is_among_devices(path: &Path) -> bool {
-    let folder = std::path::absolute(path).ok().and_then(|path| path.parent()?.canonicalize().ok());
-    folder.is_some_and(|folder| folder == Path::new("/dev") || folder.starts_with("/proc"))
+    full_folder(path).is_some_and(|folder| folder == Path::new("/dev") || folder.starts_with("/proc"))
 }
 
 /// Refuses an output whose name is that of a ledger or key store that may not exist yet, or of a file next to it:
@@ -120,8 +119,12 @@ fn full_path(path: &Path) -> Option<PathBuf> {
     if let Ok(there) = path.canonicalize() {
         return Some(there);
     }
-    let absolute = std::path::absolute(path).ok()?;
-    Some(absolute.parent()?.canonicalize().ok()?.join(absolute.file_name()?))
+    Some(full_folder(path)?.join(std::path::absolute(path).ok()?.file_name()?))
+}
+
+/// The folder of a file that may not exist, absolute and without links.
+pub fn full_folder(path: &Path) -> Option<PathBuf> {
+    std::path::absolute(path).ok()?.parent()?.canonicalize().ok()
 }
 
 /// Returns the ledger or key store to which a file with this name belongs, if there is one in its directory.

@@ -12,8 +12,9 @@ use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::record::envelope::{Recipient, seal};
 
-/// Lets `write` fill a new file at `path` with an output file, and flush it, unless `check` refuses what lies there. Without recipients the file is bare; else the
-/// SHA-256 of the sealed file is returned too. If it fails, nothing remains of the new file.
+/// Lets `write` fill a new file at `path` with an output file, and flush it, unless `check` refuses what lies there.
+/// Without recipients the file is bare; else the SHA-256 of the sealed file is returned too. If it fails, nothing
+/// remains of the new file.
 pub fn write_delivered<T>(
     path: &Path,
     recipients: &[Recipient],

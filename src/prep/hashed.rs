@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::files;
 
 /// Opens a regular file.
-pub(super) fn open_source(path: &Path) -> Result<BufReader<File>, Failure> {
+fn open_source(path: &Path) -> Result<BufReader<File>, Failure> {
     let fail = |what: String| Failure::new(Exit::Io, format!("operator: input {}: {what}", path.display()));
     // Some files are read again, which a pipe does not allow.
     if !std::fs::metadata(path).map_err(|e| fail(files::trouble(&e)))?.is_file() {

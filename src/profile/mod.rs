@@ -15,6 +15,7 @@ pub use shipped::{LINES, PRODUCTS, TEMPLATES, TemplateSource};
 
 use crate::exit::{Exit, Failure};
 use crate::files;
+use crate::output_path::full_folder;
 use crate::toml_text::{self, Quoting};
 
 /// Most bytes of a profile file.
@@ -61,8 +62,7 @@ fn named(kind: ProfileFolder, name: &str) -> Result<Option<(String, String)>, Fa
 /// The name by which a file is found, if it lies in the bureau's own folder of its kind.
 fn own_name(kind: ProfileFolder, path: &std::path::Path) -> Option<String> {
     let own = std::path::Path::new(&std::env::var_os(OWN)?).join(kind.folder).canonicalize().ok()?;
-    let folder = std::path::absolute(path).ok()?.parent()?.canonicalize().ok()?;
-    if folder != own {
+    if full_folder(path)? != own {
         return None;
     }
     Some(path.file_stem()?.to_str()?.to_owned())

@@ -8,7 +8,7 @@ use crate::prep::columns::Column;
 use crate::wiped::WipedBytes;
 
 /// Values by column, in the order of the columns. It is cardholder data: no `Debug`, wiped when dropped.
-#[derive(Default, Clone)]
+#[derive(Default)]
 pub struct RowValues {
     /// The values, also those that were removed or replaced.
     text: String,

@@ -36,7 +36,7 @@ impl CardIndex {
             }
         }
         self.entries.dedup_by_key(|(hash, _)| *hash);
-        let count = self.entries.len() / CARDS_OF_START + 1;
+        let count = self.ranges();
         self.starts = Vec::with_capacity(count);
         for (place, (hash, _)) in (0..).zip(&self.entries) {
             while self.starts.len() <= range(*hash, count) {
@@ -48,11 +48,16 @@ impl CardIndex {
     /// The number of the first card with the hash of this card_ref.
     pub fn number(&self, card_ref: &str) -> Option<u32> {
         let hash = self.key.hash_one(card_ref);
-        let start = self.starts.get(range(hash, self.entries.len() / CARDS_OF_START + 1))?;
+        let start = self.starts.get(range(hash, self.ranges()))?;
         let later = self.entries.get(usize::try_from(*start).ok()?..)?;
         let (_, number) =
             later.iter().take_while(|(known, _)| *known <= hash).find(|(known, _)| *known == hash)?;
         Some(*number)
+    }
+
+    /// Number of ranges into which all hashes are divided.
+    fn ranges(&self) -> usize {
+        self.entries.len() / CARDS_OF_START + 1
     }
 
     /// The first card with the name of this card.

@@ -73,7 +73,8 @@ impl<'a> Join<'a> {
             without_card: VecDeque::new(),
         };
         for source in others {
-            let mut given = GivenCards::of(cards)?;
+            // Whether a card has a row of this source.
+            let mut given = vec![false; usize::try_from(cards).map_err(|_| us("the cards are too many"))?];
             for row in source {
                 match row {
                     Ok(row) => join.add(row, &mut given)?,
@@ -87,7 +88,7 @@ impl<'a> Join<'a> {
     }
 
     /// Adds a row to the card with its card_ref.
-    fn add(&mut self, row: SourceRow, given: &mut GivenCards) -> Result<(), Failure> {
+    fn add(&mut self, row: SourceRow, given: &mut [bool]) -> Result<(), Failure> {
         let Some(name) = row.values.get(Column::CardRef) else {
             return self.faulty(self.fault(row.place, "is empty"));
         };
@@ -95,14 +96,15 @@ impl<'a> Join<'a> {
             self.without_card.push_back(row.place);
             return Ok(());
         };
-        if !given.insert(card) {
+        let given = usize::try_from(card).ok().and_then(|card| given.get_mut(card));
+        if given.is_none_or(|given| std::mem::replace(given, true)) {
             return self.faulty(self.fault(row.place, "stands in an earlier line too"));
         }
         if row.values.bytes() > ROW_MAX {
             let what = format!("is longer than {} KiB, and no card has so much data", ROW_MAX >> 10);
             return self.faulty(InputError::Line { place: row.place, what }.into());
         }
-        let bytes = self.bytes.write(&row).ok_or_else(|| us("a row is longer than 4 GiB"))?;
+        let bytes = self.bytes.write(&row).ok_or_else(|| us("the joined inputs have too many columns"))?;
         self.rows.add(card, bytes).map_err(|e| no_room(&e))
     }
 
@@ -175,27 +177,6 @@ fn cards(first: impl Iterator<Item = Result<SourceRow, RejectedLine>>) -> Result
     }
     index.sort();
     Ok((index, count))
-}
-
-/// The cards that have a row of a source: a bit each.
-struct GivenCards(Vec<u64>);
-
-impl GivenCards {
-    /// None of so many cards.
-    fn of(cards: u32) -> Result<Self, Failure> {
-        let words = usize::try_from(cards.div_ceil(u64::BITS)).map_err(|_| us("the cards are too many"))?;
-        Ok(Self(vec![0; words]))
-    }
-
-    /// Adds a card. Returns whether it was not there.
-    fn insert(&mut self, card: u32) -> bool {
-        let word = usize::try_from(card / u64::BITS).ok().and_then(|place| self.0.get_mut(place));
-        let Some(word) = word else { return false };
-        let bit = 1 << (card % u64::BITS);
-        let is_new = *word & bit == 0;
-        *word |= bit;
-        is_new
-    }
 }
 
 fn no_room(error: &std::io::Error) -> Failure {

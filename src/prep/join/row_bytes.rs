@@ -21,7 +21,7 @@ pub(super) struct RowBytes {
 }
 
 impl RowBytes {
-    /// The bytes of a row; `None` if it is longer than they can state.
+    /// The bytes of a row; `None` if it is longer than they can state, or there are too many files or columns.
     pub fn write(&mut self, row: &SourceRow) -> Option<&[u8]> {
         let length = 10 + 6 * row.values.count() + row.values.bytes();
         if self.bytes.capacity() < length {

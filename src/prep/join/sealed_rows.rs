@@ -7,7 +7,9 @@
 //! ```
 //!
 //! An offset is used once, so no nonce is used twice. A chunk that was changed or moved is not opened. When the process ends,
-//! however that happens, file and key are gone. Rows arrive source by source but are read card by card. In one plain file the rows of a card would lie far apart, and
+//! however that happens, file and key are gone.
+//!
+//! Rows arrive source by source but are read card by card. In one plain file the rows of a card would lie far apart, and
 //! each would cost a read. A part holds all rows of its cards, so one pass over the cards opens each part once.
 
 use std::fs::File;

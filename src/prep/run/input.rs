@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::PrepRunArgs;
 use super::left_out::LeftOut;
-use super::sources::{JoinedFile, JoinedSources, NOTHING_WRITTEN, joined, name};
+use super::sources::{FirstSource, JoinedFile, JoinedSources, NOTHING_WRITTEN, Rows, joined, name};
 use crate::emv::MonthYear;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
@@ -18,13 +18,12 @@ use crate::ids::KekId;
 use crate::prep::allow::{Allowances, TakenCards};
 use crate::prep::counter::NumberCounter;
 use crate::prep::hashed::HashedInput;
-use crate::prep::input::{CardholderReader, DoubledNames, RejectedLine, RowReader, SourceRow, check};
+use crate::prep::input::{CardholderReader, DoubledNames, RejectedLine, check};
 use crate::prep::join::Join;
 use crate::prep::maker::{self, CardToMake};
 use crate::prep::offline::CardKeySize;
 use crate::prep::order::{BuildError, CardBuilder, CardInputs, OrderedCard};
 use crate::prep::rejects::{self, RejectList};
-use crate::prep::unfinished::UnfinishedRows;
 use crate::record::Record;
 
 /// The failure of a run whose input was changed in the meantime.
@@ -68,18 +67,9 @@ pub(super) struct InputCount {
     pub taken: TakenCards,
 }
 
-/// A row, with its record if it is of an unfinished file.
-type ReadRow = Result<(SourceRow, Option<Record>), RejectedLine>;
-
-/// The rows of a source.
-type ReadRows<'s> = Box<dyn Iterator<Item = ReadRow> + 's>;
-
-/// The rows of cards, without those that are left out.
-type KeptRows<'s> = Box<dyn Iterator<Item = Result<SourceRow, RejectedLine>> + 's>;
-
 /// The cards of an input, in the order of its first source.
 pub(super) struct InputCards<'s> {
-    pub holders: CardholderReader<'s, KeptRows<'s>>,
+    pub holders: CardholderReader<'s, Rows<'s>>,
     /// The record of the row that was taken last.
     record: Rc<Cell<Option<Record>>>,
 }
@@ -137,56 +127,30 @@ impl<'a> RunInput<'a> {
         self.join.is_some().then(|| name(self.path))
     }
 
-    /// Lets `work` take the cards of the first source, which is open, with the rows of the others, and without those that are
-    /// left out. The error is that of the header line.
-    pub fn with_cards<T>(
-        &self,
-        source: &mut HashedInput,
-        work: impl FnOnce(InputCards<'_>) -> T,
-    ) -> Result<T, RejectedLine> {
-        let rows = self.rows(source)?;
+    /// The cards of the first source, which is open, with the rows of the others, and without those that are left out.
+    pub fn cards<'s>(&'s self, source: &'s mut HashedInput) -> Result<InputCards<'s>, RejectedLine> {
+        let schema = &self.builder.plan().input;
+        let first = FirstSource::new(self.path, source, self.is_unfinished, self.name(), schema)?;
         self.join().into_iter().for_each(|mut join| join.begin());
-        let completed = rows.map(|row| {
-            let (row, record) = row?;
-            let row = match self.join() {
-                Some(mut join) => join.complete(row)?,
-                None => row,
-            };
-            Ok((row, record))
-        });
-        Ok(work(self.cards(completed)))
-    }
-
-    /// The rows of the first source, which is open.
-    fn rows<'s>(&'s self, source: &'s mut HashedInput) -> Result<ReadRows<'s>, RejectedLine> {
-        let (schema, file) = (&self.builder.plan().input, self.name());
-        if self.is_unfinished {
-            let rows = UnfinishedRows::new(source, file)?;
-            return Ok(Box::new(rows.map(|row| row.map(|(row, record)| (row, Some(record))))));
-        }
-        let rows = RowReader::new(source, schema.format.of_file(self.path), file, schema)?;
-        Ok(Box::new(rows.map(|row| row.map(|row| (row, None)))))
-    }
-
-    /// The cards of rows that were read.
-    fn cards<'s>(&'s self, read: impl Iterator<Item = ReadRow> + 's) -> InputCards<'s> {
         let record = Rc::new(Cell::new(None));
         let last = Rc::clone(&record);
-        let rows = read.map(move |row| {
+        let joined = first.rows.map(move |row| {
             let (row, record) = row?;
             last.set(record);
-            Ok(row)
+            match self.join() {
+                Some(mut join) => join.complete(row),
+                None => Ok(row),
+            }
         });
-        let kept = rows.filter(|row| self.left_out.as_ref().is_none_or(|left_out| left_out.keeps(row)));
-        let kept: KeptRows<'s> = Box::new(kept);
-        let schema = &self.builder.plan().input;
+        let kept = joined.filter(|row| self.left_out.as_ref().is_none_or(|left_out| left_out.keeps(row)));
+        let kept: Rows<'s> = Box::new(kept);
         let holders =
             CardholderReader::of(kept, schema).under(self.kek).at(self.today).allowing(self.allowed);
         let holders = match self.first_number {
             Some(first) => holders.counting_from(first).refusing_from(first),
             None => holders,
         };
-        InputCards { holders, record }
+        Ok(InputCards { holders, record })
     }
 
     /// The join; `None` if there is one source.
@@ -199,12 +163,13 @@ impl<'a> RunInput<'a> {
     pub fn count(&mut self, counter: Option<&NumberCounter>) -> Result<Option<InputCount>, Failure> {
         self.first_number = counter.map(NumberCounter::next).transpose()?;
         let mut source = HashedInput::open(self.path)?;
-        let counted = self.with_cards(&mut source, |mut cards| {
-            check(&mut cards).map(|records| (records, cards.holders.taken().clone(), cards.holders.counted()))
+        let counted = self.cards(&mut source).and_then(|mut cards| {
+            let records = check(&mut cards)?;
+            Ok((records, cards.holders.taken().clone(), cards.holders.counted()))
         });
         let digest = source.finish()?;
         self.check_same(digest)?;
-        let Ok(Ok((records, taken, numbers))) = counted else { return Ok(None) };
+        let Ok((records, taken, numbers)) = counted else { return Ok(None) };
         if self.join().is_some_and(|join| !join.is_used_up()) {
             return Ok(None);
         }
@@ -226,8 +191,8 @@ impl<'a> RunInput<'a> {
             Ok(source) => source,
             Err(failure) => return failure,
         };
-        let (list, _) = match self.with_cards(&mut source, |cards| self.listed(cards, &mut keys.hsm)) {
-            Ok(listed) => listed,
+        let (list, _) = match self.cards(&mut source) {
+            Ok(cards) => self.listed(cards, &mut keys.hsm),
             Err(header) => (rejects::list(self.output, self.path, std::iter::once(Ok(header))), 0),
         };
         if list.is_empty() {

@@ -80,19 +80,17 @@ impl<'a> RunInput<'a> {
     ) -> Result<Option<LeftOutRows>, Failure> {
         self.first_number = counter.map(NumberCounter::next).transpose()?;
         let mut source = HashedInput::open(self.path)?;
-        let doubled = self.with_cards(&mut source, |mut cards| {
-            cards.by_ref().for_each(drop);
-            cards.into_doubled()
-        });
-        let Ok(doubled) = doubled else { return Err(self.rejected(super::changed(), keys)) };
+        let Ok(mut cards) = self.cards(&mut source) else {
+            return Err(self.rejected(super::changed(), keys));
+        };
+        cards.by_ref().for_each(drop);
+        let doubled = cards.into_doubled();
         let digest = source.finish()?;
         self.check_same(digest)?;
         let mut source = HashedInput::open(self.path)?;
-        let listed = self.with_cards(&mut source, |mut cards| {
-            cards.holders = cards.holders.rejecting(doubled);
-            self.listed(cards, &mut keys.hsm)
-        });
-        let (list, read) = listed.map_err(|_| super::changed())?;
+        let mut cards = self.cards(&mut source).map_err(|_| super::changed())?;
+        cards.holders = cards.holders.rejecting(doubled);
+        let (list, read) = self.listed(cards, &mut keys.hsm);
         if source.finish()? != digest {
             return Err(super::changed());
         }

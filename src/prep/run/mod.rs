@@ -1,14 +1,14 @@
 //! The commands `run` and `sample` of `cardwright-prep`.
 //!
-//! `run` reads its first input twice, and once before that for the names of the cards if others are joined to it: the Header states the number of cards, and no output may exist for an input
-//! with a fault. After a fault it reads it once more, and lists all faults (`rejects`). Other inputs are read once and kept
-//! sealed (`join`); `--keep-going` reads them again to find and copy rejected rows. It finds the rejected cards first, and
-//! leaves them out of all later readings.
+//! `run` reads its first input twice: the Header states the number of cards, and no output may exist for an input with a
+//! fault. After a fault it reads it once more, and lists all faults (`rejects`). If others are joined to it, it is read once
+//! before that, for the names of the cards; the others are read once and kept sealed (`join`). `--keep-going` reads those
+//! again to find and copy rejected rows. It finds the rejected cards first, and leaves them out of all later readings.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `admission` | what is refused before the input is read: keys, levels, pools |
-//! | `sources` | the sources that are joined |
+//! | `sources` | the first source, and those that are joined to it |
 //! | `input` | the input, read as often as it takes |
 //! | `file` | Header and Trailer of the output |
 //! | `left_out` | the cards that `--keep-going` leaves out |
@@ -229,14 +229,11 @@ fn write(
             Ok(!made.is_empty())
         };
         // The count of the first reading bounds the second, in case the file has grown.
-        let made = input.with_cards(&mut source, |mut cards| -> Result<(), Failure> {
-            cards.holders = cards.holders.compared_before();
-            for (_, card) in (1..=header.records).zip(cards) {
-                put(maker.add(card.map_err(|_| changed())?)?)?;
-            }
-            Ok(())
-        });
-        made.map_err(|_| changed())??;
+        let mut cards = input.cards(&mut source).map_err(|_| changed())?;
+        cards.holders = cards.holders.compared_before();
+        for (_, card) in (1..=header.records).zip(cards) {
+            put(maker.add(card.map_err(|_| changed())?)?)?;
+        }
         while put(maker.rest()?)? {}
         bar.finish_and_clear();
         if source.finish()? != digest {

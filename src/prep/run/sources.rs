@@ -1,75 +1,61 @@
-//! The sources of a run but the first: opened, and checked against each other by their header lines.
+//! The sources of a run: how the first is read, and the others, opened and checked against each other by their header lines.
 //!
 //! Not here: their rows (`prep::join`).
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::PrepRunArgs;
 use crate::exit::{Exit, Failure};
 use crate::prep::columns::Column;
-use crate::prep::hashed::{HashedInput, open_source};
+use crate::prep::hashed::HashedInput;
 use crate::prep::input::{InputError, InputPlace, InputSchema, RejectedLine, RowReader, SourceRow};
 use crate::prep::join::{Join, SOURCES_MAX};
 use crate::prep::rejects;
 use crate::prep::unfinished::UnfinishedRows;
+use crate::record::Record;
 
 /// The last line of a refusal of an input.
 pub(super) const NOTHING_WRITTEN: &str = "nothing else was written; correct the input and start again";
 
 /// Rows of a source, whatever its form.
-type Rows<'s> = Box<dyn Iterator<Item = Result<SourceRow, RejectedLine>> + 's>;
+pub(super) type Rows<'s, T = SourceRow> = Box<dyn Iterator<Item = Result<T, RejectedLine>> + 's>;
 
 /// A source's name in faults.
 pub(super) fn name(path: &Path) -> Arc<str> {
     path.display().to_string().into()
 }
 
-/// The columns of the first source; `None` if its header line is wrong. An unfinished file has one.
-fn first_columns(
-    path: &Path,
-    is_unfinished: bool,
-    schema: &InputSchema,
-) -> Result<Option<SourceColumns>, Failure> {
-    let columns = match is_unfinished {
-        true => Some(vec![Column::CardRef]),
-        // A header that is wrong is reported when the cards are read.
-        false => match rows_of(path, schema)? {
-            Ok(rows) => rows.columns().map(<[Column]>::to_vec),
-            Err(_) => return Ok(None),
-        },
-    };
-    Ok(Some((name(path), columns)))
-}
-
 /// The columns of a source, by its name; `None` in JSON Lines, where every row has its own.
 type SourceColumns = (Arc<str>, Option<Vec<Column>>);
 
-/// The rows of the first source; none if its header line is wrong.
-fn first_rows<'a>(
-    path: &Path,
-    file: &'a mut HashedInput,
-    is_unfinished: bool,
-    schema: &'a InputSchema,
-) -> Rows<'a> {
-    let none = || -> Rows<'a> { Box::new(std::iter::empty()) };
-    match is_unfinished {
-        true => UnfinishedRows::new(file, None)
-            .map_or_else(|_| none(), |rows| Box::new(rows.map(|row| row.map(|(row, _)| row)))),
-        // With a name, because columns that every card needs may stand in the others.
-        false => RowReader::new(file, schema.format.of_file(path), Some(name(path)), schema)
-            .map_or_else(|_| none(), |rows| Box::new(rows)),
-    }
+/// The first source, of which the header line was read.
+pub(super) struct FirstSource<'s> {
+    /// Its columns; `None` if every row has its own.
+    columns: Option<Vec<Column>>,
+    /// Its rows, each with its record if the source is an unfinished file.
+    pub rows: Rows<'s, (SourceRow, Option<Record>)>,
 }
 
-fn rows_of<'a>(
-    path: &Path,
-    schema: &'a InputSchema,
-) -> Result<Result<RowReader<'a, BufReader<File>>, RejectedLine>, Failure> {
-    let source = open_source(path)?;
-    Ok(RowReader::new(source, schema.format.of_file(path), Some(name(path)), schema))
+impl<'s> FirstSource<'s> {
+    /// Reads the header line. `file` is the name for faults if there are several sources; a single one must have every column
+    /// that a card needs.
+    pub fn new(
+        path: &Path,
+        source: &'s mut HashedInput,
+        is_unfinished: bool,
+        file: Option<Arc<str>>,
+        schema: &'s InputSchema,
+    ) -> Result<Self, RejectedLine> {
+        if is_unfinished {
+            let rows = UnfinishedRows::new(source, file)?;
+            let rows = rows.map(|row| row.map(|(row, record)| (row, Some(record))));
+            return Ok(Self { columns: Some(vec![Column::CardRef]), rows: Box::new(rows) });
+        }
+        let rows = RowReader::new(source, schema.format.of_file(path), file, schema)?;
+        let columns = rows.columns().map(<[Column]>::to_vec);
+        Ok(Self { columns, rows: Box::new(rows.map(|row| row.map(|row| (row, None)))) })
+    }
 }
 
 /// A joined source that has been read, and its SHA-256.
@@ -97,7 +83,9 @@ pub(super) fn joined<'a>(
         let what = format!("--join: at most {SOURCES_MAX} inputs can be joined");
         return Err(Failure::new(Exit::Usage, what));
     }
-    let first = first_columns(input, is_unfinished, schema)?;
+    let mut names = HashedInput::open(input)?;
+    // A header line that is wrong is reported when the cards are read.
+    let first = FirstSource::new(input, &mut names, is_unfinished, Some(name(input)), schema).ok();
     let mut columns: Vec<SourceColumns> = Vec::new();
     let mut files = paths.iter().map(|path| HashedInput::open(path)).collect::<Result<Vec<_>, _>>()?;
     let mut sources: Vec<Rows<'_>> = Vec::new();
@@ -111,8 +99,10 @@ pub(super) fn joined<'a>(
         }
     }
     let all_are_right = columns.len() == paths.len();
-    let faults = match first {
-        Some(first) if all_are_right => faults([first].into_iter().chain(columns), schema),
+    let faults = match &first {
+        Some(first) if all_are_right => {
+            faults(std::iter::once((name(input), first.columns.clone())).chain(columns), schema)
+        }
         _ => Vec::new(),
     };
     if !faults.is_empty() {
@@ -125,8 +115,8 @@ pub(super) fn joined<'a>(
         let what = format!("output: no room for the rows of joined inputs in {}: {e}", folder.display());
         Failure::new(Exit::Io, what)
     })?;
-    let mut names = HashedInput::open(input)?;
-    let join = Join::read(first_rows(input, &mut names, is_unfinished, schema), sources, schema, room)?;
+    let first = first.into_iter().flat_map(|first| first.rows).map(|row| row.map(|(row, _)| row));
+    let join = Join::read(first, sources, schema, room)?;
     let inputs = paths.iter().zip(files).map(|(path, file)| Ok((path.as_path(), file.finish()?)));
     let files = inputs.collect::<Result<_, Failure>>()?;
     Ok(Some(JoinedSources { join, first: names.finish()?, files }))
