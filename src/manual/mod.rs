@@ -33,6 +33,11 @@ pub const MANUAL_PAGES: &[ManualPage] = &[
         text: include_str!("auditor.md"),
     },
     ManualPage {
+        topic: "parties",
+        about: "who can harm a job, and what prevents or shows it",
+        text: include_str!("parties.md"),
+    },
+    ManualPage {
         topic: "issuer",
         about: "keys, cardholder data, output files, and what comes back",
         text: include_str!("issuer.md"),
