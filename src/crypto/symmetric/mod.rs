@@ -121,6 +121,14 @@ impl CipherKey {
         }
     }
 
+    /// CMAC (NIST SP 800-38B) with the cipher of the key: 8 bytes for TDES, 16 for AES.
+    pub fn cmac(&self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Tdes(key) => cmac_of(<Cmac<TdesEde2> as KeyInit>::new(key.expose().into()), message),
+            Self::Aes128(_) | Self::Aes192(_) | Self::Aes256(_) => self.mac(message),
+        }
+    }
+
     /// Key check value: first 3 bytes of E(8 × 00) for TDES, of E(16 × 01) for AES.
     pub fn kcv(&self) -> Kcv {
         match self {
@@ -133,16 +141,13 @@ impl CipherKey {
     /// CMAC over a block of zeros (ANSI X9.24-1).
     pub fn kcvs_by_other_methods(&self) -> [(&'static str, Kcv); 2] {
         let zeros = vec![0; self.block()];
-        let (other, mac) = match self {
-            Self::Tdes(key) => {
-                let mac = cmac_of(<Cmac<TdesEde2> as KeyInit>::new(key.expose().into()), &zeros);
-                (("a block of 01 encrypted", self.kcv_of_block(1)), mac)
-            }
+        let other = match self {
+            Self::Tdes(_) => ("a block of 01 encrypted", self.kcv_of_block(1)),
             Self::Aes128(_) | Self::Aes192(_) | Self::Aes256(_) => {
-                (("a block of zeros encrypted", self.kcv_of_block(0)), self.mac(&zeros))
+                ("a block of zeros encrypted", self.kcv_of_block(0))
             }
         };
-        [other, ("CMAC over a block of zeros", first_three(&mac))]
+        [other, ("CMAC over a block of zeros", first_three(&self.cmac(&zeros)))]
     }
 
     fn kcv_of_block(&self, byte: u8) -> Kcv {
