@@ -172,6 +172,7 @@ impl Dispatcher<'_> {
         {
             self.order(next);
         }
+        self.late_cards_are_awaited();
         self.hopper_is_enough();
         self.hopper_is_waited_for();
     }
@@ -316,6 +317,32 @@ impl Dispatcher<'_> {
                     stage.awaited = None;
                 }
                 self.stop_feeding(Stop::Fault { station: self.name(place), fault });
+            }
+        }
+    }
+
+    /// Begins and ends the limit for modules whose stations are in service, but wait for the late card of another
+    /// station.
+    fn late_cards_are_awaited(&mut self) {
+        for index in 0..self.stages.len() {
+            match self.floor.stations.late_card_for(index) {
+                Some(late) if self.floor.stations.service(index) == Service::Awaited => {
+                    let detail = format!(
+                        "a card that station {} called for may still come, and until then no other device of its kind \
+                         can be proved",
+                        self.name(late)
+                    );
+                    if let Some(stage) = self.stages.get_mut(index) {
+                        let fault = || Fault::new(Blame::Device, ReasonWord::Transport, detail);
+                        stage.awaited.get_or_insert_with(|| (Instant::now(), late, fault()));
+                    }
+                }
+                _ if self.floor.stations.service(index) == Service::Up => {
+                    if let Some(stage) = self.stages.get_mut(index) {
+                        stage.awaited = None;
+                    }
+                }
+                _ => {}
             }
         }
     }

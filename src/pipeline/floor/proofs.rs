@@ -77,9 +77,25 @@ impl Stations {
 
     /// Enters whether a card that this station called for may still come.
     pub fn is_unclear(&mut self, place: Place, unclear: bool) {
-        if let Some(station) = self.at_mut(place) {
-            station.unclear = unclear;
+        let Some(station) = self.at_mut(place) else { return };
+        if std::mem::replace(&mut station.unclear, unclear) && !unclear {
+            // The modules that waited for this card can prove their stations again.
+            let kind = self.0.get(place.stage).map_or("", |stage| stage.kind);
+            for stage in self.0.iter_mut().filter(|stage| stage.kind == kind) {
+                stage.given_up &= stage.up == 0;
+            }
         }
+    }
+
+    /// The station whose late card keeps every station of a stage that is in service from its proof, and so from its
+    /// next card; `None` if one of them has a card, or can have one.
+    pub fn late_card_for(&self, stage: usize) -> Option<Place> {
+        let of = self.0.get(stage).filter(|of| of.up > 0)?;
+        let mut in_service = of.stations.iter().filter(|station| station.state.is_up());
+        if !in_service.all(|station| station.state == State::Free && station.is_unproved()) {
+            return None;
+        }
+        self.of_kind(of.kind).find(|(_, station)| station.unclear).map(|(place, _)| place)
     }
 
     /// Takes a station out of service whose device stands at another station, or that has another's.

@@ -56,7 +56,7 @@ impl State {
         HELD.contains(&self)
     }
 
-    fn is_up(self) -> bool {
+    pub(super) fn is_up(self) -> bool {
         matches!(self, Self::Free | Self::Occupied)
     }
 
@@ -102,12 +102,12 @@ pub(super) struct StageService {
     /// Those whose transport has no blank to feed.
     pub(super) without_blanks: BTreeSet<usize>,
     /// Number of stations that are free or occupied.
-    up: usize,
+    pub(super) up: usize,
     probed: usize,
     /// Number of stations whose machines want supplies.
     wanting: usize,
     /// The line waited for it in vain.
-    given_up: bool,
+    pub(super) given_up: bool,
 }
 
 /// All stations, by stage.
@@ -140,11 +140,14 @@ impl Stations {
     }
 
     /// Returns what the module of a stage can do.
+    ///
+    /// Stations in service do not suffice if a late card keeps each of them from its proof: a line that went on waiting
+    /// for them would wait without a limit.
     pub fn service(&self, stage: usize) -> Service {
         match self.0.get(stage) {
-            Some(stage) if stage.up > 0 => Service::Up,
-            Some(stage) if stage.wanting > 0 => Service::Awaited,
-            Some(stage) if (stage.probed > 0 || stage.is_miswired()) && !stage.given_up => Service::Awaited,
+            Some(of) if of.up > 0 && self.late_card_for(stage).is_none() => Service::Up,
+            Some(of) if of.wanting > 0 => Service::Awaited,
+            Some(of) if (of.up > 0 || of.probed > 0 || of.is_miswired()) && !of.given_up => Service::Awaited,
             _ => Service::Lost,
         }
     }
@@ -285,9 +288,10 @@ impl Stations {
             stage.free.remove(&place.station);
         }
         let count = |count: usize, is: fn(State) -> bool| count + usize::from(is(to)) - usize::from(is(was));
-        stage.up = count(stage.up, State::is_up);
+        let up = stage.up;
+        stage.up = count(up, State::is_up);
         stage.probed = count(stage.probed, State::is_probed);
         stage.wanting = count(stage.wanting, State::wants);
-        stage.given_up &= stage.up == 0;
+        stage.given_up &= stage.up <= up;
     }
 }

@@ -641,9 +641,39 @@ fn nothing_is_proved_while_a_card_may_still_come_to_another_station() {
     floor.stations.out_of_service(reader(0));
     floor.stations.is_unclear(reader(0), true);
     assert_eq!(floor.next_move(true), None);
+    // The other station is in service, but a line that waited for it would wait for ever.
+    assert_eq!(floor.stations.late_card_for(0), Some(reader(0)));
+    assert_eq!(floor.stations.service(0), Service::Awaited);
+    floor.stations.give_up(0);
+    assert_eq!(floor.stations.service(0), Service::Lost);
     floor.stations.back(reader(0));
     floor.stations.is_unclear(reader(0), false);
+    assert_eq!((floor.stations.late_card_for(0), floor.stations.service(0)), (None, Service::Up));
     assert_eq!(floor.next_move(true), Some(Move::Feed(1, reader(0))));
+    // A later outage is waited for anew.
+    floor.stations.out_of_service(reader(0));
+    floor.stations.stuck(reader(1));
+    assert_eq!(floor.stations.service(0), Service::Awaited);
+}
+
+#[test]
+fn a_station_that_is_proved_goes_on_while_a_late_card_keeps_others_from_their_proof() {
+    let reader = |station| Place { stage: 0, station };
+    let mut floor = unproved(3, 1, 2);
+    floor.stations.proved(reader(2));
+    assert_eq!(floor.next_move(true), Some(Move::Feed(1, reader(0))));
+    floor.stations.arrived(reader(0));
+    floor.unfeed(1);
+    floor.stations.out_of_service(reader(0));
+    floor.stations.is_unclear(reader(0), true);
+    assert_eq!((floor.stations.late_card_for(0), floor.stations.service(0)), (None, Service::Up));
+    assert_eq!(floor.next_move(true), Some(Move::Feed(1, reader(2))));
+    // It goes out of service too: only the station that cannot be proved is left.
+    floor.stations.out_of_service(reader(2));
+    assert_eq!(
+        (floor.stations.late_card_for(0), floor.stations.service(0)),
+        (Some(reader(0)), Service::Awaited)
+    );
 }
 
 #[test]
