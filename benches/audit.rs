@@ -31,7 +31,8 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use cardwright::hsm::client::{HostProcess, HsmClient};
-use cardwright::ledger::{Change, JobId, Ledger};
+use cardwright::laws::{Change, JobId};
+use cardwright::ledger::Ledger;
 use measured::MeasuredRun;
 use support::{CARDWRIGHT, World, median};
 

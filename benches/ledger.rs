@@ -28,7 +28,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cardwright::ledger::{AttemptState, Change, JobId, Ledger};
+use cardwright::laws::{AttemptState, Change, JobId};
+use cardwright::ledger::Ledger;
 use support::{World, cpu_of_self, median};
 
 /// Pairs of measurements for each number in flight.

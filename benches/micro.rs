@@ -37,7 +37,7 @@ use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::KeyStore;
 use cardwright::hsm::{Hsm, HsmShortcuts};
 use cardwright::ids::ProductName;
-use cardwright::ledger::Change;
+use cardwright::laws::Change;
 use cardwright::modules::{sections, template};
 use cardwright::profile::ProductProfile;
 use cardwright::record::{Cwf1Reader, FileLimits, others_digest};

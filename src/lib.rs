@@ -20,6 +20,7 @@ pub mod hardening;
 pub mod hsm;
 pub mod ids;
 pub mod inspect;
+pub mod laws;
 pub mod ledger;
 pub mod manual;
 pub mod modules;

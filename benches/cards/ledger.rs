@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use cardwright::ids::{CardRef, FileId, IssuerId, KekId, ProductName};
-use cardwright::ledger::{AttemptState, Change, ChipId, Context, JobId, JobProfiles, Ledger, NewJob, Ticket};
+use cardwright::laws::{AttemptState, Change, ChipId, Context, JobId, JobProfiles};
+use cardwright::ledger::{Ledger, NewJob, Ticket};
 
 use crate::support::{cpu_of_self, key_data};
 

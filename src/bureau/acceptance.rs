@@ -21,7 +21,7 @@ use crate::hsm::client::HsmClient;
 use crate::hsm::{Auditor, FileAdmission, Realm, SpoolKey};
 use crate::ids::JobId;
 use crate::inspect::{InspectionReport, SectionCounts};
-use crate::ledger::JobProfiles;
+use crate::laws::JobProfiles;
 use crate::ledger::{Accepted, LedgerError, NewJob};
 use crate::modules::LineProfile;
 use crate::profile::ProductProfile;

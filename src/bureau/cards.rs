@@ -6,7 +6,8 @@ use super::outcome::{CardDecisions, Outcome};
 use super::refusal::{Refusal, Senseless};
 use crate::actor::Actor;
 use crate::ids::JobId;
-use crate::ledger::{Change, Context, JobView, Ledger, LedgerError, Reader, RecordState};
+use crate::laws::{Change, Context, RecordState};
+use crate::ledger::{JobView, Ledger, LedgerError, Reader};
 use crate::request::{CardDecision, Records};
 
 /// Has the ledger record a decision about records. Returns the changes that its laws allow, and the records

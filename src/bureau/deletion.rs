@@ -32,9 +32,8 @@ use crate::hsm::client::HsmClient;
 use crate::hsm::key_host::Connect;
 use crate::hsm::{HsmError, Vault};
 use crate::ids::{JobId, SpoolKeyName};
-use crate::ledger::{
-    Change, Context, DataFate, JobState, JobView, KeyFate, Law, Ledger, LedgerError, Reader, SpoolFate,
-};
+use crate::laws::{Change, Context, DataFate, JobState, KeyFate, Law, SpoolFate};
+use crate::ledger::{JobView, Ledger, LedgerError, Reader};
 use crate::reason::ReasonWord;
 use crate::report::certificate::Certificate;
 use crate::report::seal::sealed;

@@ -11,7 +11,8 @@ use super::{cards, deletion, ledger_proof, papers, stock, views};
 use crate::actor::Actor;
 use crate::hsm::Auditor;
 use crate::hsm::key_host::Connect;
-use crate::ledger::{Change, Context, Ledger};
+use crate::laws::{Change, Context};
+use crate::ledger::Ledger;
 use crate::request::Action;
 
 /// A ledger that is open for writing, and the way to its keys.

@@ -10,9 +10,8 @@ use super::ledger_proof::LedgerVerdict;
 use super::refusal::{Denial, Idle};
 use super::survey::Survey;
 use crate::ids::JobId;
-use crate::ledger::{
-    AttemptView, CardView, JobPhase, JobView, LedgerError, RecordState, ShiftView, StockView,
-};
+use crate::laws::RecordState;
+use crate::ledger::{AttemptView, CardView, JobPhase, JobView, LedgerError, ShiftView, StockView};
 use crate::reason::ReasonWord;
 use crate::report::Summary;
 use crate::report::events::EventLine;

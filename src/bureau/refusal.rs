@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::exit::{Exit, Failure};
 use crate::hsm::HsmError;
 use crate::ids::JobId;
-use crate::ledger::{JobState, LedgerError};
+use crate::laws::JobState;
+use crate::ledger::LedgerError;
 
 /// Why a request is not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

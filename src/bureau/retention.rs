@@ -14,9 +14,8 @@ use super::papers::folder::paper;
 use super::refusal::Refusal;
 use crate::audit::DocumentKind;
 use crate::ids::JobId;
-use crate::ledger::{
-    ClockGap, JobMark, JobPhase, JobState, JobView, Ledger, Reader, TimePassed, UNSEEN_MAX, rfc3339,
-};
+use crate::laws::{JobState, rfc3339};
+use crate::ledger::{ClockGap, JobMark, JobPhase, JobView, Ledger, Reader, TimePassed, UNSEEN_MAX};
 use crate::modules::LineProfile;
 use crate::reason::ReasonWord;
 use crate::report::seal::{Whose, look};

@@ -15,10 +15,9 @@ use super::spool_folder::spool_of;
 use crate::actor::Actor;
 use crate::exit::{Exit, Failure};
 use crate::hsm::Hsm;
-use crate::ledger::RunCounts;
-use crate::ledger::{
-    Change, Context, JobId, JobPhase, JobState, JobView, Ledger, LedgerError, Reader, RecordState,
-};
+use crate::laws::RunCounts;
+use crate::laws::{Change, Context, JobId, JobState, RecordState};
+use crate::ledger::{JobPhase, JobView, Ledger, LedgerError, Reader};
 use crate::pipeline::{Batch, DISPATCHER, LineMessage, LineSetup, RunOutcome, Stop};
 use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;

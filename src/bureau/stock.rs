@@ -9,7 +9,8 @@ use super::refusal::{Refusal, Senseless};
 use crate::actor::Actor;
 use crate::exit::Exit;
 use crate::ids::JobId;
-use crate::ledger::{Change, Context, Ledger, LedgerError, Reader, SHIFT_SPACES, Ticket, shift_name_fault};
+use crate::laws::{Change, Context, SHIFT_SPACES, shift_name_fault};
+use crate::ledger::{Ledger, LedgerError, Reader, Ticket};
 use crate::request::StockMove;
 
 /// Most test cards at a time: each is an event of its own.

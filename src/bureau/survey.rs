@@ -14,7 +14,8 @@ use super::spool_folder::spool_of;
 use crate::actor::Actor;
 use crate::exit::Exit;
 use crate::ids::{JobId, KeyData};
-use crate::ledger::{AttemptState, Change, Context, Holder, JobState, JobView, Reader, RecordState};
+use crate::laws::{AttemptState, Change, Context, JobState, RecordState};
+use crate::ledger::{Holder, JobView, Reader};
 use crate::modules::{
     ApplicationAnswer, ChipModule, ChipProgress, Fault, ModuleProfile, StationModule, StripeModule,
     chip_progress, is_blank,

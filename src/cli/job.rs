@@ -12,7 +12,8 @@ use super::{foreground, paper_files, remote, render};
 use crate::bureau::{Outcome, Refusal, deletion, papers};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
-use crate::ledger::{Context, JobState, Ledger, LedgerError, Reader};
+use crate::laws::{Context, JobState};
+use crate::ledger::{Ledger, LedgerError, Reader};
 use crate::record::open_input;
 use crate::request::Action;
 

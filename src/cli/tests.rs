@@ -9,8 +9,9 @@ use super::common::Early;
 use super::next_step::spelled;
 use super::{card, job, log};
 use crate::exit::{Exit, Failure};
+use crate::laws::{AttemptState, Change, Context, JobId};
+use crate::ledger::Ledger;
 use crate::ledger::tests::{all, bind, directory, file, make};
-use crate::ledger::{AttemptState, Change, Context, JobId, Ledger};
 
 #[derive(Parser)]
 enum Words {

@@ -13,7 +13,7 @@ use crate::bureau::Refusal;
 use crate::bureau::run_job::{MadeBy, stop_text};
 use crate::exit::Exit;
 use crate::ids::JobId;
-use crate::ledger::{Change, Context, JobState};
+use crate::laws::{Change, Context, JobState};
 use crate::panics::ends_well;
 use crate::pipeline::{DISPATCHER, LineMessage, Stop};
 use crate::reason::ReasonWord;

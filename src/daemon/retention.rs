@@ -9,7 +9,7 @@ use super::server::LineDaemon;
 use crate::bureau::Refusal;
 use crate::bureau::deletion::delete;
 use crate::bureau::retention::{IdleWatch, kept_long_enough};
-use crate::ledger::{Context, rfc3339};
+use crate::laws::{Context, rfc3339};
 use crate::reason::ReasonWord;
 
 /// Interval at which the daemon looks for data that are due.

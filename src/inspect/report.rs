@@ -11,7 +11,7 @@ use super::verify::{MacFindings, RecordFault};
 use crate::crypto::Suite;
 use crate::exit::{Exit, Failure};
 use crate::ids::{FileId, IssuerId, Kcv, KekId, ProductName};
-use crate::ledger::rfc3339_seconds;
+use crate::laws::rfc3339_seconds;
 use crate::printable::one_line;
 use crate::record::{CheckedFile, FileEnd, FileKind, Header};
 

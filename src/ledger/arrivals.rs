@@ -5,16 +5,17 @@
 
 use std::collections::VecDeque;
 
-use super::book::JobBook;
 use super::error::LedgerError;
-use super::event::LedgerEvent;
-use super::event::limits::{NAME_MAX, PATH_MAX, sound_text};
-use super::law::Law;
-use super::records::JobRecords;
 use super::store::LedgerStore;
-use super::types::{Accepted, Change, Context, JobId, NewJob};
 use super::writer::ChangeReply;
 use crate::actor::Actor;
+use crate::laws::Law;
+use crate::laws::book::JobBook;
+use crate::laws::event::LedgerEvent;
+use crate::laws::event::limits::{NAME_MAX, PATH_MAX, sound_text};
+use crate::laws::records::JobRecords;
+use crate::laws::types::{Change, Context, JobId};
+use crate::ledger::new_job::{Accepted, NewJob};
 use crate::reason::ReasonWord;
 
 /// Records that are written in one transaction: a few milliseconds.

@@ -6,10 +6,10 @@ use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHORT_READ;
 use serde::{Deserialize, Serialize};
 
-use super::law::Law;
-use super::types::JobId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::HsmError;
+use crate::laws::Law;
+use crate::laws::types::JobId;
 use crate::threads::ThreadRefused;
 
 /// A ledger that cannot be used, or a change that it refuses. `Clone`, because every caller that waits for a failed

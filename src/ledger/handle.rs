@@ -10,11 +10,12 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::arrivals;
 use super::error::LedgerError;
-use super::event::{EventFact, LedgerEvent};
 use super::store::{LedgerStore, Reader};
-use super::types::{Accepted, Change, Context, JobId, NewJob};
 use super::writer::{LedgerWriter, Message};
 use crate::hsm::Auditor;
+use crate::laws::event::{EventFact, LedgerEvent};
+use crate::laws::types::{Change, Context, JobId};
+use crate::ledger::new_job::{Accepted, NewJob};
 use crate::panics::ends_well;
 use crate::threads;
 

@@ -7,9 +7,9 @@
 use std::time::{Duration, Instant};
 
 use super::error::LedgerError;
-use super::types::Change;
 use super::writer::Said;
 use crate::hsm::{Auditor, HsmError};
+use crate::laws::types::Change;
 
 /// Events between two checkpoints, and the most that may be owed while a card is bound. A start has to verify at most
 /// this many.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::LedgerEvent;
-use super::types::{AttemptState, Balance, JobId, JobState, RecordState, Stock};
 use crate::ids::SpoolKeyName;
+use crate::laws::event::LedgerEvent;
+use crate::laws::types::{AttemptState, Balance, JobId, JobState, RecordState, Stock};
 use crate::reason::ReasonWord;
 
 /// A job, its state and its balances.
@@ -392,7 +392,7 @@ impl TimePassed {
 mod unix_time {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    use crate::ledger::time;
+    use crate::laws::time;
 
     pub(super) fn serialize<S: Serializer>(unix_ms: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&time::rfc3339(*unix_ms))
@@ -409,7 +409,7 @@ mod unix_time {
 mod unix_time_if {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-    use crate::ledger::time;
+    use crate::laws::time;
 
     pub(super) fn serialize<S: Serializer>(unix_ms: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
         unix_ms.map(time::rfc3339).serialize(serializer)

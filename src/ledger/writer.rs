@@ -12,17 +12,18 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::arrivals::Arrivals;
-use super::book::JobBook;
 use super::error::LedgerError;
-use super::event::limits::{COMPARED_MAX, DETAIL_MAX, context_fits, tidied};
-use super::event::{EventFact, LedgerEvent, codec};
 use super::gather::Gather;
-use super::law::Law;
-use super::replay::is_shift_name;
 use super::signing::Signing;
 use super::store::LedgerStore;
-use super::types::{Accepted, Balance, Change, Context, JobId, JobState, NewJob, RecordState};
 use crate::hsm::{Auditor, HsmError};
+use crate::laws::Law;
+use crate::laws::book::JobBook;
+use crate::laws::event::limits::{COMPARED_MAX, DETAIL_MAX, context_fits, tidied};
+use crate::laws::event::{EventFact, LedgerEvent, codec};
+use crate::laws::shifts::is_shift_name;
+use crate::laws::types::{Balance, Change, Context, JobId, JobState, RecordState};
+use crate::ledger::new_job::{Accepted, NewJob};
 use crate::reason::ReasonWord;
 
 /// A transaction with this many changes waits for no more.

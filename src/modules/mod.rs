@@ -34,7 +34,7 @@ pub use stripe::{StripeModule, is_blank};
 
 use crate::hsm::VerifiedApplication;
 use crate::ids::{Aid, KeyData, KmcRef};
-use crate::ledger::ChipId;
+use crate::laws::ChipId;
 use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
 use crate::record::Record;

@@ -20,8 +20,8 @@ use crate::hsm::{
     ApplicationHandle, AuditInfo, Auditor, CardSession, CardSessionRequest, FileAdmission, HsmError, HsmInfo,
     TrailerRequest, VerifiedApplication, VerifyRequest,
 };
+use crate::laws::{AttemptState, Change, Context, JobState, RecordState};
 use crate::ledger::tests::{directory, file};
-use crate::ledger::{AttemptState, Change, Context, JobState, RecordState};
 use crate::modules::{BlankInspection, CardWork, ModuleOutcome};
 use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
@@ -340,7 +340,7 @@ impl Ran {
     /// Checks that the balances hold, that no card is under way, and that UNKNOWN records have the reason of
     /// a dead thread.
     #[track_caller]
-    fn accounted(&self) -> crate::ledger::Balance {
+    fn accounted(&self) -> crate::laws::Balance {
         let reader = self.ledger.reader().unwrap();
         reader.verify_chain().unwrap();
         let balance = reader.job(self.job).unwrap().balance;

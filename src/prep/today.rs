@@ -23,7 +23,7 @@ pub fn year_month(text: &str) -> Option<MonthYear> {
 /// The month of a Unix time.
 fn month_of(seconds: u64) -> MonthYear {
     // RFC 3339: YYYY-MM-..
-    let text = crate::ledger::rfc3339_seconds(seconds);
+    let text = crate::laws::rfc3339_seconds(seconds);
     let part = |from: usize| text.get(from..from + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
     let month = part(5).zip(part(2)).and_then(|(month, year)| MonthYear::from_bcd([month, year]));
     month.unwrap_or(MonthYear::LAST)

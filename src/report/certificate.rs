@@ -5,7 +5,8 @@
 use serde::Serialize;
 
 use crate::exit::Failure;
-use crate::ledger::{DataFate, EventFact, JobId, JobMark, KeyFate, LedgerError, Reader, SpoolFate, rfc3339};
+use crate::laws::{DataFate, EventFact, JobId, KeyFate, SpoolFate, rfc3339};
+use crate::ledger::{JobMark, LedgerError, Reader};
 
 /// Text about a key that was destroyed.
 const KEY_DESTROYED: &str = "the key of the spool was destroyed in the HSM host, whose file of keys was written anew and the old one overwritten";

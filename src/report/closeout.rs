@@ -33,8 +33,10 @@ use super::withheld::shown;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{HsmInfo, KmcInfo};
-use crate::ledger::{AttemptState, JobId, Reader, RecordState, StationCount, Stock, rfc3339};
-use crate::ledger::{EventFact, JobMark, LedgerEvent};
+use crate::laws::{AttemptState, JobId, RecordState, Stock, rfc3339};
+use crate::laws::{EventFact, LedgerEvent};
+use crate::ledger::JobMark;
+use crate::ledger::{Reader, StationCount};
 use crate::modules::sections::FulfilmentSection;
 
 /// `fulfilment_data` of a return file that has the data.

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::actor::Actor;
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::ledger::event::ChainVersion;
-use crate::ledger::{ChipId, EventFact, KeyFate, LedgerEvent, SpoolFate, rfc3339};
+use crate::laws::event::ChainVersion;
+use crate::laws::{ChipId, EventFact, KeyFate, LedgerEvent, SpoolFate, rfc3339};
 use crate::printable::one_line;
 use crate::stdout;
 use crate::threads;
@@ -364,8 +364,8 @@ fn write_all(events: &Receiver<Arc<LedgerEvent>>, out: Box<dyn Write + Send>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::event::{BlankSubject, CardSubject, RecordSubject};
-    use crate::ledger::{AttemptState, BlankLabel, Context, JobId, StateName};
+    use crate::laws::event::{BlankSubject, CardSubject, RecordSubject};
+    use crate::laws::{AttemptState, BlankLabel, Context, JobId, StateName};
 
     fn event(n: u64) -> LedgerEvent {
         LedgerEvent {

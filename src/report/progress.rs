@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::ledger::{AttemptState, EventFact, JobId, LedgerEvent, StateName};
+use crate::laws::{AttemptState, EventFact, JobId, LedgerEvent, StateName};
 use crate::threads::{self, ThreadRefused};
 
 /// How often the bar is drawn.
@@ -257,8 +257,8 @@ fn print_lines(counts: &ProgressCounts, ended: &Receiver<()>, name: &str, total:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Context;
-    use crate::ledger::event::{BlankSubject, CardSubject, ChainVersion, RecordSubject};
+    use crate::laws::Context;
+    use crate::laws::event::{BlankSubject, CardSubject, ChainVersion, RecordSubject};
 
     fn event(from: StateName, fact: EventFact) -> LedgerEvent {
         LedgerEvent {

@@ -12,9 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::ledger::{
-    Balance, Gap, JobId, JobState, JobView, Law, LedgerError, Reader, RejectView, Remade, StockView,
-};
+use crate::laws::{Balance, JobId, JobState, Law};
+use crate::ledger::{Gap, JobView, LedgerError, Reader, RejectView, Remade, StockView};
 
 /// The measurements of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -268,8 +267,9 @@ fn ratio(count: u64, per: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::laws::{Change, Context};
     use crate::ledger::tests::{all, bind, directory, file, make};
-    use crate::ledger::{Change, Context, Ledger, NewJob};
+    use crate::ledger::{Ledger, NewJob};
 
     fn stats() -> RunStats {
         let station = |module: &str, cards, faults| StationStats {

@@ -5,7 +5,8 @@
 use super::counted;
 use super::events::cause;
 use super::summary::{RunFigures, StationStats, SummaryWithNext, float};
-use crate::ledger::{Gap, JobView, RejectView, Stock, StockView};
+use crate::laws::Stock;
+use crate::ledger::{Gap, JobView, RejectView, StockView};
 
 /// The shortest run, in seconds, whose speed says anything about an hour.
 const SHORTEST_RATE: f64 = 10.0;

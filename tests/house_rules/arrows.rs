@@ -29,7 +29,7 @@ const FLOORS: &[&[&str]] = &[
     &["wiped"],
     &["tlv", "crypto", "output_path", "request", "threads", "picture", "stdout", "files", "toml_text"],
     &["scp", "emv"],
-    &["record"],
+    &["record", "laws"],
     &["hsm"],
     &["profile"],
     &["chip", "ledger"],

@@ -28,7 +28,7 @@ fn places(sources: &[Source]) -> BTreeSet<String> {
             let mut parts = source.code.split(|c: char| !c.is_alphanumeric() && c != '_');
             parts.any(|part| part == word)
         };
-        let in_ledger = source.path.starts_with("src/ledger/");
+        let in_ledger = ["src/laws/", "src/ledger/"].iter().any(|folder| source.path.starts_with(folder));
         source.path.starts_with("src/") && (words(FACT) || in_ledger && words(KIND))
     };
     sources.iter().filter(names).map(|source| source.path.clone()).collect()

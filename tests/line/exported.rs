@@ -1,5 +1,5 @@
 //! Exports of the ledger while a daemon writes to it: each export is the beginning of the next, and its
-//! holder can prove it with SHA-256 alone, as src/ledger/chain.rs describes.
+//! holder can prove it with SHA-256 alone, as src/laws/chain.rs describes.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};

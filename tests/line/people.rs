@@ -410,7 +410,7 @@ fn a_lock_that_is_removed_under_a_running_line_stops_it() {
     // A transaction may have been under way.
     let since = removed.duration_since(std::time::UNIX_EPOCH).unwrap() + Duration::from_millis(500);
     let last = events(&world).iter().map(|e| word(e, "ts")).max().unwrap();
-    assert!(last < cardwright::ledger::rfc3339(since.as_millis() as u64), "it went on writing: {last}");
+    assert!(last < cardwright::laws::rfc3339(since.as_millis() as u64), "it went on writing: {last}");
     let first = Witness::keep(&world, 1);
     assert!((first.fate("stacked").count() as u64) < CARDS, "it went on");
     settled(&world, &first);

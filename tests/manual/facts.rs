@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use cardwright::daemon::wire::{AnswerMessage, request};
-use cardwright::ledger::event::kinds::{KINDS, SHIFT, STOCK_ISSUED, STOCK_RETURNED, STOCK_VAULTED, TESTED};
+use cardwright::laws::event::kinds::{KINDS, SHIFT, STOCK_ISSUED, STOCK_RETURNED, STOCK_VAULTED, TESTED};
 use drivers::registry::DRIVERS;
 use serde_json::Value;
 

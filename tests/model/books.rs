@@ -1,7 +1,7 @@
 //! The smallest possible ledger: a row for each blank, a state for each record. It shares with
 //! `cardwright::ledger` only the names of the states.
 
-use cardwright::ledger::{AttemptState, JobState};
+use cardwright::laws::{AttemptState, JobState};
 
 /// Number of records in the job.
 pub const RECORDS: u8 = 2;

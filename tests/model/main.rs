@@ -17,7 +17,7 @@ mod search;
 mod world;
 
 use books::{Fault, Record, Rules};
-use cardwright::ledger::JobState;
+use cardwright::laws::JobState;
 use search::{LAWS, search};
 use world::{Law, STATIONS};
 

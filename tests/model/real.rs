@@ -4,9 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use cardwright::ids::{CardRef, FileId, IssuerId, KekId, KeyData, ProductName};
-use cardwright::ledger::{
-    AttemptState, Change, ChipId, Context, JobId, JobProfiles, Ledger, NewJob, RecordState,
-};
+use cardwright::laws::{AttemptState, Change, ChipId, Context, JobId, JobProfiles, RecordState};
+use cardwright::ledger::{Ledger, NewJob};
 use proptest::prelude::*;
 
 use crate::books::{Attempt, BLANKS, Book, RECORDS, Record, Row, Rules, Say};

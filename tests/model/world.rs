@@ -1,7 +1,7 @@
 //! The whole system: plastic, the controller's memory, and the disk. A crash wipes the memory, and plastic
 //! stays where it is.
 
-use cardwright::ledger::{AttemptState, JobState};
+use cardwright::laws::{AttemptState, JobState};
 
 use crate::books::{Attempt, BLANKS, Book, Fault, RECORDS, Record, Row, Rules, Say};
 

@@ -5,7 +5,8 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::super::common::{Early, json};
-use crate::ledger::{ShiftView, StockView, rfc3339};
+use crate::laws::rfc3339;
+use crate::ledger::{ShiftView, StockView};
 use crate::report::summary_text::write_stock;
 
 /// Stock as JSON.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::people::{Person, Role};
 use crate::bureau::refusal::{Denial, Idle, NotAllowed};
-use crate::ledger::{JobState, RecordState};
+use crate::laws::{JobState, RecordState};
 use crate::reason::ReasonWord;
 use crate::request::ActionKind;
 

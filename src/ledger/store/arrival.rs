@@ -10,8 +10,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::LedgerStore;
 use super::row::signed;
 use crate::ids::{IssuerId, JobId};
+use crate::laws::types::{Balance, JobState, RecordState};
 use crate::ledger::error::LedgerError;
-use crate::ledger::types::{Balance, JobState, NewJob, RecordState};
+use crate::ledger::new_job::NewJob;
 
 /// An incomplete job. Its number follows that of the last complete job, because jobs arrive one after the other. It has a
 /// record, because its row is written with its first records, and nothing else.

@@ -12,13 +12,14 @@ use super::{LedgerStore, arrival, load, row, schema};
 use crate::audit::{ChainPlace, Checkpoint, LedgerId, PublicKey, Signature};
 use crate::hsm::AuditInfo;
 use crate::ids::CardNames;
+use crate::laws::chain::{GENESIS, Hash};
+use crate::laws::event::{EventFact, LedgerEvent};
+use crate::laws::shifts::LineFollower;
+use crate::laws::types::JobId;
 use crate::ledger::audit::{Audit, AuditFinding, FindingPlace};
-use crate::ledger::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
-use crate::ledger::event::{EventFact, LedgerEvent};
-use crate::ledger::replay::{JobReplay, LineReplay};
+use crate::ledger::replay::JobReplay;
 use crate::ledger::signing::PAUSE_MAX;
-use crate::ledger::types::JobId;
 
 /// Most findings that an audit returns; more of them say nothing new.
 const FINDINGS_MAX: usize = 1000;
@@ -330,7 +331,7 @@ fn walk(
 ) -> Result<Walked, LedgerError> {
     let mut waiting = signed.iter().peekable();
     let times = checkpoint_times(moment)?;
-    let mut line = LineReplay::default();
+    let mut line = LineFollower::default();
     let mut queries = ChainQueries::new(moment)?;
     let (mut chain, mut scratch) = (queries.after(0, GENESIS)?, Vec::with_capacity(512));
     let (mut unsealed, mut notes) = (0, 0);

@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension, Row, Rows, Statement};
 use super::events::{VERSION_ONE, version_one};
 use super::row::{number, signed};
 use crate::audit::LedgerId;
-use crate::ledger::chain::{Hash, hash_version_one, hash_version_two};
+use crate::laws::chain::{Hash, hash_version_one, hash_version_two};
+use crate::laws::event::{ChainVersion, LedgerEvent, codec};
+use crate::laws::types::JobId;
 use crate::ledger::error::LedgerError;
-use crate::ledger::event::{ChainVersion, LedgerEvent, codec};
-use crate::ledger::types::JobId;
 
 /// Index of the column `hash`, which follows those of [`VERSION_ONE`].
 const HASH_ONE: usize = 20;

@@ -3,10 +3,10 @@
 use rusqlite::{Connection, Row, ToSql};
 
 use super::row::{flag, number, optional_number, signed};
+use crate::laws::event::version_one::VersionOneRow;
+use crate::laws::event::{LedgerEvent, codec};
+use crate::laws::types::JobId;
 use crate::ledger::error::LedgerError;
-use crate::ledger::event::version_one::VersionOneRow;
-use crate::ledger::event::{LedgerEvent, codec};
-use crate::ledger::types::JobId;
 
 /// Columns of [`version_one`], in its order.
 pub(super) const VERSION_ONE: &str = "n, ts, job, seq, card_ref, attempt, blank, station, module, from_state, to_state, \

@@ -5,10 +5,10 @@ use rusqlite::{Connection, OptionalExtension};
 use super::LedgerStore;
 use super::row::{blank_chip, flag};
 use crate::ids::CardNames;
-use crate::ledger::book::{Attempt, JobBook};
+use crate::laws::book::{Attempt, JobBook};
+use crate::laws::records::{JobRecords, RecordLife};
+use crate::laws::types::{AttemptState, Balance, JobId, RecordState, Stock};
 use crate::ledger::error::LedgerError;
-use crate::ledger::records::{JobRecords, RecordLife};
-use crate::ledger::types::{AttemptState, Balance, JobId, RecordState, Stock};
 
 impl LedgerStore {
     /// Jobs in which something was under way when an earlier process ended.

@@ -36,8 +36,8 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 
-use super::chain::Hash;
 use crate::audit::LedgerId;
+use crate::laws::chain::Hash;
 
 /// The writing side. Fields are dropped in order: the connection before the lock.
 pub(super) struct LedgerStore {

@@ -19,7 +19,7 @@ use super::identity::Identity;
 use super::lock::{self, Lock};
 use super::{LedgerStore, row};
 use crate::files;
-use crate::ledger::chain::{GENESIS, Hash};
+use crate::laws::chain::{GENESIS, Hash};
 use crate::ledger::error::LedgerError;
 use crate::sibling_path::sibling_path;
 

@@ -14,12 +14,12 @@ use crate::actor::NOT_PEOPLE;
 use crate::audit::{Checkpoint, LedgerId};
 use crate::hsm::AuditInfo;
 use crate::ids::{KekId, KeyData, SpoolKeyName};
+use crate::laws::Law;
+use crate::laws::event::{AcceptedTerms, BlankSubject, EventFact, LedgerEvent, RunCounts};
+use crate::laws::types::{AttemptState, Balance, Context, JobId, JobState, RecordState};
 use crate::ledger::audit::{Audit, AuditFinding};
 use crate::ledger::error::LedgerError;
-use crate::ledger::event::{AcceptedTerms, BlankSubject, EventFact, LedgerEvent, RunCounts};
 use crate::ledger::handle::WANTED;
-use crate::ledger::law::Law;
-use crate::ledger::types::{AttemptState, Balance, Context, JobId, JobState, RecordState};
 use crate::ledger::views::{
     AttemptView, CardView, Gap, Holder, JobPhase, JobView, RejectView, Remade, ShiftView, StackView,
     StationCount, StockView,

@@ -4,10 +4,10 @@ use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 
 use crate::ids::KeyData;
-use crate::ledger::book::BlankState;
-use crate::ledger::event::ChipId;
+use crate::laws::book::BlankState;
+use crate::laws::event::ChipId;
+use crate::laws::types::{AttemptState, Balance, JobState, RecordState};
 use crate::ledger::replay::BlankChip;
-use crate::ledger::types::{AttemptState, Balance, JobState, RecordState};
 
 macro_rules! state_columns {
     ($($type:ty),+) => {$(

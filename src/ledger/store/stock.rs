@@ -5,9 +5,9 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::events::{self, EventFilter};
 use super::{load, row};
+use crate::laws::event::{EventFact, LedgerEvent, StateName};
+use crate::laws::types::{AttemptState, Balance, JobId};
 use crate::ledger::error::LedgerError;
-use crate::ledger::event::{EventFact, LedgerEvent, StateName};
-use crate::ledger::types::{AttemptState, Balance, JobId};
 use crate::ledger::views::{OnHand, ShiftView, StockView};
 
 /// A shift: when it began, and the time and event at which the next one began.

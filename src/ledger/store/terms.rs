@@ -16,10 +16,11 @@ use sha2::{Digest, Sha256};
 
 use crate::audit::LedgerId;
 use crate::ids::{CardNames, KekId, SpoolKeyName};
-use crate::ledger::book::LAWS;
+use crate::laws::book::LAWS;
+use crate::laws::event::{AcceptedTerms, EventFact, JobProfiles, LedgerEvent};
+use crate::laws::types::JobId;
 use crate::ledger::error::LedgerError;
-use crate::ledger::event::{AcceptedTerms, EventFact, JobProfiles, LedgerEvent};
-use crate::ledger::types::{JobId, NewJob};
+use crate::ledger::new_job::NewJob;
 
 /// The text before the seal.
 const SEAL: &str = ", sealed ";

@@ -4,9 +4,9 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::chained::{ChainQueries, out_of_version};
 use super::row;
-use crate::ledger::chain::{GENESIS, Hash};
+use crate::laws::chain::{GENESIS, Hash};
+use crate::laws::types::{Balance, JobId};
 use crate::ledger::error::LedgerError;
-use crate::ledger::types::{Balance, JobId};
 
 /// The end of a chain that was verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,13 +9,14 @@ use super::LedgerStore;
 use super::events::{self, EventFilter};
 use super::row::signed;
 use super::terms::TermsRow;
-use crate::ledger::book::{Attempt, ChangeEffect, JobBook};
-use crate::ledger::chain::hash_version_two;
+use crate::laws::book::{Attempt, ChangeEffect, JobBook};
+use crate::laws::chain::hash_version_two;
+use crate::laws::event::{ChainVersion, EVENT_MAX, EventFact, LedgerEvent, StateName, codec};
+use crate::laws::fact::fact_of;
+use crate::laws::time::rfc3339;
+use crate::laws::types::{Balance, Change, Context, JobId};
 use crate::ledger::error::LedgerError;
-use crate::ledger::event::{ChainVersion, EVENT_MAX, EventFact, LedgerEvent, StateName, codec};
-use crate::ledger::fact::fact_of;
-use crate::ledger::time::rfc3339;
-use crate::ledger::types::{Balance, Change, Context, JobId, NewJob};
+use crate::ledger::new_job::NewJob;
 
 /// A step of the clock that is reported, in ms: services that keep the clock right make smaller ones.
 const CLOCK_SET: u64 = 60_000;

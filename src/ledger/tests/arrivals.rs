@@ -3,10 +3,12 @@
 use super::audit::Memory;
 use super::{file, say};
 use crate::ids::{CardNames, CardRef};
+use crate::laws::types::Change;
+use crate::laws::{JobId, JobState};
 use crate::ledger::arrivals::Arrivals;
+use crate::ledger::new_job::NewJob;
 use crate::ledger::store::LedgerStore;
-use crate::ledger::types::{Change, NewJob};
-use crate::ledger::{JobId, JobState, Ledger, LedgerError, Reader};
+use crate::ledger::{Ledger, LedgerError, Reader};
 use crate::reason::ReasonWord;
 use rusqlite::Connection;
 use std::path::Path;

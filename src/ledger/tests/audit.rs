@@ -11,10 +11,10 @@ use super::*;
 use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 use crate::hsm::{AuditInfo, Auditor, FileAdmission, HsmError};
 use crate::ids::SpoolKeyName;
+use crate::laws::chain::{GENESIS, Hash, hash_version_one, hash_version_two};
+use crate::laws::event::version_one::VersionOneRow;
+use crate::laws::event::{LedgerEvent, codec};
 use crate::ledger::audit::{Audit, FindingPlace};
-use crate::ledger::chain::{GENESIS, Hash, hash_version_one, hash_version_two};
-use crate::ledger::event::version_one::VersionOneRow;
-use crate::ledger::event::{LedgerEvent, codec};
 use crate::ledger::store::version_one;
 
 /// Events of `v5.sql`, the last of chain version 1.

@@ -3,8 +3,8 @@
 use rusqlite::Connection;
 
 use super::*;
-use crate::ledger::chain::{GENESIS, hash_version_one};
-use crate::ledger::event::version_one::VersionOneRow;
+use crate::laws::chain::{GENESIS, hash_version_one};
+use crate::laws::event::version_one::VersionOneRow;
 
 fn ledger_on_disk(directory: &TempDir) -> std::path::PathBuf {
     let path = directory.path().join("l.db");

@@ -10,13 +10,13 @@ use rusqlite::Connection;
 use super::*;
 use crate::audit::LedgerId;
 use crate::ids::SpoolKeyName;
-use crate::ledger::chain::{GENESIS, hash_version_two};
-use crate::ledger::event::codec::{self, EventFault};
-use crate::ledger::event::kinds::{self, KINDS};
-use crate::ledger::event::{
+use crate::laws::chain::{GENESIS, hash_version_two};
+use crate::laws::event::codec::{self, EventFault};
+use crate::laws::event::kinds::{self, KINDS};
+use crate::laws::event::{
     AcceptedTerms, BlankSubject, CardSubject, ChainVersion, EVENT_MAX, NOTE_KIND, RawField, RecordSubject,
 };
-use crate::ledger::types::ActReference;
+use crate::laws::types::ActReference;
 
 fn some_text(max: usize) -> impl Strategy<Value = String> {
     prop_oneof![

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::ids::{CardNames, CardRef, FileId, IssuerId, KekId, KeyData, KmcRef, ProductName};
+use crate::laws::*;
 use crate::reason::ReasonWord;
 
 /// A file of `cards` records; `name` makes file_id, digest and card_refs.

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ids::CardRef;
-use crate::ledger::book::JobBook;
-use crate::ledger::records::JobRecords;
+use crate::laws::book::JobBook;
+use crate::laws::records::JobRecords;
 
 /// `src/manual/ledger-events.md`, the line `attempt:`, arrow by arrow.
 const ARROWS: [(&str, &str); 18] = [

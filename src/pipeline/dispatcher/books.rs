@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::Dispatcher;
-use crate::ledger::{Change, Context, Ticket};
+use crate::laws::{Change, Context};
+use crate::ledger::Ticket;
 use crate::modules::{CardWork, Fault};
 use crate::pipeline::Stop;
 use crate::pipeline::source::Ask;

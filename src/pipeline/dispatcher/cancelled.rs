@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::Dispatcher;
-use crate::ledger::RecordState;
+use crate::laws::RecordState;
 
 impl Dispatcher<'_> {
     /// Removes the records that no station feeds a blank for. The others are removed when the ledger refuses

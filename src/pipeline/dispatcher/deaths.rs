@@ -18,7 +18,8 @@ use crossbeam_channel::never;
 
 use super::Dispatcher;
 use super::output::output_context;
-use crate::ledger::{Change, Context, LedgerError};
+use crate::laws::{Change, Context};
+use crate::ledger::LedgerError;
 use crate::modules::{Blame, Fault};
 use crate::pipeline::Stop;
 use crate::pipeline::station::{Place, Standing};

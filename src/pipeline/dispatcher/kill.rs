@@ -1,7 +1,7 @@
 //! People's messages to a line that runs: stop, go on, throw a card out, blanks were issued.
 
 use super::Dispatcher;
-use crate::ledger::Context;
+use crate::laws::Context;
 use crate::modules::{Blame, Fault};
 use crate::pipeline::floor::Doom;
 use crate::pipeline::{LineMessage, Stop};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Dispatcher;
 use super::output::output_context;
-use crate::ledger::{Change, Context};
+use crate::laws::{Change, Context};
 use crate::modules::{Blame, Fault};
 use crate::pipeline::Stop;
 use crate::pipeline::station::Place;

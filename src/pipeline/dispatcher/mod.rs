@@ -30,7 +30,8 @@ use super::station::{Binding, Place, StationHappening, StationOrder};
 use super::turns::KeyTurns;
 use super::{LineMessage, RunOutcome, Stop};
 use crate::ids::{KmcRef, Mic};
-use crate::ledger::{JobId, Ledger, Ticket};
+use crate::laws::JobId;
+use crate::ledger::{Ledger, Ticket};
 use crate::modules::{Blame, CardWork, Fault};
 use crate::reason::ReasonWord;
 

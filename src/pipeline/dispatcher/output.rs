@@ -2,7 +2,7 @@
 
 use super::Dispatcher;
 use super::kill::killed;
-use crate::ledger::{Change, Context};
+use crate::laws::{Change, Context};
 use crate::modules::{Blame, Fault};
 use crate::pipeline::Stop;
 use crate::pipeline::floor::Doom;

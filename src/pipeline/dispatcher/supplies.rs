@@ -8,7 +8,8 @@ use crossbeam_channel::Sender;
 
 use super::kill::killed;
 use super::{Dispatcher, LineMessage};
-use crate::ledger::{Context, WANTED};
+use crate::laws::Context;
+use crate::ledger::WANTED;
 use crate::modules::Fault;
 use crate::pipeline::Stop;
 use crate::pipeline::floor::Service;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::kill::killed;
 use super::{Dispatcher, ModuleStage};
 use crate::ids::KmcRef;
-use crate::ledger::Change;
+use crate::laws::Change;
 use crate::modules::{Blame, BlankInspection, Fault};
 use crate::pipeline::Stop;
 use crate::pipeline::floor::Card;

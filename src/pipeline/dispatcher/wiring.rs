@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Dispatcher;
-use crate::ledger::Change;
+use crate::laws::Change;
 use crate::modules::Fault;
 use crate::modules::sight::{exchanged, unseen};
 use crate::pipeline::Stop;

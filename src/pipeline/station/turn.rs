@@ -2,7 +2,8 @@
 //! and while the card waits for its turn (`pipeline::turns`).
 
 use super::{Binding, HungUp, Runner, StationHappening};
-use crate::ledger::{Law, LedgerError, RecordState};
+use crate::laws::{Law, RecordState};
+use crate::ledger::LedgerError;
 use crate::modules::{Blame, BlankInspection, CardWork, Fault};
 use crate::reason::ReasonWord;
 

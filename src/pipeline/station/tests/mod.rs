@@ -16,7 +16,7 @@ use drivers::transport::Transport;
 
 use super::*;
 use crate::ids::{KeyData, KmcRef};
-use crate::ledger::{Change, Context};
+use crate::laws::{Change, Context};
 use crate::modules::sight::CardSight;
 use crate::modules::{Blame, StationModule};
 use crate::reason::ReasonWord;

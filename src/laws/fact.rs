@@ -6,7 +6,7 @@ use super::event::{BlankSubject, CardSubject, EventFact, RecordSubject};
 use super::types::{AttemptState, Change};
 
 /// The event of an allowed change. `None` if `effect` lacks a blank, record or attempt that the event needs.
-pub(super) fn fact_of(change: &Change, effect: &ChangeEffect, book: &JobBook) -> Option<EventFact> {
+pub(crate) fn fact_of(change: &Change, effect: &ChangeEffect, book: &JobBook) -> Option<EventFact> {
     let blank = || {
         let (number, label) = effect.blank?;
         Some(BlankSubject { number: Some(number), label })
@@ -57,7 +57,7 @@ pub(super) fn fact_of(change: &Change, effect: &ChangeEffect, book: &JobBook) ->
 
 /// The change that an event of a job records. `None` for an event that records no change, or that lacks the blank's
 /// number (chain version 1).
-pub(super) fn change_of(fact: &EventFact) -> Option<Change> {
+pub(crate) fn change_of(fact: &EventFact) -> Option<Change> {
     let number = |blank: &BlankSubject| blank.number;
     Some(match fact {
         EventFact::HoldAsked => Change::HoldAsked,

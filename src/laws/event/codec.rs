@@ -13,11 +13,11 @@ use super::{
     JobProfiles, KeyFate, LedgerEvent, RawField, RecordSubject, RunCounts, SpoolFate, StateName,
 };
 use crate::ids::{KekId, SpoolKeyName};
-use crate::ledger::types::{ActReference, Context, JobId};
+use crate::laws::types::{ActReference, Context, JobId};
 use sha2::{Digest, Sha256};
 
 /// From this tag on, a field changes no state.
-pub(in crate::ledger) const NOTE_TAG: u8 = 0x80;
+pub(crate) const NOTE_TAG: u8 = 0x80;
 
 /// Bytes before the first field: kind, number, time, job, marks.
 const HEAD: usize = 2 + 8 + 8 + 4 + 1;
@@ -30,7 +30,7 @@ const PERSON: u8 = 1;
 /// Role in field BY: the line decided.
 const THE_LINE: u8 = 2;
 /// Name of the line in fields that otherwise name people.
-pub(in crate::ledger) const LINE_NAME: &str = "line";
+pub(crate) const LINE_NAME: &str = "line";
 
 /// Tags; section 4 and 5 of the specification.
 mod tag {
@@ -159,7 +159,7 @@ impl FieldWriter<'_> {
 }
 
 /// Appends the bytes of an event.
-pub(in crate::ledger) fn encode(event: &LedgerEvent, out: &mut Vec<u8>) {
+pub(crate) fn encode(event: &LedgerEvent, out: &mut Vec<u8>) {
     out.extend_from_slice(&event.kind().to_be_bytes());
     out.extend_from_slice(&event.n.to_be_bytes());
     out.extend_from_slice(&event.ts.to_be_bytes());
@@ -441,7 +441,7 @@ impl<'a> FieldReader<'a> {
 }
 
 /// Decodes an event. Unknown kinds and fields are kept; see [`EventFact::is_understood`].
-pub(in crate::ledger) fn decode(bytes: &[u8]) -> Result<LedgerEvent, EventFault> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<LedgerEvent, EventFault> {
     if bytes.len() > EVENT_MAX {
         return Err(EventFault::TooLong);
     }
@@ -502,7 +502,7 @@ fn split_head(head: &[u8; HEAD]) -> (u16, u64, u64, u32, u8) {
 }
 
 /// The event number in an event's head; the rest is not checked.
-pub(in crate::ledger) fn number_in(bytes: &[u8]) -> Option<u64> {
+pub(crate) fn number_in(bytes: &[u8]) -> Option<u64> {
     bytes.first_chunk::<HEAD>().map(|head| split_head(head).1)
 }
 
@@ -622,7 +622,7 @@ impl CardValue {
     }
 
     /// Whether the name and the public value have the form that the specification states, and the digest fits.
-    pub(in crate::ledger) fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         let public = self.public.as_ref().is_none_or(|public| {
             (1..=PUBLIC_MAX).contains(&public.len())
                 && u32::try_from(public.len()).is_ok_and(|length| length == self.length)
@@ -751,7 +751,7 @@ fn decode_notes(fields: &FieldReader<'_>) -> Result<Context, EventFault> {
 }
 
 /// Whether the counts of a run fit into an event; see [`RunCounts::parts`].
-pub(in crate::ledger) fn counts_fit(counts: &RunCounts) -> bool {
+pub(crate) fn counts_fit(counts: &RunCounts) -> bool {
     let named = |name: &str| sound_text(name.as_bytes(), NAME_MAX).is_some();
     let worked = counts.worked.iter().all(|((module, station), n)| named(module) && named(station) && *n > 0);
     let calls = counts.hsm_calls.iter().all(|(call, n)| named(call) && *n > 0);

@@ -22,7 +22,7 @@ use super::records::{JobRecords, RecordLife};
 use super::types::{AttemptState, Balance, Change, JobState, RecordState, Stock};
 
 /// Version of these laws, which a job's first event names.
-pub(super) const LAWS: u16 = 1;
+pub(crate) const LAWS: u16 = 1;
 
 /// State of a blank. Once it is bound, its attempt has the details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,76 +41,76 @@ pub enum BlankState {
 
 /// One record on one blank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     /// Number of the blank.
-    pub(super) blank: u32,
+    pub(crate) blank: u32,
     /// Its label, once its chip is known.
-    pub(super) label: Option<BlankLabel>,
+    pub(crate) label: Option<BlankLabel>,
     /// Its state now.
-    pub(super) state: AttemptState,
+    pub(crate) state: AttemptState,
     /// It was PERSONALIZING once, so its chip may hold live keys.
-    pub(super) wrote: bool,
+    pub(crate) wrote: bool,
 }
 
 /// The working state of a job.
 #[derive(Debug, Clone)]
-pub(super) struct JobBook {
+pub(crate) struct JobBook {
     /// Whether the line shreds rejects: then a remake needs no DESTROYED.
-    pub(super) rejects_shredded: bool,
+    pub(crate) rejects_shredded: bool,
     /// Whether its events are marked SIMULATED.
-    pub(super) simulated: bool,
+    pub(crate) simulated: bool,
     /// Its state now.
-    pub(super) state: JobState,
+    pub(crate) state: JobState,
     /// Its cardholder data is being deleted.
-    pub(super) deleting: bool,
+    pub(crate) deleting: bool,
     /// Its cardholder data was deleted.
-    pub(super) deleted: bool,
+    pub(crate) deleted: bool,
     /// Both balances, updated with every change.
-    pub(super) balance: Balance,
+    pub(crate) balance: Balance,
     /// The stock, updated with every change.
-    pub(super) stock: Stock,
+    pub(crate) stock: Stock,
     /// By sequence, from 1.
-    pub(super) records: JobRecords,
+    pub(crate) records: JobRecords,
     /// Blanks in the line, unbound.
-    pub(super) in_line: BTreeSet<u32>,
+    pub(crate) in_line: BTreeSet<u32>,
     /// Every chip that was bound to a record.
-    pub(super) chips: HashSet<ChipIdentity>,
+    pub(crate) chips: HashSet<ChipIdentity>,
     /// Names of the values that cards under way have returned, by record. Not loaded after a restart: cards that were
     /// under way are UNKNOWN then and return no more values.
-    pub(super) values: BTreeSet<(u32, String)>,
+    pub(crate) values: BTreeSet<(u32, String)>,
     /// Number of the last blank fed; 0 before the first.
-    pub(super) last_blank: u32,
+    pub(crate) last_blank: u32,
     /// Last position given; 0 before the first.
-    pub(super) last_position: u32,
+    pub(crate) last_position: u32,
 }
 
 /// The effect of a change: the rows to write, and the fields of the event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct ChangeEffect {
+pub(crate) struct ChangeEffect {
     /// Record that the event is about.
-    pub(super) seq: Option<u32>,
+    pub(crate) seq: Option<u32>,
     /// New state of that record, and whether a remake is released.
-    pub(super) record: Option<(RecordState, bool)>,
+    pub(crate) record: Option<(RecordState, bool)>,
     /// Attempt number, and the attempt as it is now.
-    pub(super) attempt: Option<(u32, Attempt)>,
+    pub(crate) attempt: Option<(u32, Attempt)>,
     /// Blank that the event is about, and its label.
-    pub(super) blank: Option<(u32, Option<BlankLabel>)>,
+    pub(crate) blank: Option<(u32, Option<BlankLabel>)>,
     /// New state of that blank.
-    pub(super) blank_state: Option<BlankState>,
+    pub(crate) blank_state: Option<BlankState>,
     /// Chip of that blank, if the change made it known.
-    pub(super) chip: Option<ChipId>,
+    pub(crate) chip: Option<ChipId>,
     /// New state of the job.
-    pub(super) job: Option<JobState>,
+    pub(crate) job: Option<JobState>,
     /// The job's cardholder data is being deleted.
-    pub(super) deleting: bool,
+    pub(crate) deleting: bool,
     /// The job's cardholder data was deleted.
-    pub(super) deleted: bool,
+    pub(crate) deleted: bool,
     /// State before, for the event.
-    pub(super) from: Option<StateName>,
+    pub(crate) from: Option<StateName>,
     /// Stack position given.
-    pub(super) position: Option<u32>,
+    pub(crate) position: Option<u32>,
     /// The stock changed.
-    pub(super) stock: bool,
+    pub(crate) stock: bool,
 }
 
 /// Whether the state machine of attempts has this step.
@@ -165,7 +165,7 @@ fn take(count: &mut u64) {
 
 impl JobBook {
     /// A new job: every record QUEUED, no blank fed.
-    pub(super) fn new(records: JobRecords, rejects_shredded: bool, simulated: bool) -> Self {
+    pub(crate) fn new(records: JobRecords, rejects_shredded: bool, simulated: bool) -> Self {
         let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
         Self {
             rejects_shredded,
@@ -186,7 +186,7 @@ impl JobBook {
 
     /// Sets the label of the blank of a record's last attempt. For events of chain version 1, which give the label
     /// without a change that has the chip.
-    pub(super) fn name_blank(&mut self, seq: u32, label: BlankLabel) {
+    pub(crate) fn name_blank(&mut self, seq: u32, label: BlankLabel) {
         if let Some(attempt) = self.records.attempts_of_mut(seq).last_mut() {
             attempt.label = Some(label);
         }
@@ -201,7 +201,7 @@ impl JobBook {
     }
 
     /// Makes a change, or returns the law that forbids it and leaves everything as it was.
-    pub(super) fn apply(&mut self, change: &Change) -> Result<ChangeEffect, Law> {
+    pub(crate) fn apply(&mut self, change: &Change) -> Result<ChangeEffect, Law> {
         match (change, self.state) {
             (Change::Deleting, JobState::Closed) => return self.deleting(),
             (Change::Deleted(_), JobState::Closed) => return self.deleted(),

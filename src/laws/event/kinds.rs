@@ -3,7 +3,7 @@
 //! A code is never given another meaning. `src/manual/ledger-events.md` lists these kinds too; a test compares the
 //! two lists.
 
-use crate::ledger::types::AttemptState;
+use crate::laws::types::AttemptState;
 
 /// A kind of event.
 pub struct EventKind {
@@ -19,7 +19,7 @@ pub struct EventKind {
 
 impl EventKind {
     /// Whether it may have a field of this tag.
-    pub(in crate::ledger) fn may_have(&self, tag: u8) -> bool {
+    pub(crate) fn may_have(&self, tag: u8) -> bool {
         tag < 64 && (self.tags | COMMON) >> tag & 1 == 1
     }
 }

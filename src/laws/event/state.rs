@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::types::{AttemptState, JobState, RecordState};
+use crate::laws::types::{AttemptState, JobState, RecordState};
 
 macro_rules! state_codes {
     ($($variant:ident = $code:literal $word:literal),+ $(,)?) => {
         /// The state before an event: of a job, a record, an attempt or a blank.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[allow(missing_docs, reason = "the states themselves are documented in `ledger::types`")]
+        #[allow(missing_docs, reason = "the states themselves are documented in `laws::types`")]
         pub enum StateName { $($variant),+ }
 
         impl StateName {

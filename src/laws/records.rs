@@ -11,7 +11,7 @@ use crate::ids::CardNames;
 
 /// The records of a job.
 #[derive(Debug, Clone)]
-pub(super) struct JobRecords {
+pub(crate) struct JobRecords {
     names: CardNames,
     states: Vec<RecordLife>,
     /// By sequence.
@@ -20,16 +20,16 @@ pub(super) struct JobRecords {
 
 /// State of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RecordLife {
+pub(crate) struct RecordLife {
     /// Its state now.
-    pub(super) state: RecordState,
+    pub(crate) state: RecordState,
     /// Only for REMAKE: a person allowed the record to be made again.
-    pub(super) released: bool,
+    pub(crate) released: bool,
 }
 
 impl JobRecords {
     /// Records that wait.
-    pub(super) fn queued(names: CardNames) -> Self {
+    pub(crate) fn queued(names: CardNames) -> Self {
         let waiting = RecordLife { state: RecordState::Queued, released: false };
         let states = vec![waiting; names.len()];
         Self::new(names, states)
@@ -37,59 +37,59 @@ impl JobRecords {
 
     /// Records in these states, by sequence from 1, without attempts. As many states as names, or no names if the caller
     /// needs none.
-    pub(super) fn new(names: CardNames, states: Vec<RecordLife>) -> Self {
+    pub(crate) fn new(names: CardNames, states: Vec<RecordLife>) -> Self {
         Self { names, states, attempts: BTreeMap::new() }
     }
 
     /// Number of records.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.states.len()
     }
 
     /// The card_refs, in order.
-    pub(super) fn names(&self) -> &CardNames {
+    pub(crate) fn names(&self) -> &CardNames {
         &self.names
     }
 
     /// The card_ref of a record.
-    pub(super) fn card_ref(&self, seq: u32) -> Option<&str> {
+    pub(crate) fn card_ref(&self, seq: u32) -> Option<&str> {
         self.names.get(index(seq)?)
     }
 
     /// The state of a record.
-    pub(super) fn life(&self, seq: u32) -> Option<RecordLife> {
+    pub(crate) fn life(&self, seq: u32) -> Option<RecordLife> {
         self.states.get(index(seq)?).copied()
     }
 
     /// The state of a record, to change it.
-    pub(super) fn life_mut(&mut self, seq: u32) -> Option<&mut RecordLife> {
+    pub(crate) fn life_mut(&mut self, seq: u32) -> Option<&mut RecordLife> {
         self.states.get_mut(index(seq)?)
     }
 
     /// The states of all records, with their sequences.
-    pub(super) fn lives(&self) -> impl Iterator<Item = (u32, RecordLife)> {
+    pub(crate) fn lives(&self) -> impl Iterator<Item = (u32, RecordLife)> {
         (1u32..).zip(self.states.iter().copied())
     }
 
     /// The attempts of a record, in order; the first is number 1.
-    pub(super) fn attempts_of(&self, seq: u32) -> &[Attempt] {
+    pub(crate) fn attempts_of(&self, seq: u32) -> &[Attempt] {
         self.attempts.get(&seq).map_or(&[], Vec::as_slice)
     }
 
     /// The attempts of a record, to change them.
-    pub(super) fn attempts_of_mut(&mut self, seq: u32) -> &mut [Attempt] {
+    pub(crate) fn attempts_of_mut(&mut self, seq: u32) -> &mut [Attempt] {
         self.attempts.get_mut(&seq).map_or(&mut [], Vec::as_mut_slice)
     }
 
     /// Adds an attempt of a record, and returns its number.
-    pub(super) fn attempt(&mut self, seq: u32, attempt: Attempt) -> u32 {
+    pub(crate) fn attempt(&mut self, seq: u32, attempt: Attempt) -> u32 {
         let attempts = self.attempts.entry(seq).or_default();
         attempts.push(attempt);
         u32::try_from(attempts.len()).unwrap_or(u32::MAX)
     }
 
     /// The attempts of all records.
-    pub(super) fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = &Attempt> {
         self.attempts.values().flatten()
     }
 }

@@ -12,41 +12,41 @@ use super::{
     RunCounts, SpoolFate, StateName,
 };
 use crate::ids::KeyData;
-use crate::ledger::types::{AttemptState, Context, JobId, JobState, RecordState};
+use crate::laws::types::{AttemptState, Context, JobId, JobState, RecordState};
 
 /// Bytes of a KMC_ID. KEYDATA begins with it; the CSN follows.
 const KMC_ID: usize = 6;
 
 /// A row of the table of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::ledger) struct VersionOneRow {
-    pub(in crate::ledger) n: u64,
-    pub(in crate::ledger) ts: u64,
+pub(crate) struct VersionOneRow {
+    pub(crate) n: u64,
+    pub(crate) ts: u64,
     /// `J1`; empty where a shift begins.
-    pub(in crate::ledger) job: String,
-    pub(in crate::ledger) seq: Option<u32>,
-    pub(in crate::ledger) card_ref: Option<String>,
-    pub(in crate::ledger) attempt: Option<u32>,
+    pub(crate) job: String,
+    pub(crate) seq: Option<u32>,
+    pub(crate) card_ref: Option<String>,
+    pub(crate) attempt: Option<u32>,
     /// CSN hex where known, else `#` and the blank's number.
-    pub(in crate::ledger) blank: Option<String>,
-    pub(in crate::ledger) station: Option<String>,
-    pub(in crate::ledger) module: Option<String>,
-    pub(in crate::ledger) from: Option<String>,
-    pub(in crate::ledger) to: String,
-    pub(in crate::ledger) reason: Option<String>,
-    pub(in crate::ledger) detail: Option<String>,
-    pub(in crate::ledger) header: Option<String>,
-    pub(in crate::ledger) sw: Option<String>,
-    pub(in crate::ledger) position: Option<u32>,
-    pub(in crate::ledger) ms: Option<u64>,
-    pub(in crate::ledger) actor: Option<String>,
-    pub(in crate::ledger) simulated: bool,
-    pub(in crate::ledger) count: Option<u32>,
+    pub(crate) blank: Option<String>,
+    pub(crate) station: Option<String>,
+    pub(crate) module: Option<String>,
+    pub(crate) from: Option<String>,
+    pub(crate) to: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) detail: Option<String>,
+    pub(crate) header: Option<String>,
+    pub(crate) sw: Option<String>,
+    pub(crate) position: Option<u32>,
+    pub(crate) ms: Option<u64>,
+    pub(crate) actor: Option<String>,
+    pub(crate) simulated: bool,
+    pub(crate) count: Option<u32>,
 }
 
 impl VersionOneRow {
     /// Appends the bytes that were hashed.
-    pub(in crate::ledger) fn canonical(&self, out: &mut Vec<u8>) {
+    pub(crate) fn canonical(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"CWL1");
         number(out, self.n);
         number(out, self.ts);
@@ -73,7 +73,7 @@ impl VersionOneRow {
     }
 
     /// The row as a typed event. The error says what is wrong with the row.
-    pub(in crate::ledger) fn typed(self) -> Result<LedgerEvent, String> {
+    pub(crate) fn typed(self) -> Result<LedgerEvent, String> {
         let job = match self.job.strip_prefix('J').map(str::parse) {
             Some(Ok(number)) => Some(JobId(number)),
             None if self.job.is_empty() => None,

@@ -1,24 +1,24 @@
 //! Limits of an event's texts: length and characters (`src/manual/ledger-events.md`, sections 2 to 5). Pure.
 
-use crate::ledger::types::Context;
+use crate::laws::types::Context;
 use crate::printable::is_hidden;
 
 /// Longest `detail`, in bytes.
-pub(in crate::ledger) const DETAIL_MAX: usize = 2048;
+pub(crate) const DETAIL_MAX: usize = 2048;
 /// Longest name of a station, a person, a line ...
-pub(in crate::ledger) const NAME_MAX: usize = 255;
+pub(crate) const NAME_MAX: usize = 255;
 /// Longest short word.
-pub(in crate::ledger) const WORD_MAX: usize = 40;
+pub(crate) const WORD_MAX: usize = 40;
 /// Longest text of what was compared.
-pub(in crate::ledger) const COMPARED_MAX: usize = 512;
+pub(crate) const COMPARED_MAX: usize = 512;
 /// Longest path of a spool.
-pub(in crate::ledger) const PATH_MAX: usize = 1024;
+pub(crate) const PATH_MAX: usize = 1024;
 /// Longest public value that a card returns, in bytes.
-pub(in crate::ledger) const PUBLIC_MAX: usize = 2048;
+pub(crate) const PUBLIC_MAX: usize = 2048;
 /// Longest idempotency key.
-pub(in crate::ledger) const ACT_KEY_MAX: usize = 64;
+pub(crate) const ACT_KEY_MAX: usize = 64;
 /// The bytes as text, if they are UTF-8, 1 to `max` bytes long, and free of hidden characters ([`is_hidden`]).
-pub(in crate::ledger) fn sound_text(bytes: &[u8], max: usize) -> Option<&str> {
+pub(crate) fn sound_text(bytes: &[u8], max: usize) -> Option<&str> {
     if !(1..=max).contains(&bytes.len()) {
         return None;
     }
@@ -29,14 +29,14 @@ pub(in crate::ledger) fn sound_text(bytes: &[u8], max: usize) -> Option<&str> {
 }
 
 /// CLA, INS, P1 and P2 from eight hex digits.
-pub(in crate::ledger) fn header_bytes(hexed: &str) -> Option<[u8; 4]> {
+pub(crate) fn header_bytes(hexed: &str) -> Option<[u8; 4]> {
     let mut bytes = [0; 4];
     hex::decode_to_slice(hexed, &mut bytes).ok()?;
     Some(bytes)
 }
 
 /// Checks that a context fits into an event. The error names the part that does not.
-pub(in crate::ledger) fn context_fits(context: &Context) -> Result<(), &'static str> {
+pub(crate) fn context_fits(context: &Context) -> Result<(), &'static str> {
     let fits = |text: &Option<String>, max| {
         text.as_ref().is_none_or(|text| sound_text(text.as_bytes(), max).is_some())
     };
@@ -66,7 +66,7 @@ pub(in crate::ledger) fn context_fits(context: &Context) -> Result<(), &'static 
 
 /// Makes a text for people fit into an event: hidden characters become spaces, and a text that is too long is cut and
 /// ends in "...". `None` if the text is empty.
-pub(in crate::ledger) fn tidied(text: &str, max: usize) -> Option<String> {
+pub(crate) fn tidied(text: &str, max: usize) -> Option<String> {
     let clean: String = text.chars().map(|c| if is_hidden(c) { ' ' } else { c }).collect();
     if clean.len() <= max {
         return (!clean.is_empty()).then_some(clean);

@@ -10,20 +10,20 @@ use super::event::version_one::VersionOneRow;
 use crate::audit::LedgerId;
 
 /// SHA-256.
-pub(super) type Hash = [u8; 32];
+pub(crate) type Hash = [u8; 32];
 
 /// The hash before the first event.
-pub(super) const GENESIS: Hash = [0; 32];
+pub(crate) const GENESIS: Hash = [0; 32];
 
 /// The hash of a version 1 event that follows `previous`. `scratch` is a buffer that the caller reuses.
-pub(super) fn hash_version_one(previous: &Hash, row: &VersionOneRow, scratch: &mut Vec<u8>) -> Hash {
+pub(crate) fn hash_version_one(previous: &Hash, row: &VersionOneRow, scratch: &mut Vec<u8>) -> Hash {
     scratch.clear();
     row.canonical(scratch);
     Sha256::new().chain_update(previous).chain_update(scratch).finalize().into()
 }
 
 /// The hash of a version 2 event that follows `previous`; `event` holds its bytes.
-pub(super) fn hash_version_two(previous: &Hash, ledger: LedgerId, event: &[u8]) -> Hash {
+pub(crate) fn hash_version_two(previous: &Hash, ledger: LedgerId, event: &[u8]) -> Hash {
     let sha = Sha256::new().chain_update(previous).chain_update("CWL2").chain_update(ledger.0);
     sha.chain_update(event).finalize().into()
 }

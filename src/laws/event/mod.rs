@@ -12,11 +12,11 @@
 //! Not here: rows (`store`), laws (`book`), the conversion between changes and events (`fact`).
 
 pub mod chip;
-pub(super) mod codec;
+pub(crate) mod codec;
 pub mod kinds;
-pub(super) mod limits;
+pub(crate) mod limits;
 mod state;
-pub(super) mod version_one;
+pub(crate) mod version_one;
 mod words;
 
 use std::collections::BTreeMap;
