@@ -53,7 +53,7 @@ pub(crate) struct Attempt {
 }
 
 /// The working state of a job.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JobBook {
     /// Whether the line shreds rejects: then a remake needs no DESTROYED.
     pub(crate) rejects_shredded: bool,

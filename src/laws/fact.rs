@@ -1,19 +1,20 @@
 //! Converts a change to its event and an event back to its change: one function each way. The writer makes events
 //! with it; the replay compares each event with the one that its change would make again. Pure.
 
-use super::book::{ChangeEffect, JobBook};
+use super::book::ChangeEffect;
 use super::event::{BlankSubject, CardSubject, EventFact, RecordSubject};
 use super::types::{AttemptState, Change};
 
-/// The event of an allowed change. `None` if `effect` lacks a blank, record or attempt that the event needs.
-pub(crate) fn fact_of(change: &Change, effect: &ChangeEffect, book: &JobBook) -> Option<EventFact> {
+/// The event of an allowed change; `card_ref` is that of the record which it is about. `None` if `effect` lacks a blank,
+/// record or attempt that the event needs.
+pub(crate) fn fact_of(change: &Change, effect: &ChangeEffect, card_ref: Option<&str>) -> Option<EventFact> {
     let blank = || {
         let (number, label) = effect.blank?;
         Some(BlankSubject { number: Some(number), label })
     };
     let record = || {
         let seq = effect.seq?;
-        Some(RecordSubject { seq, card_ref: book.records.card_ref(seq)?.to_owned() })
+        Some(RecordSubject { seq, card_ref: card_ref?.to_owned() })
     };
     let card = || {
         let (attempt, _) = effect.attempt?;

@@ -8,24 +8,53 @@
 use super::book::{ChangeEffect, JobBook, LAWS};
 use super::event::{ChainVersion, EventFact, LedgerEvent};
 use super::fact::{change_of, fact_of};
+use super::law::Law;
 use super::records::JobRecords;
 use super::types::Change;
 use crate::ids::CardNames;
 
-/// Refuses an event whose meaning is unknown, because nothing after it can be checked.
-pub(super) fn understood(event: &LedgerEvent) -> Result<(), String> {
-    if event.fact.is_understood() {
-        return Ok(());
-    }
-    Err(format!(
-        "it is of a kind, or has a field, that this program does not know ({:04X}): audit the ledger with the program that \
-         wrote it",
-        event.kind()
-    ))
+/// Why an event does not follow from the events before it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FollowFault {
+    /// Its meaning is unknown, and nothing after it can be checked.
+    #[error(
+        "it is of a kind, or has a field, that this program does not know ({0:04X}): audit the ledger with the program that \
+         wrote it"
+    )]
+    Unknown(u16),
+    /// A job is accepted once.
+    #[error("its job was accepted before")]
+    AcceptedTwice,
+    /// The laws of the job are of another version.
+    #[error("its job was accepted under laws {0}, and this program knows {LAWS}")]
+    OtherLaws(u16),
+    /// ACCEPTED is the first event of a job.
+    #[error("its job was not accepted before it")]
+    NotAccepted,
+    /// The event records no change.
+    #[error("it records no change: {0}")]
+    NoChange(String),
+    /// A law forbids its change.
+    #[error("it is against a law: {0}")]
+    AgainstLaw(#[from] Law),
+    /// Its change makes another event.
+    #[error("its {0} does not follow from the events before it")]
+    Differs(&'static str),
+    /// It is about no job, and begins no shift.
+    #[error("it is about no job, and begins no shift")]
+    NoShift,
+    /// Each shift has a name of its own.
+    #[error("there was a shift of this name before")]
+    ShiftTwice,
+}
+
+/// Refuses an event whose meaning is unknown.
+pub(super) fn understood(event: &LedgerEvent) -> Result<(), FollowFault> {
+    if event.fact.is_understood() { Ok(()) } else { Err(FollowFault::Unknown(event.kind())) }
 }
 
 /// A job's state, rebuilt from its events.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JobFollower {
     /// The state after the last event.
     pub(crate) book: JobBook,
@@ -47,9 +76,15 @@ impl JobFollower {
         Self { book: JobBook::new(JobRecords::queued(cards), rejects_shredded, false), accepted: false }
     }
 
+    /// A job whose cards have no names here: an event is not asked for the right one.
+    pub(super) fn without_names(records: u32, rejects_shredded: bool) -> Self {
+        let book = JobBook::new(JobRecords::unnamed(records), rejects_shredded, false);
+        Self { book, accepted: false }
+    }
+
     /// Applies the change of the job's next event; `None` if the event changes nothing. The error says what is wrong with
     /// the event. A change that was applied is compared by [`JobFollower::agrees`].
-    pub(crate) fn apply(&mut self, event: &LedgerEvent) -> Result<Option<FollowedChange>, String> {
+    pub(crate) fn apply(&mut self, event: &LedgerEvent) -> Result<Option<FollowedChange>, FollowFault> {
         understood(event)?;
         if let EventFact::Unknown { .. } = event.fact {
             // A note of a newer program changes nothing.
@@ -57,26 +92,22 @@ impl JobFollower {
         }
         if let EventFact::Accepted(terms) = &event.fact {
             if std::mem::replace(&mut self.accepted, true) {
-                return Err("its job was accepted before".to_owned());
+                return Err(FollowFault::AcceptedTwice);
             }
             if let Some(terms) = terms.as_ref().filter(|terms| terms.laws != LAWS) {
-                return Err(format!(
-                    "its job was accepted under laws {}, and this program knows {LAWS}",
-                    terms.laws
-                ));
+                return Err(FollowFault::OtherLaws(terms.laws));
             }
             self.book.simulated = event.simulated;
             return Ok(None);
         }
         if !self.accepted {
-            return Err("its job was not accepted before it".to_owned());
+            return Err(FollowFault::NotAccepted);
         }
-        let change =
-            change_of(&event.fact).ok_or_else(|| format!("it records no change: {}", event.to_word()))?;
+        let change = change_of(&event.fact).ok_or_else(|| FollowFault::NoChange(event.to_word()))?;
         match event.chain {
             ChainVersion::One => self.apply_version_one(event, change),
             ChainVersion::Two => {
-                let effect = self.change(&change)?;
+                let effect = self.book.apply(&change)?;
                 Ok(FollowedChange { change, effect })
             }
         }
@@ -84,7 +115,11 @@ impl JobFollower {
     }
 
     /// Most events of version 1 identify a chip by its label alone, and version 1 has no DELETING.
-    fn apply_version_one(&mut self, event: &LedgerEvent, change: Change) -> Result<FollowedChange, String> {
+    fn apply_version_one(
+        &mut self,
+        event: &LedgerEvent,
+        change: Change,
+    ) -> Result<FollowedChange, FollowFault> {
         let told = event.fact.chip().copied();
         let change = match change {
             Change::Bound { seq, blank, .. } => Change::Bound { seq, blank, chip: None },
@@ -93,9 +128,9 @@ impl JobFollower {
         };
         // The laws require DELETING before DELETED.
         if matches!(change, Change::Deleted(_)) {
-            self.change(&Change::Deleting)?;
+            self.book.apply(&Change::Deleting)?;
         }
-        let mut effect = self.change(&change)?;
+        let mut effect = self.book.apply(&change)?;
         // Version 1 recorded the state of the job as the state before.
         if matches!(change, Change::Deleted(_)) {
             effect.from = Some(self.book.state.into());
@@ -108,39 +143,40 @@ impl JobFollower {
         Ok(FollowedChange { change, effect })
     }
 
-    fn change(&mut self, change: &Change) -> Result<ChangeEffect, String> {
-        self.book.apply(change).map_err(|law| format!("it is against a law: {law}"))
-    }
-
     /// Checks that the change makes exactly this event again. The error says what differs.
-    pub(crate) fn agrees(&self, event: &LedgerEvent, followed: &FollowedChange) -> Result<(), String> {
+    pub(crate) fn agrees(&self, event: &LedgerEvent, followed: &FollowedChange) -> Result<(), FollowFault> {
         let FollowedChange { change, effect } = followed;
         match event.chain {
             ChainVersion::One => self.agrees_version_one(event, effect)?,
             ChainVersion::Two => {
-                if fact_of(change, effect, &self.book).as_ref() != Some(&event.fact) {
-                    return Err(differs("card, blank or chip"));
+                let names = self.book.records.names();
+                let card_ref = match effect.seq {
+                    Some(seq) if !names.is_empty() => self.book.records.card_ref(seq),
+                    _ => event.card_ref(),
+                };
+                if fact_of(change, effect, card_ref).as_ref() != Some(&event.fact) {
+                    return Err(FollowFault::Differs("card, blank or chip"));
                 }
             }
         }
         if event.from != effect.from {
-            return Err(differs("earlier state"));
+            return Err(FollowFault::Differs("earlier state"));
         }
         if event.simulated != self.book.simulated {
-            return Err(differs("mark SIMULATED"));
+            return Err(FollowFault::Differs("mark SIMULATED"));
         }
         Ok(())
     }
 
-    fn agrees_version_one(&self, event: &LedgerEvent, effect: &ChangeEffect) -> Result<(), String> {
+    fn agrees_version_one(&self, event: &LedgerEvent, effect: &ChangeEffect) -> Result<(), FollowFault> {
         if event.attempt() != effect.attempt.map(|(number, _)| number) {
-            return Err(differs("attempt"));
+            return Err(FollowFault::Differs("attempt"));
         }
         if event.card_ref() != effect.seq.and_then(|seq| self.book.records.card_ref(seq)) {
-            return Err(differs("card_ref"));
+            return Err(FollowFault::Differs("card_ref"));
         }
         if event.position() != effect.position {
-            return Err(differs("stack position"));
+            return Err(FollowFault::Differs("stack position"));
         }
         let Some((_, attempt)) = effect.attempt else { return Ok(()) };
         let attempts = effect.seq.map_or(&[][..], |seq| self.book.records.attempts_of(seq));
@@ -149,12 +185,8 @@ impl JobFollower {
         let told = event.fact.blank();
         let number = told.and_then(|told| told.number).is_none_or(|number| number == attempt.blank);
         if !number || told.and_then(|told| told.label) != label {
-            return Err(differs("blank"));
+            return Err(FollowFault::Differs("blank"));
         }
         Ok(())
     }
-}
-
-fn differs(what: &str) -> String {
-    format!("its {what} does not follow from the events before it")
 }

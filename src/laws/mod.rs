@@ -11,6 +11,7 @@
 //! | `event` | typed events; the bytes of both chain versions |
 //! | `fact` | the event of a change, and the change of an event |
 //! | `follow` | rebuilds a job's state from its events |
+//! | `ledger_book`, `undo` | follows a whole ledger, event by event, each completely or not at all |
 //! | `chain` | the hash of an event |
 //! | `shifts` | names of shifts |
 //! | `law` | why a change is refused |
@@ -24,17 +25,25 @@ pub mod event;
 pub(crate) mod fact;
 pub(crate) mod follow;
 mod law;
+mod ledger_book;
 mod names;
 pub(crate) mod records;
 pub(crate) mod shifts;
 pub(crate) mod time;
 pub(crate) mod types;
+mod undo;
 
+#[cfg(test)]
+mod tests;
+
+pub use event::codec::EventFault;
 pub use event::{
     BlankLabel, CardValue, ChipId, DataFate, EventFact, JobProfiles, KeyFate, LedgerEvent, RunCounts,
     SpoolFate, StateName,
 };
+pub use follow::FollowFault;
 pub use law::Law;
+pub use ledger_book::{Breach, Followed, FollowedCard, LedgerBook};
 pub use shifts::{SHIFT_SPACES, shift_name_fault};
 pub use time::{rfc3339, rfc3339_seconds};
 pub use types::*;

@@ -10,7 +10,7 @@ use super::types::RecordState;
 use crate::ids::CardNames;
 
 /// The records of a job.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JobRecords {
     names: CardNames,
     states: Vec<RecordLife>,
@@ -33,6 +33,13 @@ impl JobRecords {
         let waiting = RecordLife { state: RecordState::Queued, released: false };
         let states = vec![waiting; names.len()];
         Self::new(names, states)
+    }
+
+    /// Records that wait, without their names.
+    pub(crate) fn unnamed(records: u32) -> Self {
+        let waiting = RecordLife { state: RecordState::Queued, released: false };
+        let count = usize::try_from(records).unwrap_or(usize::MAX);
+        Self::new(CardNames::default(), vec![waiting; count])
     }
 
     /// Records in these states, by sequence from 1, without attempts. As many states as names, or no names if the caller
@@ -86,6 +93,18 @@ impl JobRecords {
         let attempts = self.attempts.entry(seq).or_default();
         attempts.push(attempt);
         u32::try_from(attempts.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Makes a record what it was.
+    pub(crate) fn put_back(&mut self, seq: u32, life: RecordLife, attempts: Vec<Attempt>) {
+        if let Some(now) = self.life_mut(seq) {
+            *now = life;
+        }
+        if attempts.is_empty() {
+            self.attempts.remove(&seq);
+        } else {
+            self.attempts.insert(seq, attempts);
+        }
     }
 
     /// The attempts of all records.

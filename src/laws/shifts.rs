@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::event::{EventFact, LedgerEvent};
-use super::follow::understood;
+use super::follow::{FollowFault, understood};
 
 /// Longest name of a shift, in bytes.
 const SHIFT_NAME_MAX: usize = 40;
@@ -28,23 +28,19 @@ pub fn shift_name_fault(name: &str) -> Option<String> {
 }
 
 /// The events that are about no job, in order: every shift must have a name of its own.
-#[derive(Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct LineFollower {
     shifts: BTreeSet<String>,
 }
 
 impl LineFollower {
     /// Checks an event that is about no job. The error says what is wrong with it.
-    pub(crate) fn follow(&mut self, event: &LedgerEvent) -> Result<(), String> {
+    pub(crate) fn follow(&mut self, event: &LedgerEvent) -> Result<(), FollowFault> {
         understood(event)?;
         let EventFact::ShiftBegun { name } = &event.fact else { return Ok(()) };
         if !is_shift_name(name) {
-            return Err("it is about no job, and begins no shift".to_owned());
+            return Err(FollowFault::NoShift);
         }
-        if self.shifts.insert(name.clone()) {
-            Ok(())
-        } else {
-            Err("there was a shift of this name before".to_owned())
-        }
+        if self.shifts.insert(name.clone()) { Ok(()) } else { Err(FollowFault::ShiftTwice) }
     }
 }

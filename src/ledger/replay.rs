@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::ids::{CardNames, KeyData};
 use crate::laws::book::{BlankState, ChangeEffect, JobBook};
 use crate::laws::event::{BlankLabel, ChainVersion, ChipId, EventFact, LedgerEvent};
-use crate::laws::follow::JobFollower;
+use crate::laws::follow::{FollowFault, JobFollower};
 use crate::laws::types::JobId;
 
 /// A job's state, rebuilt from its events, and the facts that its book does not hold.
@@ -67,7 +67,7 @@ impl JobReplay {
     }
 
     /// Checks the next event of the job and applies its change. The error says what is wrong with the event.
-    pub(super) fn follow(&mut self, event: &LedgerEvent) -> Result<(), String> {
+    pub(super) fn follow(&mut self, event: &LedgerEvent) -> Result<(), FollowFault> {
         let Some(followed) = self.follower.apply(event)? else { return Ok(()) };
         self.note_blank(event, &followed.effect);
         self.note(event);

@@ -1,11 +1,14 @@
 //! Compares the real ledger, on real files, with the model: it accepts and refuses the same changes, and
-//! after each step its tables agree with the model, also when it is opened again after a crash.
+//! after each step its tables agree with the model, also when it is opened again after a crash. A second
+//! implementation follows its events, without the names of cards, and agrees too.
 
 use std::path::{Path, PathBuf};
 
 use cardwright::ids::{CardRef, FileId, IssuerId, KekId, KeyData, ProductName};
-use cardwright::laws::{AttemptState, Change, ChipId, Context, JobId, JobProfiles, RecordState};
-use cardwright::ledger::{Ledger, NewJob};
+use cardwright::laws::{
+    AttemptState, Change, ChipId, Context, JobId, JobProfiles, JobState, LedgerBook, RecordState,
+};
+use cardwright::ledger::{Ledger, NewJob, Reader};
 use proptest::prelude::*;
 
 use crate::books::{Attempt, BLANKS, Book, RECORDS, Record, Row, Rules, Say};
@@ -17,6 +20,8 @@ struct Real {
     starts: u32,
     ledger: Ledger,
     job: JobId,
+    /// The ledger as the HSM follows it.
+    followed: LedgerBook,
 }
 
 fn file(directory: &Path, start: u32) -> PathBuf {
@@ -45,7 +50,8 @@ impl Real {
             submitted_by: None,
         };
         let job = ledger.new_job(new).unwrap().job;
-        Self { directory, starts: 0, ledger, job }
+        let followed = LedgerBook::new(ledger.reader().unwrap().id().unwrap());
+        Self { directory, starts: 0, ledger, job, followed }
     }
 
     /// Sends a change to the ledger, and returns whether the ledger accepted it.
@@ -107,9 +113,19 @@ impl Real {
         self.ledger = Ledger::open(to).unwrap();
     }
 
+    /// Follows the new events. The model allows them, so none breaks a law.
+    fn follow(&mut self, reader: &Reader) {
+        for event in reader.events(None, self.followed.place().n, u32::MAX).unwrap() {
+            self.followed.follow(&event.body().unwrap()).unwrap();
+        }
+        let view = reader.job(self.job).unwrap();
+        assert_eq!(self.followed.job(self.job), Some((view.state, view.balance)));
+    }
+
     /// Fails unless the tables agree with the model's book and the chain proves them.
-    fn says(&self, book: &Book) {
+    fn says(&mut self, book: &Book) {
         let reader = self.ledger.reader().unwrap();
+        self.follow(&reader);
         let view = reader.job(self.job).unwrap();
         assert_eq!(view.state, book.job);
         for (record, state) in (0..RECORDS).zip(book.records) {
@@ -123,6 +139,10 @@ impl Real {
                 Record::Cancelled => (RecordState::Cancelled, false),
             };
             assert_eq!((card.state, card.released), expected);
+            if view.state != JobState::Closed {
+                let last = card.attempts.last().map(|last| (last.attempt, last.state));
+                assert_eq!(self.followed.last_attempt(self.job, u32::from(record) + 1), last);
+            }
             let mut expected: Vec<(u32, u32, AttemptState, bool)> = (1..)
                 .zip(book.rows)
                 .filter_map(|(blank, row)| match row {

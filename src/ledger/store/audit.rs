@@ -114,7 +114,7 @@ pub(super) fn of_job(connection: &Connection, job: JobId) -> Result<Vec<AuditFin
         if let Some(event) = read_link(&link, &mut scratch, &mut found)? {
             is_accepted(&moment, id, &event, (job, &replay), &mut found)?;
             if let Err(what) = replay.follow(&event) {
-                found.at(FindingPlace::Event(event.n), what);
+                found.at(FindingPlace::Event(event.n), what.to_string());
             }
         }
     }
@@ -359,7 +359,7 @@ fn walk(
             };
             match followed {
                 None => found.at(FindingPlace::Event(n), "its job is missing"),
-                Some(Err(what)) => found.at(FindingPlace::Event(n), what),
+                Some(Err(what)) => found.at(FindingPlace::Event(n), what.to_string()),
                 Some(Ok(())) => {}
             }
             notes += u64::from(matches!(event.fact, EventFact::Unknown { .. }));

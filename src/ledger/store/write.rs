@@ -136,7 +136,8 @@ impl LedgerStore {
         if effect.deleted {
             self.execute("UPDATE job SET deleted = 1 WHERE id = ?1", params![job.0])?;
         }
-        let fact = fact_of(change, effect, book)
+        let card_ref = effect.seq.and_then(|seq| book.records.card_ref(seq));
+        let fact = fact_of(change, effect, card_ref)
             .ok_or_else(|| LedgerError::Damaged(format!("{job}: no event can record this change")))?;
         self.append(Some(job), book.simulated, effect.from, fact, context)
     }

@@ -6,7 +6,7 @@ mod audit;
 mod chain;
 mod crash;
 mod events;
-mod model;
+pub(crate) mod model;
 mod signing;
 mod store;
 

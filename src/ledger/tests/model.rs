@@ -54,7 +54,7 @@ impl Card {
     }
 }
 
-struct Model {
+pub(crate) struct Model {
     shredded: bool,
     job: &'static str,
     deleting: bool,
@@ -73,7 +73,7 @@ struct Model {
 }
 
 impl Model {
-    fn new(cards: usize, shredded: bool) -> Self {
+    pub(crate) fn new(cards: usize, shredded: bool) -> Self {
         let cards = (0..cards).map(|_| Card::default()).collect();
         Self {
             shredded,
@@ -106,7 +106,7 @@ impl Model {
     }
 
     /// Whether the law allows the change; if so, makes it.
-    fn step(&mut self, change: &Change) -> bool {
+    pub(crate) fn step(&mut self, change: &Change) -> bool {
         if matches!(change, Change::Deleting) {
             return self.job == "CLOSED" && !self.deleted && !std::mem::replace(&mut self.deleting, true);
         }
@@ -321,7 +321,7 @@ impl Model {
     }
 
     /// A change from random numbers; most of them near what the state allows.
-    fn change(&mut self, (kind, seq, raw): (u8, u32, u32)) -> Change {
+    pub(crate) fn change(&mut self, (kind, seq, raw): (u8, u32, u32)) -> Change {
         let fed = self.blanks.len() as u32;
         let wild = raw % 7 == 0;
         let free = (1..=fed).filter(|b| self.free(*b)).nth(raw as usize % 3);
@@ -394,12 +394,12 @@ impl Model {
     }
 }
 
-fn numbers(length: usize) -> impl Strategy<Value = Vec<(u8, u32, u32)>> {
+pub(crate) fn numbers(length: usize) -> impl Strategy<Value = Vec<(u8, u32, u32)>> {
     prop::collection::vec((0u8..53, 0u32..6, 0u32..10_000), 1..length)
 }
 
 /// A few changes that finish or cancel everything and settle the hopper, so that closing is reached too.
-fn windup(cards: u32) -> Vec<(u8, u32, u32)> {
+pub(crate) fn windup(cards: u32) -> Vec<(u8, u32, u32)> {
     (1..=cards)
         .flat_map(|seq| (0..6).map(move |_| (12, seq, 1)).chain([(32, seq, 1)]))
         .chain([(43, 1, 1), (46, 1, 1), (40, 1, 1)])
@@ -415,7 +415,7 @@ fn fate() -> DataFate {
 }
 
 /// A failure prints its input; the source tree stays unchanged.
-fn config(cases: u32) -> ProptestConfig {
+pub(crate) fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 

@@ -1,0 +1,269 @@
+//! Follows a whole ledger: the state of all its jobs, from the bytes of its events. The HSM follows a ledger by it
+//! without names of cards, which it does not know. Pure.
+//!
+//! An event is followed completely or not at all: what breaks a law changes nothing.
+//!
+//! Not here: events of chain version 1, and whether a file was admitted (the caller compares the terms of ACCEPTED with
+//! its admission before it lets the event in: the number of records decides how much memory a job takes).
+
+use std::collections::{BTreeMap, HashMap};
+
+use sha2::{Digest, Sha256};
+
+use super::chain::{GENESIS, hash_version_two};
+use super::event::codec::{self, EventFault};
+use super::event::{AcceptedTerms, ChipId, EventFact, LedgerEvent, StateName};
+use super::follow::{FollowFault, JobFollower};
+use super::records::JobRecords;
+use super::shifts::LineFollower;
+use super::types::{AttemptState, Balance, JobId, JobState};
+use super::undo::BookBefore;
+use crate::audit::{ChainPlace, LedgerId};
+use crate::ids::SpoolKeyName;
+
+/// All jobs of a ledger, rebuilt from its events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerBook {
+    place: ChainPlace,
+    /// Numbered from 1 without a gap.
+    jobs: BTreeMap<JobId, FollowedJob>,
+    /// The job of each file, by the hash of its name and by its digest.
+    files: HashMap<[u8; 32], JobId>,
+    line: LineFollower,
+}
+
+/// A job of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FollowedJob {
+    terms: AcceptedTerms,
+    /// Once the job is CLOSED, without records: nothing about them changes any more.
+    follower: JobFollower,
+    /// Place in the stacker of each record that is GOOD, by sequence from 1; 0 for none.
+    positions: Vec<u32>,
+    /// Digest over the outcome of every record, once the job is CLOSED.
+    records_digest: Option<[u8; 32]>,
+}
+
+/// What an event means outside of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Followed {
+    /// Nothing.
+    Noted,
+    /// A file became a job.
+    Accepted(JobId),
+    /// A record and a blank became an attempt.
+    Bound {
+        /// The attempt.
+        card: FollowedCard,
+        /// Its chip, if it is known.
+        chip: Option<ChipId>,
+    },
+    /// The chip of an attempt became known.
+    ChipFound {
+        /// The attempt.
+        card: FollowedCard,
+        /// Its chip.
+        chip: ChipId,
+    },
+    /// No more data of the record goes to the card: it is WRITTEN, REJECTED or UNKNOWN.
+    Over(FollowedCard),
+    /// Everything of the job is accounted for.
+    Closed(JobId),
+    /// The cardholder data of the job is about to be deleted.
+    Deleting {
+        /// The job.
+        job: JobId,
+        /// The key that seals its spool.
+        spool_key: Option<SpoolKeyName>,
+    },
+}
+
+/// An attempt, by numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FollowedCard {
+    /// The job.
+    pub job: JobId,
+    /// Sequence of the record.
+    pub seq: u32,
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+}
+
+/// Why an event cannot follow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Breach {
+    /// Its bytes are no event.
+    #[error(transparent)]
+    Bytes(#[from] EventFault),
+    /// Events are numbered in order, without a gap.
+    #[error("it has the number {got}, and the next event has {next}")]
+    Number {
+        /// The number that follows.
+        next: u64,
+        /// Its number.
+        got: u64,
+    },
+    /// It breaks a law, or is not the event that its change makes.
+    #[error(transparent)]
+    Follow(#[from] FollowFault),
+    /// Jobs are numbered in order, without a gap.
+    #[error("it begins {got}, and the next job is {next}")]
+    JobNumber {
+        /// The job that comes next.
+        next: JobId,
+        /// Its job.
+        got: JobId,
+    },
+    /// It is about a job that was never accepted.
+    #[error("{0} was not accepted before it")]
+    NoJob(JobId),
+    /// A file becomes one job.
+    #[error("its file, or another one of that name, is {0} already")]
+    FileTwice(JobId),
+}
+
+impl LedgerBook {
+    /// A ledger without events.
+    pub fn new(ledger: LedgerId) -> Self {
+        Self {
+            place: ChainPlace { ledger, n: 0, hash: GENESIS },
+            jobs: BTreeMap::new(),
+            files: HashMap::new(),
+            line: LineFollower::default(),
+        }
+    }
+
+    /// The last event that was followed; number 0 before the first.
+    pub fn place(&self) -> ChainPlace {
+        self.place
+    }
+
+    /// State and balances of a job.
+    pub fn job(&self, job: JobId) -> Option<(JobState, Balance)> {
+        let book = &self.jobs.get(&job)?.follower.book;
+        Some((book.state, book.balance))
+    }
+
+    /// Number and state of the last attempt of a record, while the job is not CLOSED.
+    pub fn last_attempt(&self, job: JobId, seq: u32) -> Option<(u32, AttemptState)> {
+        let attempts = self.jobs.get(&job)?.follower.book.records.attempts_of(seq);
+        Some((u32::try_from(attempts.len()).ok()?, attempts.last()?.state))
+    }
+
+    /// Digest over the outcome of every record of a CLOSED job.
+    pub fn records_digest(&self, job: JobId) -> Option<[u8; 32]> {
+        self.jobs.get(&job)?.records_digest
+    }
+
+    /// Follows the next event, of chain version 2. An error leaves the book as it was.
+    pub fn follow(&mut self, bytes: &[u8]) -> Result<Followed, Breach> {
+        let event = codec::decode(bytes)?;
+        let next = self.place.n.saturating_add(1);
+        if event.n != next {
+            return Err(Breach::Number { next, got: event.n });
+        }
+        let followed = match (event.job, event.fact.terms()) {
+            (None, _) => {
+                self.line.follow(&event)?;
+                Followed::Noted
+            }
+            (Some(job), Some(terms)) => self.accept(job, terms, &event)?,
+            (Some(job), None) => self.jobs.get_mut(&job).ok_or(Breach::NoJob(job))?.follow(job, &event)?,
+        };
+        let hash = hash_version_two(&self.place.hash, self.place.ledger, bytes);
+        self.place = ChainPlace { n: next, hash, ..self.place };
+        Ok(followed)
+    }
+
+    fn accept(&mut self, job: JobId, terms: &AcceptedTerms, event: &LedgerEvent) -> Result<Followed, Breach> {
+        let next = self.jobs.last_key_value().map_or(1, |(last, _)| last.0.saturating_add(1));
+        if job != JobId(next) {
+            return Err(Breach::JobNumber { next: JobId(next), got: job });
+        }
+        let keys = [name_hash(terms), terms.digest];
+        if let Some(taken) = keys.iter().find_map(|key| self.files.get(key)) {
+            return Err(Breach::FileTwice(*taken));
+        }
+        let mut follower = JobFollower::without_names(terms.records, terms.rejects_shredded);
+        follower.apply(event)?;
+        let positions = vec![0; follower.book.records.len()];
+        let followed = FollowedJob { terms: terms.clone(), follower, positions, records_digest: None };
+        self.jobs.insert(job, followed);
+        self.files.extend(keys.map(|key| (key, job)));
+        Ok(Followed::Accepted(job))
+    }
+}
+
+impl FollowedJob {
+    fn follow(&mut self, job: JobId, event: &LedgerEvent) -> Result<Followed, FollowFault> {
+        let before = BookBefore::of(&self.follower.book, event);
+        let Some(change) = self.follower.apply(event)? else { return Ok(Followed::Noted) };
+        if let Err(fault) = self.follower.agrees(event, &change) {
+            before.put_back(&mut self.follower.book);
+            return Err(fault);
+        }
+        Ok(self.effect(job, event))
+    }
+
+    /// What a followed event means, and what is kept of it beside the book.
+    fn effect(&mut self, job: JobId, event: &LedgerEvent) -> Followed {
+        let card = event.fact.card();
+        let card = card.map(|card| FollowedCard { job, seq: card.record.seq, attempt: card.attempt });
+        match (&event.fact, card) {
+            (EventFact::Bound { chip, .. }, Some(card)) => Followed::Bound { card, chip: *chip },
+            (EventFact::ChipFound { chip, .. }, Some(card)) => Followed::ChipFound { card, chip: *chip },
+            (EventFact::Moved { to, .. }, Some(card)) => match to {
+                AttemptState::Written | AttemptState::Rejected | AttemptState::Unknown => {
+                    Followed::Over(card)
+                }
+                // A sample left the stack: its record is made again.
+                AttemptState::Sample => self.placed(card.seq, 0),
+                _ => Followed::Noted,
+            },
+            (EventFact::Stacked { position, .. }, Some(card)) => self.placed(card.seq, *position),
+            (EventFact::Closed, _) => {
+                self.close();
+                Followed::Closed(job)
+            }
+            (EventFact::Deleting, _) => Followed::Deleting { job, spool_key: self.terms.spool_key },
+            _ => Followed::Noted,
+        }
+    }
+
+    fn placed(&mut self, seq: u32, position: u32) -> Followed {
+        let index = usize::try_from(seq).ok().and_then(|seq| seq.checked_sub(1));
+        if let Some(place) = index.and_then(|index| self.positions.get_mut(index)) {
+            *place = position;
+        }
+        Followed::Noted
+    }
+
+    /// Keeps of a CLOSED job's records only their digest: SHA-256 of `{ sequence u32 | state u8 | attempts u32 |
+    /// position u32 }*`.
+    fn close(&mut self) {
+        let book = &mut self.follower.book;
+        let mut sha = Sha256::new();
+        for ((seq, life), position) in book.records.lives().zip(&self.positions) {
+            let attempts = u32::try_from(book.records.attempts_of(seq).len()).unwrap_or(u32::MAX);
+            sha.update(seq.to_be_bytes());
+            sha.update([StateName::from(life.state).code()]);
+            sha.update(attempts.to_be_bytes());
+            sha.update(position.to_be_bytes());
+        }
+        self.records_digest = Some(sha.finalize().into());
+        self.positions = Vec::new();
+        book.records = JobRecords::unnamed(0);
+        book.chips.clear();
+    }
+}
+
+/// SHA-256 of a file's name: its issuer and its id, each with its length.
+fn name_hash(terms: &AcceptedTerms) -> [u8; 32] {
+    let mut sha = Sha256::new();
+    for text in [&terms.issuer, &terms.file_id] {
+        // The codec has checked that both are at most 255 bytes long.
+        sha.update([u8::try_from(text.len()).unwrap_or(u8::MAX)]);
+        sha.update(text);
+    }
+    sha.finalize().into()
+}
