@@ -5,7 +5,7 @@
 //! device never ends. Not here: which output may replace which file (`output_path`).
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{Error, ErrorKind, Read, Result};
+use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -55,12 +55,17 @@ pub fn open_private(path: &Path) -> Result<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags.bits());
-    let file = options.open(path).map_err(|error| match error.raw_os_error() {
-        Some(code) if code == nix::errno::Errno::ELOOP as i32 => Error::other("it is a link; remove it"),
-        _ => error,
-    })?;
+    let file = options.open(path).map_err(link_named)?;
     check_owned(&file.metadata()?)?;
     Ok(file)
+}
+
+/// Puts the words of a person in place of the system's for a link where none may be.
+fn link_named(error: Error) -> Error {
+    match error.raw_os_error() {
+        Some(code) if code == nix::errno::Errno::ELOOP as i32 => Error::other("it is a link; remove it"),
+        _ => error,
+    }
 }
 
 /// Refuses a file that is not a regular file of this user, or that others may write.
@@ -81,6 +86,49 @@ pub fn check_owned(meta: &Metadata) -> Result<()> {
     Ok(())
 }
 
+/// Replaces a private file, or makes it: the bytes are on disk under the name `next`, mode 0600, before they get the
+/// file's name. After an error the file is as it was, unless its folder could not be synced.
+pub fn replace_private(path: &Path, next: &Path, bytes: &[u8]) -> Result<()> {
+    let written = make_private(next)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(next, path));
+    if let Err(error) = written {
+        // One that stays is removed by the next change.
+        let _ = std::fs::remove_file(next);
+        return Err(error);
+    }
+    sync_folder(path)
+}
+
+/// Makes the names in a file's folder durable.
+pub fn sync_folder(file: &Path) -> Result<()> {
+    File::open(folder_of(file))?.sync_all()
+}
+
+/// Reads a file of at most `most` bytes that this user alone may use; `None` if there is none. The bytes are wiped when
+/// they are dropped.
+pub fn read_private(path: &Path, most: u64) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    // Opening a pipe would block until someone writes into it.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(link_named(error)),
+    };
+    let meta = file.metadata()?;
+    let own = meta.is_file() && meta.uid() == nix::unistd::geteuid().as_raw();
+    if !own || meta.mode() & 0o077 != 0 {
+        return Err(Error::other("it must be a file of yours with mode 0600 (chmod 600)"));
+    }
+    if meta.len() > most {
+        return Err(Error::other(format!("it is longer than {most} bytes")));
+    }
+    let capacity = usize::try_from(meta.len() + 1).unwrap_or(0);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    file.take(meta.len()).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
 /// Makes an empty file of this user with these permissions if there is none. An existing file is checked by
 /// [`check_owned`]. It is not opened: closing it would drop the locks that this process has on it.
 pub fn make_or_check(path: &Path, permissions: u32) -> Result<()> {
@@ -91,10 +139,15 @@ pub fn make_or_check(path: &Path, permissions: u32) -> Result<()> {
     }
 }
 
+/// The folder in which a file has its name.
+fn folder_of(file: &Path) -> &Path {
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
+}
+
 /// Refuses a file in whose folder other users can replace it, because they may write the folder or own it.
 pub fn check_folder_of(file: &Path) -> Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("/"));
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let folder = folder_of(file);
     let meta = folder.metadata()?;
     if ![0, nix::unistd::geteuid().as_raw()].contains(&meta.uid()) {
         let what = format!(
@@ -117,7 +170,11 @@ pub fn check_folder_of(file: &Path) -> Result<()> {
 /// Reads a text file of at most `most` bytes. The text is wiped when it is dropped.
 pub fn read_text(path: &Path, most: u64) -> Result<Zeroizing<String>> {
     let (file, length) = bounded(path, most)?;
-    whole_text(file, length)
+    // One byte more than there is, so that reading never moves the buffer and leaves a copy behind.
+    let capacity = usize::try_from(length + 1).unwrap_or(0);
+    let mut text = Zeroizing::new(String::with_capacity(capacity));
+    file.take(length).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Reads a file of at most `most` bytes, which hold nothing secret.
@@ -139,15 +196,6 @@ fn bounded(path: &Path, most: u64) -> Result<(File, u64)> {
         return Err(Error::other(format!("it is longer than {most} bytes")));
     }
     Ok((file, meta.len()))
-}
-
-/// Reads the first `length` bytes of a file, which is its length, as text. The text is wiped when it is dropped.
-pub fn whole_text(file: File, length: u64) -> Result<Zeroizing<String>> {
-    // One byte more than there is, so that reading never moves the buffer and leaves a copy behind.
-    let capacity = usize::try_from(length + 1).unwrap_or(0);
-    let mut text = Zeroizing::new(String::with_capacity(capacity));
-    file.take(length).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 /// Opens an output to add to it, or makes it. A pipe that nobody reads is refused, because opening it would block.
@@ -210,6 +258,30 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
         assert!(make_private(&path).is_err());
+    }
+
+    #[test]
+    fn a_private_file_is_replaced_whole_and_read_by_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, next) = (folder.path().join("keys"), folder.path().join("keys.next"));
+        assert!(read_private(&path, 9).unwrap().is_none());
+        std::fs::write(&next, "left by a killed process").unwrap();
+        for bytes in ["one", "two"] {
+            replace_private(&path, &next, bytes.as_bytes()).unwrap();
+            assert_eq!(**read_private(&path, 3).unwrap().unwrap(), *bytes.as_bytes());
+            assert!(!next.exists());
+        }
+        assert!(read_private(&path, 2).is_err(), "too long");
+        for mode in [0o640, 0o604, 0o610] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            assert!(read_private(&path, 3).unwrap_err().to_string().contains("0600"), "{mode:o}");
+        }
+        // A folder has the name: nothing is left of the attempt.
+        std::fs::create_dir(folder.path().join("folder")).unwrap();
+        assert!(replace_private(&folder.path().join("folder"), &next, b"three").is_err());
+        assert!(!next.exists());
+        symlink(&path, &next).unwrap();
+        assert!(read_private(&next, 3).unwrap_err().to_string().contains("link"));
     }
 
     #[test]

@@ -97,12 +97,13 @@ fn is_among_devices(path: &Path) -> bool {
     full_folder(path).is_some_and(|folder| folder == Path::new("/dev") || folder.starts_with("/proc"))
 }
 
-/// Refuses an output whose name is that of a ledger or key store that may not exist yet, or of a file next to it:
-/// `cardwright.db`, `cardwright.db-lock`, `cardwright.db.spool/...`.
+/// Refuses an output whose name is that of a ledger or key store that may not exist yet, or of a file next to it or in it:
+/// `cardwright.db`, `cardwright.db-lock`, `cardwright.db.spool/...`, `bureau.store/...`.
 pub fn check_apart(output: &Path, owner: &Path) -> Result<(), Failure> {
     let (Some(out), Some(own)) = (full_path(output), full_path(owner)) else { return Ok(()) };
     let (Some(out), Some(own)) = (out.to_str(), own.to_str()) else { return Ok(()) };
-    let belongs = out.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.']));
+    let belongs =
+        out.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.', '/']));
     if belongs {
         let what = format!(
             "operator: output {}: this name belongs to {}; name another",
@@ -207,6 +208,8 @@ mod tests {
     fn an_output_never_has_the_name_of_a_ledger_that_is_made_later() {
         let directory = tempfile::tempdir().unwrap();
         let ledger = directory.path().join("l.db");
+        let store = directory.path().join("store");
+        std::fs::create_dir(&store).unwrap();
         let link = directory.path().join("link");
         std::os::unix::fs::symlink(directory.path(), &link).unwrap();
         for (name, apart) in [
@@ -216,12 +219,15 @@ mod tests {
             ("l.db-new", false),
             ("l.db.spool", false),
             ("./l.db", false),
+            ("store/spools", false),
             ("link/l.db-shm", false),
             ("l.dbx", true),
             ("report.json", true),
             ("l.json", true),
         ] {
-            assert_eq!(check_apart(&directory.path().join(name), &ledger).is_ok(), apart, "{name}");
+            let path = directory.path().join(name);
+            let apart_from_both = check_apart(&path, &ledger).and_then(|()| check_apart(&path, &store));
+            assert_eq!(apart_from_both.is_ok(), apart, "{name}");
         }
     }
 }

@@ -219,9 +219,11 @@ fn a_sealed_file_is_replaced_only_if_its_report_names_it() {
 fn a_key_store_is_never_written_over() {
     let dir = tempfile::tempdir().unwrap();
     let store = issuer_store(dir.path());
-    let keys = std::fs::read(&store).unwrap();
-    run(&data("cards-4.csv"), &store, &store).assert().code(Exit::Io as i32);
-    assert_eq!(std::fs::read(&store).unwrap(), keys);
+    let keys = std::fs::read(store.join("keys")).unwrap();
+    for output in [&store, &store.join("keys")] {
+        run(&data("cards-4.csv"), &store, output).assert().code(Exit::Io as i32);
+        assert_eq!(std::fs::read(store.join("keys")).unwrap(), keys);
+    }
 }
 
 #[test]

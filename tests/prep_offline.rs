@@ -9,6 +9,7 @@
 )]
 
 mod prep_support;
+mod v1_store;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,11 +22,11 @@ use cardwright::crypto::rsa::{
 use cardwright::emv::request::{AuthorityAnswer, answer, read_request, request_block};
 use cardwright::emv::{CertificateKind, KeyCertificate, MonthYear};
 use cardwright::exit::Exit;
+use cardwright::hsm::store::{CompanionKind, KeyStore};
 use cardwright::ids::Dgi;
 use cardwright::record::chip::ChipSection;
 use cardwright::record::{Cwf1Reader, FileLimits};
 use prep_support::*;
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// A folder with an issuer's store.
@@ -47,6 +48,17 @@ impl Desk {
         desk.ok("issuer-cert new --issuer 476173");
         desk.ok(&format!("issuer-cert self --key 476173:1 --expiry {expiry}"));
         desk
+    }
+
+    /// Takes the store over from a store of version 1 with these RSA keys, changed.
+    fn upgraded(&self, change: impl Fn(&str) -> String) {
+        let store = KeyStore::open(&self.store).unwrap();
+        let text = change(&store.companion_text(CompanionKind::Rsa).unwrap().unwrap());
+        drop(store);
+        let list = std::fs::read_to_string(data("keys-issuer.toml")).unwrap();
+        v1_store::write(&self.path("v1"), "issuer", &list, &[("rsa", &text)]);
+        std::fs::remove_dir_all(&self.store).unwrap();
+        self.ok(&format!("key upgrade v1 --store {}", self.store.display()));
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -129,6 +141,16 @@ fn a_card_that_outlives_the_issuers_certificate_is_rejected_with_its_line() {
     let says = desk.refused(&Desk::run("payment-sda", "cards.csv", ""), Exit::Input);
     assert!(says.contains("line 2") && says.contains("which expires with 12/2026"), "{says}");
     assert!(!desk.path("cards.csv.cwf").exists());
+}
+
+/// The pool's key pairs and the certificate go over with the store.
+#[test]
+fn a_store_of_version_one_is_taken_over_with_its_pool() {
+    let desk = Desk::certified("12/2049");
+    desk.fill(2);
+    desk.ok("sample --count 2 --output cards.csv");
+    desk.upgraded(str::to_owned);
+    desk.ok(&Desk::run("payment-dda", "cards.csv", " --pool pool"));
 }
 
 /// A key of another authority, or of another store, is no use.
@@ -217,13 +239,11 @@ fn a_serial_number_is_used_once() {
         assert_eq!(serials.len(), count);
         assert!(serials.into_iter().all(|serial| serial != [0; 3] && seen.insert(serial)), "{seed}");
     }
-    // The store's file, as if the key had certified all the cards that it can but two.
-    let path = desk.path("issuer.keys-rsa");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("serials ")).collect();
-    let body = format!("{}\nserials 476173FF 1 16777213\n", lines[..lines.len() - 1].join("\n"));
-    let digest = hex::encode_upper(Sha256::digest(&body));
-    std::fs::write(&path, format!("{body}{digest}\n")).unwrap();
+    // As if the key had certified all the cards that it can but two.
+    desk.upgraded(|text| {
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("serials ")).collect();
+        format!("{}\nserials 476173FF 1 16777213\n", lines.join("\n"))
+    });
     desk.refused(&Desk::run("payment-dda", "2.csv", " --pool pool"), Exit::KeyStore);
     let says = desk.refused(&Desk::run("payment-dda", "2.csv", " --pool pool"), Exit::KeyUnknown);
     assert!(says.contains("key pairs left"), "{says}");

@@ -40,9 +40,8 @@ impl World {
 
     /// Makes a bureau that has seen no file, because an HSM takes no file twice.
     pub fn new_bureau(&self) {
-        for name in ["bureau.store", "bureau.store-audit", "bureau.store-spools", "run.db-lock"] {
-            let _ = std::fs::remove_file(self.path(name));
-        }
+        let _ = std::fs::remove_dir_all(self.path("bureau.store"));
+        let _ = std::fs::remove_file(self.path("run.db-lock"));
         self.ran(CARDWRIGHT, &["key", "init", "--test", "--from", BUREAU_KEYS, "--store", "bureau.store"]);
     }
 

@@ -1,17 +1,20 @@
-//! `key init`, `key list`, `key recipient`, `key check`: the key store, for `cardwright` (a bureau's) and `cardwright-prep`
-//! (an issuer's). Never prints a key's value.
+//! `key init`, `upgrade`, `list`, `acts`, `recipient`, `check`: the key store, for `cardwright` (a bureau's) and
+//! `cardwright-prep` (an issuer's). Never prints a key's value.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::common::store_path;
+use serde::Serialize;
+
+use super::common::{json_text, store_path};
+use crate::crypto::KcvMethod;
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::hsm::FileReceiver;
-use crate::hsm::key_host::KeyHost;
-use crate::hsm::store::{KeyStore, StoreSide};
+use crate::hsm::store::{ActKind, CustodyAct, KeyStore, KeyUsage, SecretEntry, StoreSide};
+use crate::ids::Kcv;
+use crate::laws::rfc3339_seconds;
 use crate::stdout;
 
 /// Most bytes of a key list.
@@ -33,7 +36,16 @@ pub enum KeyCommand {
         #[arg(long, value_name = "STORE")]
         store: PathBuf,
     },
-    /// List the keys: label, usage, type, id:version, KCV.
+    /// Make a new store of a TEST store of an earlier version and the files beside it.
+    Upgrade {
+        /// The store of an earlier version; it stays as it is.
+        #[arg(value_name = "OLD")]
+        old: PathBuf,
+        /// Store to make; an existing one is not replaced.
+        #[arg(long, value_name = "STORE")]
+        store: PathBuf,
+    },
+    /// List the keys: label, usage, type, id:version, KCV with its method, and how they came; then keys that were destroyed.
     List {
         /// Store to read.
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
@@ -45,7 +57,16 @@ pub enum KeyCommand {
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
         store: PathBuf,
     },
-    /// Check a store: owner, mode, digest, every rule of its keys; next to it the recipient's key, and a bureau's audit book.
+    /// List what was done with the store, by whom and when.
+    Acts {
+        /// Store to read.
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
+        store: PathBuf,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check a store: owner, mode, digest, seal, every rule of its keys, the recipient's key, and a bureau's audit book.
     Check {
         /// Store to check.
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
@@ -72,14 +93,28 @@ pub fn run_to(command: &KeyCommand, side: StoreSide, out: &mut impl Write) -> Re
         KeyCommand::Init { test: true, from, store } => {
             list(&KeyStore::create_test(&key_list(from)?, store, side)?, out)
         }
+        KeyCommand::Upgrade { old, store } => {
+            let old_shown = old.display();
+            list(&KeyStore::upgrade(old, store, side)?, out).and_then(|()| {
+                writeln!(
+                    out,
+                    "now remove {old_shown} and the files beside it ({old_shown}-*): two stores with one audit key must not \
+                     both be used"
+                )
+            })
+        }
+        KeyCommand::Acts { store, json } => {
+            let store = KeyStore::open(store)?;
+            out.write_all(acts(&store, *json)?.as_bytes())
+        }
         KeyCommand::List { store } => list(&KeyStore::open(store)?, out),
         KeyCommand::Recipient { store } => {
-            let recipient = KeyHost::open(store)?.hsm.recipient()?;
+            let recipient = KeyStore::recipient(store)?;
             writeln!(out, "{recipient}")
         }
         KeyCommand::Check { store } => {
             let store = KeyStore::open(store)?;
-            store.check_beside()?;
+            store.check_companions()?;
             check(&store, side, out)
         }
     }
@@ -99,17 +134,98 @@ fn list(store: &KeyStore, out: &mut impl Write) -> std::io::Result<()> {
     for key in store.entries() {
         writeln!(
             out,
-            "{:<20}  {:<7}  {:<6}  {:<16}  {}  TEST{}{}",
+            "{:<20}  {:<7}  {:<6}  {:<16}  {}  TEST  {}{}{}",
             key.label(),
             key.usage().to_string(),
             key.key_type().to_string(),
             format!("{}:{}", key.id(), key.version()),
-            key.kcv(),
-            if key.odd_parity() { "" } else { "  parity is not odd (DES ignores it)" },
+            kcvs(&key.kcvs()),
+            key.origin(),
+            if key.odd_parity() { "" } else { "  parity was not odd (DES ignores it)" },
             key.doubt().map(|doubt| format!("  warning: {doubt}")).unwrap_or_default(),
         )?;
+        if let Some(terms) = kek_terms(key) {
+            writeln!(out, "{:<20}  {terms}", "")?;
+        }
+    }
+    for gone in store.gone() {
+        let (usage, id, version) = (gone.usage, &gone.id, gone.version);
+        let day = rfc3339_seconds(gone.time);
+        let day = day.get(..10).unwrap_or_default();
+        writeln!(out, "gone  {usage} {id}:{version}  {}  {day}", kcvs(&[gone.kcv]))?;
     }
     Ok(())
+}
+
+/// `AES-GP A801BE  AES-CMAC 08793E`
+fn kcvs(kcvs: &[(KcvMethod, Kcv)]) -> String {
+    let each: Vec<_> = kcvs.iter().map(|(method, kcv)| format!("{method} {kcv}")).collect();
+    each.join("  ")
+}
+
+/// Whose a KEK is, and where its secrets may go.
+fn kek_terms(key: &SecretEntry) -> Option<String> {
+    let rules = key.kek()?;
+    let allow: Vec<_> = rules.allow.iter().map(ToString::to_string).collect();
+    let allow = if allow.is_empty() { "no KMC".to_owned() } else { allow.join(" ") };
+    let level = rules.min_seclev.byte();
+    Some(format!("issuer {}, goes to {allow}, from level {level:02X}", rules.issuer_id.as_str()))
+}
+
+/// An act as other programs read it.
+#[derive(Serialize)]
+struct ShownAct<'a> {
+    time: String,
+    act: ActKind,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    label: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<KeyUsage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    kcvs: Vec<String>,
+    by: &'a [String],
+    note: &'a str,
+}
+
+impl<'a> From<&'a CustodyAct> for ShownAct<'a> {
+    fn from(act: &'a CustodyAct) -> Self {
+        Self {
+            time: rfc3339_seconds(act.time),
+            act: act.kind,
+            label: &act.label,
+            usage: act.usage,
+            key: act.usage.map(|_| format!("{}:{}", act.id, act.version)),
+            kcvs: act.kcvs.iter().map(|kcv| kcvs(&[*kcv])).collect(),
+            by: &act.by,
+            note: &act.note,
+        }
+    }
+}
+
+fn acts(store: &KeyStore, json: bool) -> Result<String, Failure> {
+    let acts: Vec<ShownAct<'_>> = store.acts().iter().map(ShownAct::from).collect();
+    if json {
+        return json_text(&acts);
+    }
+    let mut text = String::new();
+    for (act, line) in store.acts().iter().zip(acts) {
+        let usage = act.usage.map(|usage| usage.to_string());
+        let words = [
+            line.time.as_str(),
+            act.kind.name(),
+            line.label,
+            usage.as_deref().unwrap_or_default(),
+            line.key.as_deref().unwrap_or_default(),
+            &line.kcvs.join("  "),
+            &if line.by.is_empty() { String::new() } else { format!("by {}", line.by.join(", ")) },
+            line.note,
+        ];
+        let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        text.push_str(&words.join("  "));
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 fn check(store: &KeyStore, side: StoreSide, out: &mut impl Write) -> std::io::Result<()> {

@@ -19,4 +19,4 @@ pub use cwf1::{
 };
 pub use des::{TdesKey, retail_mac, set_odd_parity, tdes_cbc_decrypt, tdes_cbc_encrypt};
 pub use key_type::KeyType;
-pub use symmetric::{CipherKey, CryptoError, pad_80, unpad_80};
+pub use symmetric::{CipherKey, CryptoError, KcvMethod, pad_80, unpad_80};

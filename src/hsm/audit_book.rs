@@ -1,7 +1,7 @@
 //! The HSM's memory of ledgers: the audit key, how far each ledger had come, and which file went into which ledger. It
 //! detects a ledger that was restored from a backup, and a file given to a second ledger.
 //!
-//! One file next to the key store (`companion`), `<store>-audit`:
+//! One file in the key store (`companion`), `audit`:
 //!
 //! ```text
 //! cardwright audit book 1 TEST
@@ -18,13 +18,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::sync::Arc;
 
 use hex::FromHex;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::companion::CompanionFile;
+use super::companion::{CompanionFile, CompanionKind, CompanionSeal};
 use super::{AuditInfo, FileAdmission, HsmError};
 use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 
@@ -46,30 +46,14 @@ fn fault(what: impl std::fmt::Display) -> HsmError {
 }
 
 impl AuditBook {
-    /// The book of the store at this path.
-    pub(super) fn beside(store: &Path) -> Self {
-        Self(CompanionFile::beside(store, "-audit", HsmError::Book))
+    /// The book of the store with this seal.
+    pub(super) fn of(seal: &Arc<CompanionSeal>) -> Self {
+        Self(CompanionFile::in_store(seal, CompanionKind::Audit))
     }
 
-    /// Makes the book of a new store, with a new audit key. An existing book that was never used is kept. Any other
-    /// is refused, because it belongs to an earlier store of that name.
-    pub(super) fn make(store: &Path) -> Result<Self, HsmError> {
-        let book = Self::beside(store);
-        let lock = book.0.lock()?;
-        match book.0.read()? {
-            None => book.0.write(AuditEntries::new()?.to_text())?,
-            Some(text) => {
-                let entries = AuditEntries::from_text(&text).ok_or_else(|| book.0.damaged())?;
-                if entries.generation > 0 {
-                    let path = book.0.path().display();
-                    return Err(fault(format!(
-                        "{path}: it is of another store; move it away with its ledgers"
-                    )));
-                }
-            }
-        }
-        drop(lock);
-        Ok(book)
+    /// Makes the book of a new store, with a new audit key.
+    pub(super) fn make(seal: &Arc<CompanionSeal>) -> Result<(), HsmError> {
+        Self::of(seal).0.write(AuditEntries::new()?.to_text())
     }
 
     /// Checks that the book exists and can be read.
@@ -218,9 +202,17 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::hsm::companion::tests::seal;
 
     const A: LedgerId = LedgerId([0xA; 16]);
     const B: LedgerId = LedgerId([0xB; 16]);
+
+    /// A new book of the store in this folder.
+    fn made(folder: &tempfile::TempDir) -> AuditBook {
+        let seal = seal(folder.path(), 1);
+        AuditBook::make(&seal).unwrap();
+        AuditBook::of(&seal)
+    }
 
     fn place(ledger: LedgerId, n: u64, hash: u8) -> ChainPlace {
         ChainPlace { ledger, n, hash: [hash; 32] }
@@ -229,7 +221,7 @@ mod tests {
     #[test]
     fn a_ledger_only_goes_forward() {
         let directory = tempfile::tempdir().unwrap();
-        let book = AuditBook::make(&directory.path().join("store")).unwrap();
+        let book = made(&directory);
         let before = book.info(A).unwrap();
         assert_eq!((before.head, before.generation), (None, 0));
         let first = book.checkpoint(place(A, 7, 1)).unwrap();
@@ -246,30 +238,24 @@ mod tests {
         ));
         book.checkpoint(place(A, 8, 3)).unwrap();
         book.checkpoint(place(B, 1, 1)).unwrap();
-        let again = AuditBook::beside(&directory.path().join("store")).info(A).unwrap();
+        let again = AuditBook::of(&seal(directory.path(), 1)).info(A).unwrap();
         assert_eq!((again.head, again.generation, again.key), (Some(place(A, 8, 3)), 4, before.key));
-        let mode = std::fs::metadata(directory.path().join("store-audit")).unwrap().permissions().mode();
+        let mode = std::fs::metadata(directory.path().join("audit")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
     fn it_is_made_with_the_store_and_never_anew() {
         let directory = tempfile::tempdir().unwrap();
-        let (store, path) = (directory.path().join("store"), directory.path().join("store-audit"));
-        assert!(
-            matches!(AuditBook::beside(&store).info(A), Err(HsmError::Book(why)) if why.contains("missing"))
-        );
-        assert!(!path.exists());
-        let key = AuditBook::make(&store).unwrap().info(A).unwrap().key;
-        assert_eq!(AuditBook::make(&store).unwrap().info(A).unwrap().key, key);
-        AuditBook::beside(&store).checkpoint(place(A, 1, 1)).unwrap();
-        assert!(matches!(AuditBook::make(&store), Err(HsmError::Book(why)) if why.contains("another store")));
+        let missing = AuditBook::of(&seal(directory.path(), 1)).info(A);
+        assert!(matches!(missing, Err(HsmError::Book(why)) if why.contains("missing")));
+        assert!(!directory.path().join("audit").exists());
     }
 
     #[test]
     fn a_file_goes_into_one_ledger() {
         let directory = tempfile::tempdir().unwrap();
-        let book = AuditBook::make(&directory.path().join("store")).unwrap();
+        let book = made(&directory);
         book.note([[1; 32], [2; 32]], A).unwrap();
         book.note([[1; 32], [2; 32]], A).unwrap();
         assert_eq!(book.info(A).unwrap().generation, 1);
@@ -282,8 +268,7 @@ mod tests {
     #[test]
     fn a_damaged_book_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let (book, path) =
-            (AuditBook::make(&directory.path().join("store")).unwrap(), directory.path().join("store-audit"));
+        let (book, path) = (made(&directory), directory.path().join("audit"));
         book.checkpoint(place(A, 7, 1)).unwrap();
         book.note([[1; 32], [2; 32]], A).unwrap();
         let good = std::fs::read(&path).unwrap();

@@ -1,38 +1,128 @@
-//! A small file next to the key store that the HSM keeps for itself: mode 0600, one process at a time. Every change
-//! writes a new file and renames it into place.
+//! The files that the HSM keeps for itself in the folder of its key store: mode 0600, one process at a time. Every change writes
+//! a new file and renames it into place.
 //!
 //! ```text
-//! lines of text, the first says what it is
-//! SHA-256 of all lines above            finds damage, not tampering
+//! "CWKC" | kind u8 | store id (16) | seed (16) | length u32 | lines of text, sealed | tag (16)
 //! ```
+//!
+//! Sealed under the store's file key (`store`), so that a file belongs to its store and its kind. An old one of the same store
+//! opens: what must not go back is compared with a ledger. The first line says what it is.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use nix::fcntl::{Flock, FlockArg, OFlag};
-use sha2::{Digest, Sha256};
+use nix::fcntl::{Flock, FlockArg};
 use zeroize::Zeroizing;
 
 use super::HsmError;
+use super::store::SealKey;
 use crate::files;
 use crate::sibling_path::sibling_path;
 
-/// Most bytes of a file: some hundred thousand lines.
-const MAX: u64 = 1 << 26;
+const MAGIC: &[u8; 4] = b"CWKC";
+/// Bytes before the seed.
+const HEAD: usize = 4 + 1 + 16;
+
+/// The kinds of companions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompanionKind {
+    /// The audit book of a bureau.
+    Audit,
+    /// The keys of the spools.
+    Spools,
+    /// The recipient's key.
+    Recipient,
+    /// The RSA keys of an issuer.
+    Rsa,
+}
+
+impl CompanionKind {
+    /// Every kind, in the order of their numbers from 1.
+    pub(super) const ALL: [Self; 4] = [Self::Audit, Self::Spools, Self::Recipient, Self::Rsa];
+
+    /// Name of the file.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Audit => "audit",
+            Self::Spools => "spools",
+            Self::Recipient => "recipient",
+            Self::Rsa => "rsa",
+        }
+    }
+
+    /// Most bytes of the file: some hundred thousand lines.
+    pub(super) fn most(self) -> u64 {
+        if self == Self::Spools { 1 << 26 } else { 1 << 24 }
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Audit => 1,
+            Self::Spools => 2,
+            Self::Recipient => 3,
+            Self::Rsa => 4,
+        }
+    }
+
+    /// Makes an error of a fault of the file.
+    fn fault(self, what: String) -> HsmError {
+        match self {
+            Self::Audit => HsmError::Book(what),
+            Self::Spools => HsmError::Spools(what),
+            Self::Recipient => HsmError::RecipientKey(what),
+            Self::Rsa => HsmError::RsaBook(what),
+        }
+    }
+}
+
+/// What the companions of a store are sealed with. It has no `Debug`.
+pub(super) struct CompanionSeal {
+    folder: PathBuf,
+    store: [u8; 16],
+    key: SealKey,
+}
+
+impl CompanionSeal {
+    /// The seal of the store with this folder, identifier and file key.
+    pub(super) fn new(folder: &Path, store: [u8; 16], key: SealKey) -> Self {
+        Self { folder: folder.to_owned(), store, key }
+    }
+
+    fn label(kind: CompanionKind) -> [u8; 5] {
+        let [a, b, c, d] = *MAGIC;
+        [a, b, c, d, kind.code()]
+    }
+
+    fn seal(&self, kind: CompanionKind, text: &str) -> Option<Vec<u8>> {
+        let head = [&Self::label(kind)[..], &self.store].concat();
+        self.key.seal(&Self::label(kind), &head, text.as_bytes())
+    }
+
+    fn open(&self, kind: CompanionKind, file: &[u8]) -> Option<Zeroizing<String>> {
+        let (label, rest) = file.split_first_chunk()?;
+        if *label != Self::label(kind) || !rest.starts_with(&self.store) {
+            return None;
+        }
+        let mut text = self.key.open(label, HEAD, file)?;
+        // What is authentic was a text when it was sealed.
+        String::from_utf8(std::mem::take(&mut *text)).ok().map(Zeroizing::new)
+    }
+}
 
 /// A companion file of a key store.
 pub(super) struct CompanionFile {
     path: PathBuf,
-    /// Makes an error of a fault of this file.
-    fault: fn(String) -> HsmError,
+    kind: CompanionKind,
+    seal: Arc<CompanionSeal>,
 }
 
 impl CompanionFile {
-    /// `<store><suffix>`; made with the first change.
-    pub(super) fn beside(store: &Path, suffix: &str, fault: fn(String) -> HsmError) -> Self {
-        Self { path: sibling_path(store, suffix), fault }
+    /// The file of this kind; made with the first change.
+    pub(super) fn in_store(seal: &Arc<CompanionSeal>, kind: CompanionKind) -> Self {
+        Self { path: seal.folder.join(kind.name()), kind, seal: Arc::clone(seal) }
     }
 
     /// Path of the file.
@@ -48,40 +138,19 @@ impl CompanionFile {
         Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| self.fault(e.to_string()))
     }
 
-    /// Reads its lines, without the digest; `None` if there is no file.
+    /// Reads its lines; `None` if there is no file.
     pub(super) fn read(&self) -> Result<Option<Zeroizing<String>>, HsmError> {
-        // Opening a pipe would block until someone writes into it.
-        let mut options = OpenOptions::new();
-        let file = match options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&self.path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(self.fault(format!("it cannot be opened: {e}"))),
-        };
-        let meta = file.metadata().map_err(|e| self.fault(e.to_string()))?;
-        if !meta.is_file() || meta.uid() != nix::unistd::geteuid().as_raw() || meta.mode() & 0o077 != 0 {
-            return Err(self.fault("it must be a file of yours with mode 0600".into()));
-        }
-        if meta.len() > MAX {
-            return Err(self.fault("it is too large".into()));
-        }
-        let mut text = files::whole_text(file, meta.len()).map_err(|e| self.fault(e.to_string()))?;
-        let whole = body(&text).map(str::len).ok_or_else(|| self.damaged())?;
-        text.truncate(whole);
-        Ok(Some(text))
+        let file = files::read_private(&self.path, self.kind.most());
+        let Some(file) = file.map_err(|e| self.fault(e.to_string()))? else { return Ok(None) };
+        self.seal.open(self.kind, &file).map(Some).ok_or_else(|| self.damaged())
     }
 
     /// Replaces its lines, durably.
-    pub(super) fn write(&self, mut text: Zeroizing<String>) -> Result<(), HsmError> {
-        let failed = |e: std::io::Error| self.fault(format!("it cannot be written: {e}"));
-        let digest = hex::encode_upper(Sha256::digest(text.as_bytes()));
-        text.push_str(&digest);
-        text.push('\n');
-        let next = sibling_path(&self.path, "-next");
-        let mut file = files::make_private(&next).map_err(failed)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-        std::fs::rename(&next, &self.path).map_err(failed)?;
-        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    pub(super) fn write(&self, text: Zeroizing<String>) -> Result<(), HsmError> {
+        let sealed = self.seal.seal(self.kind, &text);
+        let sealed = sealed.ok_or_else(|| self.fault("the system gives no random numbers".into()))?;
+        files::replace_private(&self.path, &sibling_path(&self.path, "-next"), &sealed)
+            .map_err(|e| self.fault(format!("it cannot be written: {e}")))
     }
 
     /// Like [`Self::write`], then overwrites the bytes of the old file, unless it has another name too: a backup may be made of
@@ -102,42 +171,56 @@ impl CompanionFile {
         Ok(())
     }
 
-    /// The error for a file whose digest or lines are wrong.
+    /// The error for a file whose seal or lines are wrong.
     pub(super) fn damaged(&self) -> HsmError {
         self.fault("it is damaged; restore it from a backup of the same day as the ledger's".into())
     }
 
     fn fault(&self, what: String) -> HsmError {
-        (self.fault)(format!("{}: {what}", self.path.display()))
+        self.kind.fault(format!("{}: {what}", self.path.display()))
     }
 }
 
-/// The lines that the digest at the end covers, if it is right.
-fn body(text: &str) -> Option<&str> {
-    let (body, digest) = text.strip_suffix('\n')?.rsplit_once('\n')?;
-    let body = text.get(..body.len() + 1)?;
-    (hex::encode_upper(Sha256::digest(body)) == digest).then_some(body)
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// The seal of a store in this folder, the same for each call with the same number.
+    pub(in crate::hsm) fn seal(folder: &Path, store: u8) -> Arc<CompanionSeal> {
+        Arc::new(CompanionSeal::new(folder, [store; 16], SealKey::of(&[7; 32])))
+    }
 
     #[test]
     fn the_old_file_is_overwritten_unless_a_backup_of_links_has_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, kept) = (folder.path().join("store"), folder.path().join("backup"));
-        let file = CompanionFile::beside(&store, "-spools", HsmError::Spools);
-        file.write("one\n".to_owned().into()).unwrap();
+        let kept = folder.path().join("backup");
+        let seal = seal(folder.path(), 1);
+        let file = CompanionFile::in_store(&seal, CompanionKind::Spools);
+        let text = |text: &str| Zeroizing::new(text.to_owned());
+        file.write(text("one\n")).unwrap();
         let old = File::open(file.path()).unwrap();
-        let length = old.metadata().unwrap().len();
-        file.replace("two\n".to_owned().into()).unwrap();
-        let read = files::whole_text(old, length).unwrap();
-        assert!(read.bytes().all(|byte| byte == 0), "the file without a name");
+        file.replace(text("two\n")).unwrap();
+        let read = std::io::read_to_string(old).unwrap();
+        assert!(!read.is_empty() && read.bytes().all(|byte| byte == 0), "the file without a name");
         std::fs::hard_link(file.path(), &kept).unwrap();
-        file.replace("three\n".to_owned().into()).unwrap();
-        let backup = std::fs::read_to_string(&kept).unwrap();
-        assert_eq!(body(&backup), Some("two\n"));
+        file.replace(text("three\n")).unwrap();
+        let backup = seal.open(CompanionKind::Spools, &std::fs::read(&kept).unwrap());
+        assert_eq!(backup.unwrap().as_str(), "two\n");
         assert_eq!(file.read().unwrap().unwrap().as_str(), "three\n");
+    }
+
+    #[test]
+    fn a_file_opens_in_its_store_as_its_kind_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = seal(folder.path(), 1);
+        let file = own.seal(CompanionKind::Spools, "lines\n").unwrap();
+        assert_eq!(own.open(CompanionKind::Spools, &file).unwrap().as_str(), "lines\n");
+        assert!(seal(folder.path(), 2).open(CompanionKind::Spools, &file).is_none(), "another store");
+        for kind in [CompanionKind::Audit, CompanionKind::Recipient, CompanionKind::Rsa] {
+            assert!(own.open(kind, &file).is_none(), "{kind:?}");
+            let mut called = file.clone();
+            called[4] = kind.code();
+            assert!(own.open(kind, &called).is_none(), "called {kind:?}");
+        }
     }
 }

@@ -49,8 +49,8 @@ pub enum HsmError {
     /// A certificate that was not taken.
     #[error("certificate: {0}; ask the certification authority for another")]
     Certificate(String),
-    /// The RSA keys next to an issuer's store cannot be read or written.
-    #[error("key: the RSA keys next to the key store: {0}")]
+    /// The RSA keys of an issuer's store cannot be read or written.
+    #[error("key: the RSA keys of the key store: {0}")]
     RsaBook(String),
     /// Type or KCV of the KEK differ from the file's.
     #[error(
@@ -109,10 +109,10 @@ pub enum HsmError {
     )]
     FileElsewhere(LedgerId),
     /// The audit book cannot be read or written.
-    #[error("key: the audit book next to the key store: {0}")]
+    #[error("key: the audit book of the key store: {0}")]
     Book(String),
     /// The keys of the spools cannot be read or written.
-    #[error("key: the keys of the spools next to the key store: {0}")]
+    #[error("key: the keys of the spools of the key store: {0}")]
     Spools(String),
     /// A spool's key is not there.
     #[error(
@@ -126,8 +126,8 @@ pub enum HsmError {
          restored"
     )]
     SpoolKeyDestroyed(SpoolKeyName),
-    /// The recipient's key next to a key store cannot be read or written.
-    #[error("key: the recipient's key next to the key store: {0}")]
+    /// The recipient's key of a key store cannot be read or written.
+    #[error("key: the recipient's key of the key store: {0}")]
     RecipientKey(String),
     /// A sealed file came to a store that has no recipient.
     #[error(

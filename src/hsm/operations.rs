@@ -160,11 +160,6 @@ hsm_operations! {
 
     /// The side of a key-holding device that opens files that are sealed to its owner.
     trait FileReceiver {
-        /// Returns the public key to which files for the owner are sealed (`age1...`). Its private key is made with the first
-        /// call; it is durable when this returns.
-        #[counted = "recipient"]
-        fn recipient() -> String;
-
         /// Unwraps the key of one file, if it is wrapped to the recipient. The private key stays inside.
         #[counted = "file-key"]
         fn unwrap_file_key(wrapped: [WrappedFileKey]) -> WipedBytes;

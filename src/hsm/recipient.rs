@@ -1,6 +1,6 @@
 //! The recipient of a key store: files for its owner are sealed to the public key, and only this HSM has the private one.
 //!
-//! One file next to the key store (`companion`), `<store>-recipient`, made when the recipient is asked for first:
+//! One file in the key store (`companion`), `recipient`, made when the recipient is asked for first:
 //!
 //! ```text
 //! cardwright X25519 recipient 1 TEST
@@ -10,20 +10,20 @@
 //! The key is never replaced: files may be on their way. Not here: the envelope (`record::envelope`).
 
 use std::io::Read;
-use std::path::Path;
+use std::sync::Arc;
 
 use age::secrecy::ExposeSecret;
 use age::x25519::Identity;
 use age_core::format::Stanza;
 use zeroize::Zeroizing;
 
-use super::companion::CompanionFile;
+use super::companion::{CompanionFile, CompanionKind, CompanionSeal};
 use super::{FileReceiver, HsmError, WipedBytes};
 use crate::record::FileError;
 use crate::record::envelope::{DeliveredFile, RECIPIENTS_MAX, WrappedFileKey, X25519};
 
 const FIRST: &str = "cardwright X25519 recipient 1 TEST";
-/// Room for the file with its digest, so that growing leaves no copy of the key behind.
+/// Room for the lines, so that growing leaves no copy of the key behind.
 const ROOM: usize = 256;
 
 /// Opens an issuer's file as it came, bare or sealed. Without an HSM a sealed one is refused.
@@ -41,29 +41,30 @@ pub fn open_delivered<R: Read, K: FileReceiver + ?Sized>(
 pub(super) struct RecipientKey(CompanionFile);
 
 impl RecipientKey {
-    /// The recipient of the store at this path.
-    pub(super) fn beside(store: &Path) -> Self {
-        Self(CompanionFile::beside(store, "-recipient", HsmError::RecipientKey))
+    /// The recipient of the store with this seal.
+    pub(super) fn of(seal: &Arc<CompanionSeal>) -> Self {
+        Self(CompanionFile::in_store(seal, CompanionKind::Recipient))
     }
 
-    /// Checks that the key can be read, if there is one.
-    pub(super) fn check(&self) -> Result<(), HsmError> {
-        self.known().map(|_| ())
+    /// The recipient as others write it (`age1...`); `None` if it was not asked for yet.
+    pub(super) fn public(&self) -> Result<Option<String>, HsmError> {
+        Ok(self.known()?.map(|key| key.to_public().to_string()))
     }
 
-    /// See [`super::FileReceiver::recipient`].
-    pub(super) fn public(&self) -> Result<String, HsmError> {
-        let _lock = self.0.lock()?;
-        if let Some(key) = self.known()? {
-            return Ok(key.to_public().to_string());
-        }
+    /// Draws a key. Returns the recipient, and the text to keep.
+    pub(super) fn draw() -> (String, Zeroizing<String>) {
         let key = Identity::generate();
         let mut text = Zeroizing::new(String::with_capacity(ROOM));
         for part in [FIRST, "\n", key.to_string().expose_secret(), "\n"] {
             text.push_str(part);
         }
-        self.0.write(text)?;
-        Ok(key.to_public().to_string())
+        (key.to_public().to_string(), text)
+    }
+
+    /// Keeps the key that was drawn for a store that has none.
+    pub(super) fn keep(&self, text: Zeroizing<String>) -> Result<(), HsmError> {
+        let _lock = self.0.lock()?;
+        self.0.write(text)
     }
 
     /// See [`super::FileReceiver::unwrap_file_key`].
@@ -100,6 +101,7 @@ mod tests {
     use age_core::format::FileKey;
 
     use super::*;
+    use crate::hsm::companion::tests::seal;
 
     const FILE_KEY: [u8; 16] = [7; 16];
 
@@ -115,21 +117,25 @@ mod tests {
     #[test]
     fn it_unwraps_what_is_its_own_among_others_and_stays_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        let store = |name: &str| RecipientKey::beside(&folder.path().join(name));
-        assert_eq!(store("a").unwrap(&[]).err(), Some(HsmError::NoRecipient));
-        let (own, other) = (store("a").public().unwrap(), store("b").public().unwrap());
-        assert_eq!(store("a").public().unwrap(), own);
+        let store = RecipientKey::of(&seal(folder.path(), 1));
+        assert_eq!(store.unwrap(&[]).err(), Some(HsmError::NoRecipient));
+        assert_eq!(store.public().unwrap(), None);
+        let ((own, text), (other, _)) = (RecipientKey::draw(), RecipientKey::draw());
+        store.keep(text).unwrap();
+        assert_eq!(store.public().unwrap(), Some(own.clone()));
         let keys = [wrapped(&other), wrapped(&own)];
-        assert_eq!(store("a").unwrap(&keys).unwrap().as_slice(), FILE_KEY);
-        assert_eq!(store("a").unwrap(&keys[..1]).err(), Some(HsmError::OtherRecipient(own.clone())));
-        assert_eq!(store("a").unwrap(&[]).err(), Some(HsmError::OtherRecipient(own)));
+        assert_eq!(store.unwrap(&keys).unwrap().as_slice(), FILE_KEY);
+        assert_eq!(store.unwrap(&keys[..1]).err(), Some(HsmError::OtherRecipient(own.clone())));
+        assert_eq!(store.unwrap(&[]).err(), Some(HsmError::OtherRecipient(own)));
     }
 
     #[test]
     fn malformed_and_too_many_file_keys_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let key = RecipientKey::beside(&folder.path().join("a"));
-        let good = wrapped(&key.public().unwrap());
+        let key = RecipientKey::of(&seal(folder.path(), 1));
+        let (public, text) = RecipientKey::draw();
+        key.keep(text).unwrap();
+        let good = wrapped(&public);
         let with = |change: fn(&mut WrappedFileKey)| {
             let mut changed = good.clone();
             change(&mut changed);

@@ -2,14 +2,14 @@
 
 /// The slice ended before the requested bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ShortInput {
+pub(crate) struct ShortInput {
     /// Offset of the first requested byte, as [`FieldCursor::at`] counts.
     pub at: usize,
 }
 
 /// The bytes of a field and the offset of the first one.
 #[derive(Clone, Copy)]
-pub(super) struct FieldBytes<'a> {
+pub(crate) struct FieldBytes<'a> {
     /// The bytes of the field, without its length.
     pub bytes: &'a [u8],
     /// Offset of the first byte, as [`FieldCursor::at`] counts.
@@ -25,7 +25,7 @@ impl<'a> FieldBytes<'a> {
 
 /// A position in a slice.
 #[derive(Clone)]
-pub(super) struct FieldCursor<'a> {
+pub(crate) struct FieldCursor<'a> {
     rest: &'a [u8],
     end: usize,
 }

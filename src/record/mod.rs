@@ -17,7 +17,7 @@
 mod accept;
 mod batch;
 pub mod chip;
-mod cursor;
+pub(crate) mod cursor;
 pub mod envelope;
 mod error;
 mod fields;

@@ -444,10 +444,11 @@ fn the_host_names_no_hsm() {
 }
 
 /// Strings that begin with the program's name but are the first lines of files, not commands.
-const FIRST_LINES: [&str; 5] = [
+const FIRST_LINES: [&str; 6] = [
     "cardwright spool keys ",
     "cardwright audit book ",
     "cardwright key store ",
+    "cardwright store seen ",
     "cardwright RSA keys ",
     "cardwright X25519 recipient ",
 ];

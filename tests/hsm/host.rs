@@ -217,10 +217,10 @@ fn a_host_that_cannot_start_reports_the_cause_and_an_exit_code() {
     let start =
         |store: &Path| HostProcess::start(&place.program, store, &place.socket).err().expect("started");
     assert_eq!(start(&place.folder.path().join("nothing")).exit, Exit::Io);
-    std::fs::set_permissions(&place.store, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(&place.store, std::fs::Permissions::from_mode(0o755)).unwrap();
     let failure = start(&place.store);
     assert_eq!(failure.exit, Exit::KeyStore);
-    assert!(failure.message.contains("0600"), "{failure}");
+    assert!(failure.message.contains("0700"), "{failure}");
     let failure = HostProcess::start(Path::new("/nonexistent"), &place.store, &place.socket).err().unwrap();
     assert_eq!(failure.exit, Exit::Hsm);
     let failure = HostProcess::start(Path::new("/bin/true"), &place.store, &place.socket).err().unwrap();

@@ -1,4 +1,4 @@
-//! The key commands and the store file.
+//! The key commands and the store's folder.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -44,6 +44,12 @@ fn init(place: &Place, side: StoreSide) -> Result<Exit, Failure> {
     run(&KeyCommand::Init { test: true, from: place.list.clone(), store: place.store.clone() }, side)
 }
 
+/// Names of the files in a folder.
+fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
 fn mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
@@ -53,20 +59,35 @@ fn open_error(path: &Path) -> Failure {
 }
 
 #[test]
-fn init_list_and_check_work_and_the_file_is_0600() {
+fn init_list_acts_and_check_work_and_all_files_are_private() {
     let place = place(KEYS);
     assert_eq!(init(&place, StoreSide::Bureau).unwrap(), Exit::Ok);
-    assert_eq!(place.store.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&place.store), 0o700);
+    let mut names: Vec<_> = files(&place.store);
+    names.sort();
+    assert_eq!(names, ["audit", "keys", "lock", "seen"]);
+    for name in names {
+        assert_eq!(mode(&place.store.join(&name)), 0o600, "{name}");
+    }
     let printed = |command: KeyCommand| {
         let mut out = Vec::new();
         assert_eq!(run_to(&command, StoreSide::Bureau, &mut out).unwrap(), Exit::Ok);
         String::from_utf8(out).unwrap()
     };
     let list = printed(KeyCommand::List { store: place.store.clone() });
-    assert_eq!(list.lines().count(), 6);
-    for word in ["kmc-1", "KMC", "TDES2", "FFFFFF476173:1", "8BAF47", "TEST"] {
-        assert!(list.lines().nth(3).unwrap().contains(word), "{word}");
+    let kmc = list.lines().find(|line| line.starts_with("kmc-1")).unwrap();
+    for word in ["KMC", "TDES2", "FFFFFF476173:1", "DES 8BAF47", "TEST", "list"] {
+        assert!(kmc.contains(word), "{word}: {kmc}");
     }
+    let keks: Vec<_> = list.lines().filter(|line| line.contains("issuer TESTBANK, goes to ")).collect();
+    assert_eq!((list.lines().count(), keks.len()), (6 + 3, 3), "{list}");
+    assert!(list.contains("AES-GP ") && list.contains("AES-CMAC "), "{list}");
+    let acts = printed(KeyCommand::Acts { store: place.store.clone(), json: false });
+    assert!(acts.lines().count() == 1 && acts.ends_with("Z  MADE\n"), "{acts}");
+    let acts = printed(KeyCommand::Acts { store: place.store.clone(), json: true });
+    let acts: serde_json::Value = serde_json::from_str(&acts).unwrap();
+    assert_eq!((&acts[0]["act"], acts.as_array().unwrap().len()), (&"MADE".into(), 1), "{acts}");
     for value in KEYS.lines().filter_map(|l| l.strip_prefix("value = ")) {
         assert!(!list.contains(value.trim_matches('"')), "no value is shown");
     }
@@ -79,7 +100,7 @@ fn init_list_and_check_work_and_the_file_is_0600() {
 fn a_store_without_its_audit_book_does_not_pass_the_check() {
     let place = place(KEYS);
     init(&place, StoreSide::Bureau).unwrap();
-    let book = PathBuf::from(format!("{}-audit", place.store.display()));
+    let book = place.store.join("audit");
     let check = KeyCommand::Check { store: place.store.clone() };
     let refused = |what: &str| {
         let failure = run_to(&check, StoreSide::Bureau, &mut Vec::new()).unwrap_err();
@@ -107,9 +128,9 @@ fn init_without_test_is_refused() {
 fn an_existing_store_is_not_replaced() {
     let place = place(KEYS);
     init(&place, StoreSide::Bureau).unwrap();
-    let before = std::fs::read(&place.store).unwrap();
+    let before = std::fs::read(place.store.join("keys")).unwrap();
     assert_eq!(init(&place, StoreSide::Bureau).unwrap_err().exit, Exit::KeyStore);
-    assert_eq!(std::fs::read(&place.store).unwrap(), before);
+    assert_eq!(std::fs::read(place.store.join("keys")).unwrap(), before);
 }
 
 #[test]
@@ -132,13 +153,20 @@ fn a_bureau_holds_no_issuers_keys() {
 fn a_store_that_others_may_read_or_write_is_refused() {
     let place = place(KEYS);
     init(&place, StoreSide::Bureau).unwrap();
-    for bad in [0o640, 0o604, 0o620, 0o602, 0o610, 0o644, 0o666] {
-        mode(&place.store, bad);
-        let failure = open_error(&place.store);
-        assert_eq!(failure.exit, Exit::KeyStore, "{bad:o}");
-        assert!(failure.message.contains("0600"));
+    for (path, good, named) in [
+        (place.store.clone(), 0o700, "0700 (chmod 700)"),
+        (place.store.join("keys"), 0o600, "0600 (chmod 600)"),
+        (place.store.join("seen"), 0o600, "0600 (chmod 600)"),
+    ] {
+        for bad in [0o40, 0o4, 0o20, 0o2, 0o10, 0o44, 0o66] {
+            mode(&path, good | bad);
+            let failure = open_error(&place.store);
+            assert_eq!(failure.exit, Exit::KeyStore, "{bad:o}");
+            assert!(failure.message.contains(named), "{failure}");
+        }
+        mode(&path, good);
     }
-    mode(&place.store, 0o400);
+    mode(&place.store.join("keys"), 0o400);
     KeyStore::open(&place.store).unwrap();
 }
 
@@ -146,9 +174,10 @@ fn a_store_that_others_may_read_or_write_is_refused() {
 fn a_damaged_cut_or_foreign_store_is_refused() {
     let place = place(KEYS);
     init(&place, StoreSide::Bureau).unwrap();
-    let good = std::fs::read(&place.store).unwrap();
+    let keys = place.store.join("keys");
+    let good = std::fs::read(&keys).unwrap();
     let refused = |bytes: &[u8]| {
-        std::fs::write(&place.store, bytes).unwrap();
+        std::fs::write(&keys, bytes).unwrap();
         assert_eq!(open_error(&place.store).exit, Exit::KeyStore);
     };
     for at in (0..good.len()).step_by(7) {
@@ -159,39 +188,36 @@ fn a_damaged_cut_or_foreign_store_is_refused() {
     refused(&good[..good.len() - 1]);
     refused(&[&good[..], b"\n"].concat());
     refused(b"");
-    refused(b"cardwright key store 1 TEST bureau");
-    refused(b"cardwright key store 1 TEST bureau\n");
+    refused(b"CWKS");
     refused(KEYS.as_bytes());
-    std::fs::write(&place.store, &good).unwrap();
+    std::fs::write(&keys, &good).unwrap();
     KeyStore::open(&place.store).unwrap();
 }
 
 #[test]
-fn another_version_and_a_live_store_are_refused_whatever_their_digest() {
+fn links_and_other_things_in_the_place_of_a_store_are_refused() {
     let place = place(KEYS);
     init(&place, StoreSide::Bureau).unwrap();
-    let text = std::fs::read_to_string(&place.store).unwrap();
-    for (first, hint) in [
-        ("cardwright key store 2 TEST bureau", "version"),
-        ("cardwright key store 1 LIVE bureau", "custody"),
-        ("cardwright key store 1 DEMO bureau", "neither"),
-        ("cardwright key store 1 TEST thief", "neither"),
-        ("cardwright key store 1 TEST", "no key store"),
-    ] {
-        let list = text.splitn(3, '\n').nth(2).unwrap();
-        let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(format!("{first}{list}")));
-        std::fs::write(&place.store, format!("{first}\n{digest}\n{list}")).unwrap();
-        let failure = open_error(&place.store);
-        assert_eq!(failure.exit, Exit::KeyStore);
-        assert!(failure.message.contains(hint), "{failure}");
-    }
+    let link = place.store.with_file_name("link");
+    std::os::unix::fs::symlink(&place.store, &link).unwrap();
+    assert!(open_error(&link).message.contains("it is a link"));
+    let keys = place.store.join("keys");
+    let aside = place.store.with_file_name("aside");
+    std::fs::rename(&keys, &aside).unwrap();
+    assert!(open_error(&place.store).message.contains("it is no key store"));
+    std::os::unix::fs::symlink(&aside, &keys).unwrap();
+    assert!(open_error(&place.store).message.contains("link"));
+    std::fs::remove_file(&keys).unwrap();
+    nix::unistd::mkfifo(&keys, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    assert!(open_error(&place.store).message.contains("file of yours"));
+    assert!(open_error(&place.list).message.contains("it is no folder"));
 }
 
 #[test]
 fn a_store_or_list_that_is_not_there_is_an_io_failure() {
     let place = place(KEYS);
     assert_eq!(open_error(&place.store).exit, Exit::Io);
-    assert_eq!(open_error(Path::new("/")).exit, Exit::KeyStore, "a folder");
+    assert_eq!(open_error(Path::new("/")).exit, Exit::KeyStore, "another folder");
     std::fs::remove_file(&place.list).unwrap();
     assert_eq!(init(&place, StoreSide::Bureau).unwrap_err().exit, Exit::Io);
 }

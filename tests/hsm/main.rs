@@ -14,7 +14,10 @@
 )]
 
 mod card;
+mod custody;
 mod file;
 mod keys;
 mod raw;
 mod software;
+#[path = "../v1_store/mod.rs"]
+mod v1_store;

@@ -216,7 +216,7 @@ fn is_deleted(daemon: &Daemon<'_>, world: &World, at: &str) {
     assert_eq!(daemon.job("J1")["deleted"], true, "{at}");
     assert_eq!(events(daemon, "DELETED").len(), 1, "{at}");
     assert_eq!(files(&world.path("cardwright.db.spool")), Vec::<PathBuf>::new(), "{at}");
-    let keys = fs::read_to_string(world.path("bureau.store-spools")).unwrap();
+    let keys = world.spool_keys();
     assert!(!keys.lines().any(|line| line.starts_with("key ")), "{at}");
     let papers = world.path("cardwright.db.papers");
     for name in PAPERS.into_iter().chain(["J1-certificate.json"]) {

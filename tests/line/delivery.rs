@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use cardwright::exit::Exit;
+use cardwright::hsm::store::CompanionKind;
 use serde_json::Value;
 
 use crate::daemon::{Daemon, people};
@@ -185,16 +186,23 @@ fn what_is_wrong_with_a_sealed_file_has_words_and_an_exit_code_and_leaves_nothin
 fn the_key_of_a_recipient_is_private_and_a_damaged_one_is_refused() {
     let world = World::new();
     recipient(&world, "bureau.store");
-    let path = world.path("bureau.store-recipient");
+    let path = world.path("bureau.store/recipient");
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    let text = std::fs::read_to_string(&path).unwrap();
+    let (sealed, text) =
+        (std::fs::read(&path).unwrap(), world.companion("bureau.store", CompanionKind::Recipient));
     let listed = world.cardwright(&["key", "list", "--store", "bureau.store"]);
     assert!(text.contains("AGE-SECRET-KEY-1") && !listed.stdout.contains("AGE-SECRET-KEY"));
+    assert!(!sealed.windows(14).any(|bytes| bytes == b"AGE-SECRET-KEY"));
+    let acts = world.cardwright(&["key", "acts", "--store", "bureau.store"]);
+    assert!(acts.stdout.contains("RECIPIENT  age1") && !acts.stdout.contains("SECRET"), "{}", acts.stdout);
     assert_eq!(world.cardwright(&["key", "check", "--store", "bureau.store"]).code, 0);
+    let mut flipped = sealed.clone();
+    flipped[60] ^= 1;
     for (damage, what) in [
-        (text.replace("AGE-SECRET-KEY-1", "AGE-SECRET-KEY-2"), "damaged"),
-        (text.lines().next().unwrap().to_owned() + "\n", "damaged"),
-        (String::new(), "damaged"),
+        (flipped, "damaged"),
+        (sealed[..sealed.len() - 1].to_vec(), "damaged"),
+        (text.into_bytes(), "damaged"),
+        (Vec::new(), "damaged"),
     ] {
         std::fs::write(&path, damage).unwrap();
         for verb in ["recipient", "check"] {
@@ -210,7 +218,7 @@ fn the_key_of_a_recipient_is_private_and_a_damaged_one_is_refused() {
     // An issuer's store has its own.
     let issuer = world.prep(&["key", "recipient", "--store", "issuer.store"]);
     assert!(issuer.code == 0 && issuer.stdout.starts_with("age1"), "{}", issuer.stderr);
-    assert!(world.path("issuer.store-recipient").exists());
+    assert!(world.path("issuer.store/recipient").exists());
 }
 
 #[test]

@@ -38,7 +38,8 @@ fn an_output_cannot_take_the_name_of_a_ledger_or_store_file() {
             "cardwright.db-lock",
             "cardwright.db-wal",
             "./cardwright.db",
-            "bureau.store-spools",
+            "bureau.store/spools",
+            "bureau.store",
         ] {
             let (code, says) = run(&world, &[option, name]);
             assert_eq!(code, IO, "{option} {name}: {says}");
@@ -176,7 +177,8 @@ fn a_folder_of_another_user_is_refused() {
     let world = World::new();
     world.prepared("job", 2, 1);
     std::fs::create_dir(world.path("theirs")).unwrap();
-    std::fs::copy(world.path("bureau.store"), world.path("theirs/bureau.store")).unwrap();
+    std::fs::create_dir(world.path("theirs/bureau.store")).unwrap();
+    std::fs::set_permissions(world.path("theirs/bureau.store"), PermissionsExt::from_mode(0o700)).unwrap();
     std::fs::write(world.path("theirs/people.toml"), "").unwrap();
     chown(world.path("theirs"), Some(STRANGER), Some(STRANGER)).unwrap();
     let refused = "the folder theirs belongs to another user (uid 65534)";
@@ -192,7 +194,7 @@ fn a_folder_of_another_user_is_refused() {
         assert!(ended.code != 0, "{words}");
         assert!((ended.stdout + &ended.stderr).contains(refused), "{words}: {}", ended.stderr);
     }
-    assert!(!world.path("theirs/new.store").exists() && !world.path("theirs/new.store-audit").exists());
+    assert!(!world.path("theirs/new.store").exists() && !world.path("theirs/new.store-next").exists());
 }
 
 /// With any umask, no other user can write a file that the programs make, and only the owner can read a secret.
@@ -241,7 +243,7 @@ fn a_loose_umask_gives_no_other_user_a_file() {
 fn keys_are_never_written_into_a_file_that_lies_there() {
     let world = World::new();
     world.prepared("job", 2, 1);
-    for name in ["bureau.store-audit-next", "bureau.store-spools-next", "cardwright.db-new"] {
+    for name in ["bureau.store/audit-next", "bureau.store/spools-next", "cardwright.db-new"] {
         std::fs::write(world.path("theirs"), "before").unwrap();
         symlink(world.path("theirs"), world.path(name)).unwrap();
     }
@@ -255,7 +257,7 @@ fn a_hostile_file_name_stays_in_its_line() {
     let world = World::new();
     let name = "x\nerror: us: FAKE\r\u{1b}[2J\u{9b}31m.toml";
     std::fs::write(world.path(name), "name = 1").unwrap();
-    std::fs::copy(world.path("bureau.store"), world.path("x\n2026 WARN FAKE")).unwrap();
+    std::fs::copy(world.path("bureau.store/keys"), world.path("x\n2026 WARN FAKE")).unwrap();
     let prep = ["run", "--input", name, "--product", "multiapp", "--keys", "issuer.store", "--output", "o"];
     for ended in [
         world.cardwright(&["profile", "check", name]),

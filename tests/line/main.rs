@@ -54,5 +54,7 @@ mod supplies;
 mod support;
 mod threads;
 mod truth;
+#[path = "../v1_store/mod.rs"]
+mod v1_store;
 mod wiring;
 mod wiring_blind;

@@ -258,11 +258,11 @@ fn a_refused_client_may_ask_late() {
 fn the_socket_replaces_only_a_socket_and_others_cannot_write_the_people_file() {
     let world = World::new();
     people(&world, "\"operator\"");
-    let before = std::fs::read(world.path("bureau.store")).unwrap();
+    let before = std::fs::read(world.path("bureau.store/keys")).unwrap();
     let mut over = command_on(&world, "sim-8", "0", "1");
     let ended = refused(over.args(["--socket", "bureau.store"]));
     assert_eq!(ended.code, IO, "{}", ended.stderr);
-    assert_eq!(std::fs::read(world.path("bureau.store")).unwrap(), before);
+    assert_eq!(std::fs::read(world.path("bureau.store/keys")).unwrap(), before);
     std::fs::set_permissions(world.path("people.toml"), std::fs::Permissions::from_mode(0o664)).unwrap();
     let ended = refused(&mut command_on(&world, "sim-8", "0", "1"));
     assert_eq!(ended.code, PROFILE, "{}", ended.stderr);

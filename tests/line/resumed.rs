@@ -1,5 +1,7 @@
 //! A job goes on only on its own line and with the ledger in which it was accepted.
 
+use cardwright::hsm::store::CompanionKind;
+
 use crate::support::World;
 
 #[test]
@@ -52,13 +54,14 @@ fn a_record_that_fails_only_in_the_run_holds_the_job_and_stays_queued() {
     world.prepared("job", 4, 3);
     assert_eq!(world.run("job.cwf1", "sim-8", &["--limit", "2"]).code, 0);
     let keys = include_str!("../data/keys-bureau.toml");
-    std::fs::write(world.path("other.toml"), keys.replace("value = \"16194026", "value = \"16194027"))
-        .unwrap();
-    let other = ["key", "init", "--test", "--from", "other.toml", "--store", "other.store"];
-    assert_eq!(world.cardwright(&other).code, 0);
-    let store = world.path("bureau.store");
-    std::fs::rename(&store, world.path("kept.store")).unwrap();
-    std::fs::rename(world.path("other.store"), &store).unwrap();
+    let with_keys = |list: &str| {
+        let own =
+            [CompanionKind::Audit, CompanionKind::Spools].map(|kind| world.companion("bureau.store", kind));
+        world.store_of("other.store", list, &own[0], &own[1]);
+        std::fs::remove_dir_all(world.path("bureau.store")).unwrap();
+        std::fs::rename(world.path("other.store"), world.path("bureau.store")).unwrap();
+    };
+    with_keys(&keys.replace("value = \"16194026", "value = \"16194027"));
     let held = world.resume("sim-8", &[]);
     assert_eq!(held.code, 15, "{}{}", held.stdout, held.stderr);
     let says = [
@@ -79,7 +82,7 @@ fn a_record_that_fails_only_in_the_run_holds_the_job_and_stays_queued() {
         (&2.into(), &0.into(), &2.into())
     );
     assert!(world.events().iter().all(|event| event["to"] != "BOUND"), "a blank was bound");
-    std::fs::rename(world.path("kept.store"), &store).unwrap();
+    with_keys(&keys);
     assert_eq!(world.resume("sim-8", &[]).code, 0);
     assert_eq!(world.dumps().iter().filter(|dump| dump["fate"] == "stacked").count(), 4);
 }

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use cardwright::hsm::store::{CompanionKind, KeyStore};
 use serde_json::Value;
+
+use crate::v1_store;
 
 /// Key lists of both sides, TEST keys only.
 pub const ISSUER_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys-issuer.toml");
@@ -62,9 +65,28 @@ impl World {
     pub fn change_keys(&self, change: impl FnOnce(&str) -> String) {
         let list = change(&std::fs::read_to_string(BUREAU_KEYS).unwrap());
         std::fs::write(self.path("changed.toml"), list).unwrap();
-        std::fs::remove_file(self.path("bureau.store")).unwrap();
+        std::fs::remove_dir_all(self.path("bureau.store")).unwrap();
         let made =
             self.cardwright(&["key", "init", "--test", "--from", "changed.toml", "--store", "bureau.store"]);
+        assert_eq!(made.code, 0, "{}", made.stderr);
+    }
+
+    /// The text of a file that the HSM keeps in a key store.
+    pub fn companion(&self, store: &str, kind: CompanionKind) -> String {
+        let store = KeyStore::open(&self.path(store)).unwrap();
+        store.companion_text(kind).unwrap().unwrap().to_string()
+    }
+
+    /// The lines of the keys of the spools.
+    pub fn spool_keys(&self) -> String {
+        self.companion("bureau.store", CompanionKind::Spools)
+    }
+
+    /// Makes a bureau's store with this key list, audit book and keys of spools, by way of a store of version 1.
+    pub fn store_of(&self, name: &str, list: &str, audit: &str, spools: &str) {
+        let old = format!("{name}-v1");
+        v1_store::write(&self.path(&old), "bureau", list, &[("audit", audit), ("spools", spools)]);
+        let made = self.cardwright(&["key", "upgrade", &old, "--store", name]);
         assert_eq!(made.code, 0, "{}", made.stderr);
     }
 

@@ -450,12 +450,12 @@ fn a_test_throws_out_no_card_of_a_killed_job() {
 fn a_line_without_the_audit_book_of_its_keys_is_not_ready() {
     let world = World::new();
     world.prepared("job", 1, 69);
-    std::fs::remove_file(world.path("bureau.store-audit")).unwrap();
+    std::fs::remove_file(world.path("bureau.store/audit")).unwrap();
     let ended = world.cardwright(&["line", "check", "sim-8", "--keys", "bureau.store", "--simulate"]);
     assert_eq!(ended.code, NOT_READY, "{}{}", ended.stdout, ended.stderr);
     let run = world.run("job.cwf1", "sim-8", &[]);
     let said = run.stderr.strip_prefix("error: ").unwrap().trim_end();
-    assert!(said.contains("bureau.store-audit: it is missing"), "{said}");
+    assert!(said.contains("bureau.store/audit: it is missing"), "{said}");
     assert!(ended.stdout.contains(&format!("FAULT  keys         key store: {said}")), "{}", ended.stdout);
 }
 

@@ -90,6 +90,7 @@ fn copy_all(from: &Path, to: &Path) {
         let to = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
             std::fs::create_dir(&to).unwrap();
+            std::fs::set_permissions(&to, entry.metadata().unwrap().permissions()).unwrap();
             copy_all(&entry.path(), &to);
         } else {
             std::fs::copy(entry.path(), &to).unwrap();

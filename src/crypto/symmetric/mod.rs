@@ -3,6 +3,8 @@
 //!
 //! Padding 80 00..: ISO 9797-1 method 2.
 
+use std::fmt;
+
 use aes::{Aes128, Aes192, Aes256};
 use cbc::cipher::{
     BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit,
@@ -10,6 +12,7 @@ use cbc::cipher::{
 };
 use cmac::{Cmac, Mac};
 use des::TdesEde2;
+use serde::Serialize;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::des::{TdesKey, retail_mac, tdes_cbc_decrypt, tdes_cbc_encrypt};
@@ -27,6 +30,30 @@ pub enum CryptoError {
     /// The padding is not 80 00...
     #[error("wrong padding")]
     Padding,
+}
+
+/// How a check value comes from its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum KcvMethod {
+    /// A block of zeros encrypted by TDES.
+    #[serde(rename = "DES")]
+    Des,
+    /// A block of bytes 01 encrypted by AES (GPCS B.6).
+    #[serde(rename = "AES-GP")]
+    AesGp,
+    /// AES-CMAC over a block of zeros (ANSI X9.24-1).
+    #[serde(rename = "AES-CMAC")]
+    AesCmac,
+}
+
+impl fmt::Display for KcvMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Des => "DES",
+            Self::AesGp => "AES-GP",
+            Self::AesCmac => "AES-CMAC",
+        })
+    }
 }
 
 /// A secret key with its cipher. Shows nothing of itself.
@@ -137,17 +164,41 @@ impl CipherKey {
         }
     }
 
-    /// The check values that other methods give, each with its method: a block of the other constant encrypted, and
-    /// CMAC over a block of zeros (ANSI X9.24-1).
-    pub fn kcvs_by_other_methods(&self) -> [(&'static str, Kcv); 2] {
-        let zeros = vec![0; self.block()];
-        let other = match self {
-            Self::Tdes(_) => ("a block of 01 encrypted", self.kcv_of_block(1)),
+    /// Its check values, each with its method: TDES has one, AES two, since partners state either.
+    pub fn kcvs(&self) -> Vec<(KcvMethod, Kcv)> {
+        match self {
+            Self::Tdes(_) => vec![(KcvMethod::Des, self.kcv())],
             Self::Aes128(_) | Self::Aes192(_) | Self::Aes256(_) => {
-                ("a block of zeros encrypted", self.kcv_of_block(0))
+                vec![(KcvMethod::AesGp, self.kcv()), (KcvMethod::AesCmac, self.kcv_by_cmac())]
             }
-        };
-        [other, ("CMAC over a block of zeros", first_three(&self.cmac(&zeros)))]
+        }
+    }
+
+    /// The name of the method by which a check value comes from this key, if it is none of those of [`Self::kcvs`].
+    pub fn other_method_of(&self, kcv: Kcv) -> Option<&'static str> {
+        match self {
+            Self::Tdes(_) if kcv == self.kcv_of_block(1) => Some("a block of 01 encrypted"),
+            Self::Tdes(_) if kcv == self.kcv_by_cmac() => Some("CMAC over a block of zeros"),
+            Self::Aes128(_) | Self::Aes192(_) | Self::Aes256(_) if kcv == self.kcv_of_block(0) => {
+                Some("a block of zeros encrypted")
+            }
+            _ => None,
+        }
+    }
+
+    /// The bytes of the key, to be sealed or wrapped.
+    pub fn expose(&self) -> &[u8] {
+        match self {
+            Self::Tdes(key) => key.expose(),
+            Self::Aes128(key) => key,
+            Self::Aes192(key) => key,
+            Self::Aes256(key) => key,
+        }
+    }
+
+    /// CMAC over a block of zeros (ANSI X9.24-1).
+    fn kcv_by_cmac(&self) -> Kcv {
+        first_three(&self.cmac(&vec![0; self.block()]))
     }
 
     fn kcv_of_block(&self, byte: u8) -> Kcv {

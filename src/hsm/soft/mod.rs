@@ -57,8 +57,8 @@ struct SharedState {
 impl SoftHsm {
     /// An HSM over an open store. An issuer's store is refused: its keys do not belong on a line.
     pub fn new(store: KeyStore) -> Result<Self, Failure> {
-        let (book, spools) = (AuditBook::beside(store.path()), SpoolKeys::beside(store.path()));
-        let recipient = RecipientKey::beside(store.path());
+        let (book, spools) = (AuditBook::of(store.companions()), SpoolKeys::of(store.companions()));
+        let recipient = RecipientKey::of(store.companions());
         if store.side() != StoreSide::Bureau {
             return Err(Failure::new(
                 Exit::KeyStore,
@@ -253,10 +253,6 @@ impl Checker for SoftHsm {
 }
 
 impl FileReceiver for SoftHsm {
-    fn recipient(&mut self) -> Result<String, HsmError> {
-        self.shared.recipient.public()
-    }
-
     fn unwrap_file_key(&mut self, wrapped: &[WrappedFileKey]) -> Result<WipedBytes, HsmError> {
         self.shared.recipient.unwrap(wrapped)
     }

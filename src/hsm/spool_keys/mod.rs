@@ -1,5 +1,5 @@
-//! The keys of the spools: one random AES-256 key for each. They are kept in one file next to the key store
-//! (`companion`), `<store>-spools`:
+//! The keys of the spools: one random AES-256 key for each. They are kept in one file of the key store
+//! (`companion`), `spools`:
 //!
 //! ```text
 //! cardwright spool keys 1 TEST
@@ -15,7 +15,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aes_gcm::aead::{AeadInOut, inout::InOutBuf};
@@ -23,7 +22,7 @@ use aes_gcm::{Aes256Gcm, KeyInit};
 use hex::FromHex;
 use zeroize::Zeroizing;
 
-use super::companion::CompanionFile;
+use super::companion::{CompanionFile, CompanionKind, CompanionSeal};
 use super::{HsmError, HsmRefusal, PIECE, PIECE_TAG, Vault};
 use crate::audit::LedgerId;
 use crate::exit::Failure;
@@ -54,9 +53,9 @@ fn no_random() -> HsmError {
 }
 
 impl SpoolKeys {
-    /// The spools' keys of the store at this path.
-    pub(super) fn beside(store: &Path) -> Self {
-        Self { kept: CompanionFile::beside(store, "-spools", HsmError::Spools), open: Mutex::default() }
+    /// The spools' keys of the store with this seal.
+    pub(super) fn of(seal: &Arc<CompanionSeal>) -> Self {
+        Self { kept: CompanionFile::in_store(seal, CompanionKind::Spools), open: Mutex::default() }
     }
 
     /// See [`Vault::new_spool`].
@@ -208,7 +207,7 @@ fn about(spool: SpoolKeyName) -> Vec<u8> {
 }
 
 fn to_text(keys: &SpoolKeyMap) -> Zeroizing<String> {
-    // With room for the digest, so that no copy is left behind by growing.
+    // With room for all, so that no copy is left behind by growing.
     let mut text = Zeroizing::new(String::with_capacity(256 + keys.len() * 192));
     // Writing to a String does not fail.
     let _ = writeln!(text, "{FIRST}");

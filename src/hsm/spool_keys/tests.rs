@@ -1,18 +1,19 @@
 //! Sealing, opening and destroying, and the file of the keys.
 
 use super::*;
+use crate::hsm::companion::tests::seal;
 
 const A: LedgerId = LedgerId([0xA; 16]);
 const B: LedgerId = LedgerId([0xB; 16]);
 
 fn store() -> (tempfile::TempDir, SpoolKeys) {
     let directory = tempfile::tempdir().unwrap();
-    let spools = SpoolKeys::beside(&directory.path().join("store"));
+    let spools = again(&directory);
     (directory, spools)
 }
 
 fn again(directory: &tempfile::TempDir) -> SpoolKeys {
-    SpoolKeys::beside(&directory.path().join("store"))
+    SpoolKeys::of(&seal(directory.path(), 1))
 }
 
 fn text() -> Vec<u8> {
@@ -62,9 +63,9 @@ fn no_number_is_sealed_twice() {
 fn a_key_that_was_destroyed_is_gone_and_says_so() {
     let (directory, spools) = store();
     let (a, b) = (spools.make(A).unwrap(), spools.make(B).unwrap());
-    let path = directory.path().join("store-spools");
+    let path = directory.path().join("spools");
     let key = |name: SpoolKeyName| {
-        let text = std::fs::read_to_string(&path).unwrap();
+        let text = again(&directory).kept.read().unwrap().unwrap();
         let line = text.lines().find(|l| l.contains(&name.to_string())).unwrap().to_owned();
         line.split(' ').nth(3).map(str::to_owned)
     };
@@ -74,13 +75,11 @@ fn a_key_that_was_destroyed_is_gone_and_says_so() {
     spools.destroy(a).unwrap();
     spools.destroy(a).unwrap();
     assert_eq!(key(a), None);
-    for file in std::fs::read_dir(directory.path()).unwrap() {
-        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
-        assert!(!text.contains(&value));
-    }
+    let left = again(&directory).kept.read().unwrap().unwrap();
+    assert!(left.contains("gone ") && !left.contains(&value));
     // The old bytes are overwritten in place.
     let overwritten = std::io::read_to_string(old).unwrap();
-    assert!(!overwritten.is_empty() && overwritten.bytes().all(|b| b == 0));
+    assert!(!overwritten.is_empty() && overwritten.bytes().all(|b| b == 0), "{}", path.display());
     for spools in [&spools, &again(&directory)] {
         assert_eq!(spools.unseal(a, 0, &sealed[0]), Err(HsmError::SpoolKeyDestroyed(a)));
         assert_eq!(spools.unseal(b, 0, &sealed[1]).unwrap(), b"data");
@@ -95,7 +94,7 @@ fn a_key_whose_file_was_lost_is_used_no_more_once_it_was_to_be_destroyed() {
     let (directory, spools) = store();
     let name = spools.make(A).unwrap();
     let sealed = spools.seal(name, 0, b"data").unwrap();
-    std::fs::remove_file(directory.path().join("store-spools")).unwrap();
+    std::fs::remove_file(directory.path().join("spools")).unwrap();
     assert_eq!(spools.unseal(name, 0, &sealed).unwrap(), b"data", "it is in use");
     assert!(matches!(spools.destroy(name), Err(HsmError::NoSpoolKey(..))));
     assert!(matches!(spools.unseal(name, 0, &sealed), Err(HsmError::NoSpoolKey(..))));
@@ -118,7 +117,7 @@ fn keys_without_a_job_go_and_those_of_other_ledgers_stay() {
 fn a_damaged_file_of_keys_is_named_and_left_alone() {
     let (directory, spools) = store();
     spools.make(A).unwrap();
-    let path = directory.path().join("store-spools");
+    let path = directory.path().join("spools");
     let good = std::fs::read(&path).unwrap();
     for at in (0..good.len()).step_by(5) {
         let mut bad = good.clone();

@@ -1,7 +1,7 @@
 //! Doubts about the value of a key: weak keys, and keys that everybody knows.
 //!
-//! A doubt is shown when a key list is read; it refuses nothing by itself, because TEST keys are often such keys. Not
-//! here: check values (`list`). NIST SP 800-67 rev. 2, 3.3.2 (weak keys of DES).
+//! A doubt is shown when a key is listed; it refuses nothing by itself, because TEST keys are often such keys. Not
+//! here: check values (`rules`). NIST SP 800-67 rev. 2, 3.3.2 (weak keys of DES).
 
 use std::fmt;
 
@@ -43,28 +43,39 @@ impl fmt::Display for KeyDoubt {
     }
 }
 
-/// Returns the first doubt about a value. Parity bits make no difference to a TDES key.
+/// Returns the first doubt about a value as a store keeps it: TDES with odd parity, which hides whether it was typed with
+/// another.
 pub(super) fn about(key_type: KeyType, value: &[u8]) -> Option<KeyDoubt> {
-    let mut value = Zeroizing::new(value.to_vec());
-    let each_is =
-        |step: u8| value.windows(2).all(|pair| matches!(pair, [a, b] if a.wrapping_add(step) == *b));
-    if WELL_KNOWN.iter().any(|known| value.starts_with(known)) {
+    let tdes = key_type == KeyType::Tdes2;
+    let kept = |bytes: &mut Zeroizing<Vec<u8>>| {
+        if tdes {
+            set_odd_parity(bytes);
+        }
+    };
+    if WELL_KNOWN.iter().any(|known| {
+        let mut known = Zeroizing::new(known.to_vec());
+        kept(&mut known);
+        value.starts_with(&known)
+    }) {
         return Some(KeyDoubt::WellKnown);
     }
-    if each_is(1) || each_is(u8::MAX) {
+    // As typed, the first byte had this parity or the other.
+    let first = *value.first()?;
+    let goes_by = |step: u8| {
+        [first, first ^ u8::from(tdes)].into_iter().any(|first| {
+            let steps = std::iter::successors(Some(first), |byte| Some(byte.wrapping_add(step)));
+            let mut run = Zeroizing::new(steps.take(value.len()).collect::<Vec<u8>>());
+            kept(&mut run);
+            *run == value
+        })
+    };
+    if goes_by(1) || goes_by(u8::MAX) {
         return Some(KeyDoubt::Counting);
     }
-    if each_is(0) {
+    if goes_by(0) {
         return Some(KeyDoubt::EqualBytes);
     }
-    if key_type != KeyType::Tdes2 {
-        return None;
-    }
-    set_odd_parity(&mut value);
-    if value.windows(2).all(|pair| matches!(pair, [a, b] if a == b)) {
-        return Some(KeyDoubt::EqualBytes);
-    }
-    let (left, right) = value.split_at_checked(8)?;
+    let (left, right) = value.split_at_checked(8).filter(|_| tdes)?;
     if left == right {
         return Some(KeyDoubt::EqualHalves);
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::doubt::KeyDoubt;
-use crate::crypto::{CipherKey, KeyType, Suite};
+use crate::crypto::{CipherKey, KcvMethod, KeyType, Suite};
 use crate::ids::{IssuerId, Kcv, KekId, KmcRef};
 use crate::scp::SecLevel;
 
@@ -70,6 +70,28 @@ impl KeyUsage {
     }
 }
 
+impl KeyUsage {
+    /// Its number in a store.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Kek => 1,
+            Self::Kmc => 2,
+            Self::Kml => 4,
+            Self::Kmu => 5,
+            Self::ImkAc => 6,
+            Self::ImkSmi => 7,
+            Self::ImkSmc => 8,
+            Self::Cvk => 9,
+            Self::Pvk => 10,
+        }
+    }
+
+    /// The usage with this number.
+    pub(super) fn from_code(code: u8) -> Option<Self> {
+        [Self::Kek, Self::Kmc].into_iter().chain(Self::MASTERS).find(|usage| usage.code() == code)
+    }
+}
+
 impl fmt::Display for KeyUsage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -108,13 +130,54 @@ pub(super) enum EntryRole {
     Issuer,
 }
 
-/// A key of the store. Shows everything but its value.
-pub struct SecretEntry {
+/// How a key came into the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyOrigin {
+    /// In a key list.
+    List,
+    /// In components of custodians.
+    Components,
+    /// In a key block.
+    Block,
+}
+
+impl KeyOrigin {
+    /// In the order of their numbers in a store, from 1.
+    pub(super) const ALL: [Self; 3] = [Self::List, Self::Components, Self::Block];
+}
+
+impl fmt::Display for KeyOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::List => "list",
+            Self::Components => "components",
+            Self::Block => "block",
+        })
+    }
+}
+
+/// All that is said of a key, in whatever way it comes.
+pub(super) struct KeyTerms {
     pub(super) label: String,
     pub(super) usage: KeyUsage,
     pub(super) key_type: KeyType,
+    /// In hex, upper case.
     pub(super) id: String,
     pub(super) version: u8,
+    pub(super) origin: KeyOrigin,
+    /// Unix time in seconds.
+    pub(super) made: u64,
+    /// Who holds the key too; of a KEK its issuer.
+    pub(super) partner: String,
+    /// A KEK's, else 0.
+    pub(super) min_seclev: u8,
+    /// A KEK's, else none.
+    pub(super) allow: Vec<KmcRef>,
+}
+
+/// A key of the store. Shows everything but its value.
+pub struct SecretEntry {
+    pub(super) terms: KeyTerms,
     pub(super) key: CipherKey,
     pub(super) odd_parity: bool,
     pub(super) doubt: Option<KeyDoubt>,
@@ -124,27 +187,27 @@ pub struct SecretEntry {
 impl SecretEntry {
     /// Operator's name for it.
     pub fn label(&self) -> &str {
-        &self.label
+        &self.terms.label
     }
 
     /// Its purpose.
     pub fn usage(&self) -> KeyUsage {
-        self.usage
+        self.terms.usage
     }
 
     /// Cipher and length.
     pub fn key_type(&self) -> KeyType {
-        self.key_type
+        self.terms.key_type
     }
 
     /// Issuer identifier (8 hex digits) or, for a KMC, KMC_ID (12), in upper case.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.terms.id
     }
 
     /// Version; for a KMC the key version number.
     pub fn version(&self) -> u8 {
-        self.version
+        self.terms.version
     }
 
     /// Key check value, computed from the key.
@@ -152,12 +215,23 @@ impl SecretEntry {
         self.key.kcv()
     }
 
+    /// Its check values, each with its method.
+    pub fn kcvs(&self) -> Vec<(KcvMethod, Kcv)> {
+        self.key.kcvs()
+    }
+
+    /// How it came into the store.
+    pub fn origin(&self) -> KeyOrigin {
+        self.terms.origin
+    }
+
     /// The key, for use; `CipherKey` shows nothing of its value.
     pub fn key(&self) -> &CipherKey {
         &self.key
     }
 
-    /// False for a TDES key with a byte of even parity: DES ignores it, but it may be a typing error.
+    /// False for a TDES key that was just given with a byte of even parity: DES ignores it, but it may be a typing error. The
+    /// store keeps it with odd parity.
     pub fn odd_parity(&self) -> bool {
         self.odd_parity
     }

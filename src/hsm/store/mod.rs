@@ -1,61 +1,157 @@
-//! The key store: the file that holds keys at rest, and the keys in memory while a process needs them.
+//! The key store: the folder that holds keys at rest, and the keys in memory while a process needs them.
 //!
-//! Only TEST stores so far: they open without a passphrase and are good for nothing else. A LIVE store needs custody
-//! (components, two people, a sealed file) and is refused. A bureau's store refuses issuers' keys: they never leave the
-//! issuer.
+//! Only TEST stores so far: they open without a passphrase, protect nothing, and are good for nothing else. The format is that
+//! of LIVE stores too, which this version refuses. A bureau's store refuses issuers' keys: they never leave the issuer.
 //!
-//! `entry` is one key, `doubt` looks for weak values, `list` reads the key list (TOML) and holds its rules, `file` reads and writes the file.
+//! ```text
+//! folder ── keys ── header ── seal ── body ── entry, acts
+//! list, body ──> rules ──> entry               every key, whatever the way it comes
+//! ```
+//!
+//! `folder` is the folder and its lock, `header` and `body` are the format of its file `keys`, `seal` seals it and the companions,
+//! `entry` is one key, `rules` admits it, `doubt` looks for weak values, `list` reads the key list (TOML), `acts` is what was
+//! done, `upgrade` reads stores of version 1.
 //! Not here: what keys do (`soft`, `scp`, `prep`).
 
+mod acts;
+mod body;
 mod doubt;
 mod entry;
-mod file;
+mod folder;
+mod header;
+mod lines;
 mod list;
+mod rules;
+mod seal;
+mod upgrade;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use zeroize::Zeroizing;
+
+pub use acts::{ActKind, CustodyAct};
+pub use body::GoneKey;
+use body::StoreBody;
 pub use doubt::KeyDoubt;
-pub use entry::{KekRules, KeyUsage, SecretEntry, StoreSide};
+pub use entry::{KekRules, KeyOrigin, KeyUsage, SecretEntry, StoreSide};
+use folder::{StoreFolder, StoreLock};
+use header::StoreHeader;
+pub(super) use seal::SealKey;
 
 use super::Realm;
 use super::audit_book::AuditBook;
+pub use super::companion::CompanionKind;
+use super::companion::{CompanionFile, CompanionSeal};
 use super::recipient::RecipientKey;
 use crate::exit::{Exit, Failure};
 use crate::ids::{KekId, KmcRef};
 
-/// An open key store. It has no `Debug`, and key values are zeroized when it is dropped.
+/// An open key store, locked while it lives. It has no `Debug`, and key values are zeroized when it is dropped.
 pub struct KeyStore {
-    path: PathBuf,
-    side: StoreSide,
-    entries: Vec<SecretEntry>,
+    folder: StoreFolder,
+    header: StoreHeader,
+    body: StoreBody,
+    seal: Arc<CompanionSeal>,
 }
 
 impl KeyStore {
-    /// Reads a key list (TOML), checks every rule, and writes it to a new TEST store at `path`, mode 0600. An
-    /// existing file is never replaced: a KEKID has one value for ever. A bureau's store gets its audit book next to
-    /// it.
+    /// Reads a key list (TOML), checks every rule, and writes it to a new TEST store at `path`. An existing one is never
+    /// replaced: a KEKID has one value for ever. A bureau's store gets its audit book.
     pub fn create_test(toml_text: &str, path: &Path, side: StoreSide) -> Result<Self, Failure> {
-        let entries = list::parse(toml_text, side)?;
-        file::check_folder(path)?;
-        if side == StoreSide::Bureau && !path.exists() {
-            AuditBook::make(path)?;
-        }
-        file::create(path, side, toml_text)?;
-        Ok(Self { path: path.to_owned(), side, entries })
+        Self::make(path, side, toml_text, ActKind::Made, |seal| match side {
+            StoreSide::Bureau => Ok(AuditBook::make(seal)?),
+            StoreSide::Issuer => Ok(()),
+        })
     }
 
-    /// Opens a TEST store: its owner, mode, version and digest must be right, and every rule is checked again.
+    /// Takes a TEST store of version 1 and the files beside it over into a new store at `path`.
+    pub fn upgrade(old: &Path, path: &Path, side: StoreSide) -> Result<Self, Failure> {
+        let earlier = upgrade::read(old)?;
+        if earlier.side != side {
+            let what =
+                format!("it is of the {}'s side: name it to the {}'s program", earlier.side, earlier.side);
+            return Err(folder::refuse(old, &what));
+        }
+        Self::make(path, side, &earlier.list, ActKind::Upgraded, |seal| {
+            for (kind, text) in earlier.companions {
+                CompanionFile::in_store(seal, kind).write(text)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes a store of a key list.
+    fn make(
+        path: &Path,
+        side: StoreSide,
+        list: &str,
+        act: ActKind,
+        companions: impl FnOnce(&Arc<CompanionSeal>) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
+        let mut header = StoreHeader::draw(side).map_err(|_| no_random())?;
+        let mut body = StoreBody::draw().map_err(|_| no_random())?;
+        list::read(list, now(), side, &mut body)?;
+        let folder = folder::make(path, |folder| {
+            companions(&seal_of(folder, &header, &body))?;
+            record(folder, &mut header, &mut body, act, "")
+        })?;
+        let seal = seal_of(&folder, &header, &body);
+        Ok(Self { folder, header, body, seal })
+    }
+
+    /// Opens a TEST store to use its keys: owner, mode, version, digest and seal must be right, and every rule is checked again.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let (side, text) = file::read(path)?;
-        Ok(Self { path: path.to_owned(), side, entries: list::parse(&text, side)? })
+        Self::open_as(path, StoreLock::Shared)
     }
 
-    /// Checks a bureau's audit book and, if there is one, the recipient's key next to the store. Not the issuer's RSA keys.
-    pub fn check_beside(&self) -> Result<(), Failure> {
-        if self.side == StoreSide::Bureau {
-            AuditBook::beside(&self.path).check()?;
+    fn open_as(path: &Path, lock: StoreLock) -> Result<Self, Failure> {
+        let folder = StoreFolder::open(path, lock)?;
+        let keys = folder.keys()?;
+        let (header, body) = StoreHeader::open(&keys).map_err(|fault| fault.at(path))?;
+        let body = StoreBody::read(&body, header.side).map_err(|fault| fault.at(path))?;
+        folder.check_generation(header.generation, lock)?;
+        let seal = seal_of(&folder, &header, &body);
+        Ok(Self { folder, header, body, seal })
+    }
+
+    /// Returns the recipient to which files for the owner of a store are sealed (`age1...`). Its key is made the first time, by
+    /// who has the store alone.
+    pub fn recipient(path: &Path) -> Result<String, Failure> {
+        if let Some(known) = RecipientKey::of(&Self::open(path)?.seal).public()? {
+            return Ok(known);
         }
-        Ok(RecipientKey::beside(&self.path).check()?)
+        let mut store = Self::open_as(path, StoreLock::Alone)?;
+        let recipient = RecipientKey::of(&store.seal);
+        if let Some(known) = recipient.public()? {
+            return Ok(known);
+        }
+        let (public, text) = RecipientKey::draw();
+        // First the record: a key whose making is nowhere recorded is worse than a record of a key that was not kept.
+        record(&store.folder, &mut store.header, &mut store.body, ActKind::Recipient, &public)?;
+        recipient.keep(text)?;
+        Ok(public)
+    }
+
+    /// Checks a bureau's audit book and, if there is one, the recipient's key. Not the issuer's RSA keys.
+    pub fn check_companions(&self) -> Result<(), Failure> {
+        if self.side() == StoreSide::Bureau {
+            AuditBook::of(&self.seal).check()?;
+        }
+        RecipientKey::of(&self.seal).public()?;
+        Ok(())
+    }
+
+    /// The text of a companion of a TEST store, which protects nothing; `None` if it is not there. For tests: no program
+    /// shows it.
+    pub fn companion_text(&self, kind: CompanionKind) -> Result<Option<Zeroizing<String>>, Failure> {
+        Ok(CompanionFile::in_store(&self.seal, kind).read()?)
+    }
+
+    /// What the HSM's own files in the store are sealed with.
+    pub(super) fn companions(&self) -> &Arc<CompanionSeal> {
+        &self.seal
     }
 
     /// TEST, so far always.
@@ -63,36 +159,46 @@ impl KeyStore {
         Realm::Test
     }
 
-    /// Path of its file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Whether it is a bureau's or an issuer's store.
     pub fn side(&self) -> StoreSide {
-        self.side
+        self.header.side
+    }
+
+    /// How often it was changed.
+    pub fn generation(&self) -> u64 {
+        self.header.generation
     }
 
     /// Every key, in the order of the list.
     pub fn entries(&self) -> &[SecretEntry] {
-        &self.entries
+        &self.body.entries
+    }
+
+    /// The keys that were destroyed.
+    pub fn gone(&self) -> &[GoneKey] {
+        &self.body.gone
+    }
+
+    /// What was done with the store, in order.
+    pub fn acts(&self) -> &[CustodyAct] {
+        &self.body.acts
     }
 
     /// A key encryption key with its rules.
     pub fn kek(&self, id: KekId) -> Option<(&SecretEntry, &KekRules)> {
-        self.entries.iter().find_map(|e| e.kek().filter(|rules| rules.id == id).map(|rules| (e, rules)))
+        self.entries().iter().find_map(|e| e.kek().filter(|rules| rules.id == id).map(|rules| (e, rules)))
     }
 
     /// A supplier's master key.
     pub fn kmc(&self, kmc: KmcRef) -> Option<&SecretEntry> {
-        self.entries.iter().find(|e| e.kmc() == Some(kmc))
+        self.entries().iter().find(|e| e.kmc() == Some(kmc))
     }
 
     /// A key by usage and id (hex, either case). Without a version it must be the only one.
     ///
     /// Fails with [`Exit::KeyUnknown`] and names the key that is missing, or says that several versions exist.
     pub fn key(&self, usage: KeyUsage, id: &str, version: Option<u8>) -> Result<&SecretEntry, Failure> {
-        let mut found = self.entries.iter().filter(|e| {
+        let mut found = self.entries().iter().filter(|e| {
             e.usage() == usage
                 && e.id().eq_ignore_ascii_case(id)
                 && version.is_none_or(|wanted| wanted == e.version())
@@ -109,6 +215,35 @@ impl KeyStore {
             }
         }
     }
+}
+
+/// Writes a store with one act more.
+fn record(
+    folder: &StoreFolder,
+    header: &mut StoreHeader,
+    body: &mut StoreBody,
+    act: ActKind,
+    note: &str,
+) -> Result<(), Failure> {
+    header.written = now();
+    header.generation += 1;
+    body.acts.push(CustodyAct::of_store(header.written, act, note));
+    let too_much = || folder::refuse(folder.path(), "it holds too much: make a new one of a shorter list");
+    let keys = header.seal(&body.write().ok_or_else(too_much)?).ok_or_else(no_random)?;
+    folder.write(&keys, header.generation)
+}
+
+fn seal_of(folder: &StoreFolder, header: &StoreHeader, body: &StoreBody) -> Arc<CompanionSeal> {
+    Arc::new(CompanionSeal::new(folder.path(), header.id, SealKey::of(body.file_key.expose())))
+}
+
+fn no_random() -> Failure {
+    Failure::new(Exit::Io, "us: the system gives no random numbers")
+}
+
+/// Unix time in seconds.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -200,7 +200,7 @@ fn against(
         }
         if last.generation > known.generation {
             return says(format!(
-                "its last checkpoint is of generation {}, and the audit book next to the key store of {}: the book was put \
+                "its last checkpoint is of generation {}, and the audit book of the key store of {}: the book was put \
                  back from a backup",
                 last.generation, known.generation
             ));
@@ -209,7 +209,7 @@ fn against(
     // Without an entry in the book, the ledger must have no checkpoint either.
     let Some(head) = known.head.filter(|head| head.ledger == id) else {
         return match last {
-            Some(_) => says("the audit book next to the key store has no entry for it".into()),
+            Some(_) => says("the audit book of the key store has no entry for it".into()),
             None => Ok(None),
         };
     };

@@ -89,7 +89,7 @@ fn genuine(world: &World, paper: &str) -> i32 {
 }
 
 fn keys_left(world: &World) -> usize {
-    let keys = fs::read_to_string(world.path("bureau.store-spools")).unwrap();
+    let keys = world.spool_keys();
     keys.lines().filter(|line| line.starts_with("key ")).count()
 }
 
@@ -206,7 +206,7 @@ fn a_job_whose_key_was_lost_is_deleted_and_the_certificate_says_so() {
     world.prepared("job", 4, 96);
     world.prepared("other", 4, 97);
     assert_eq!(world.run("job.cwf1", "sim-8", &[]).code, 0);
-    let keys = world.path("bureau.store-spools");
+    let keys = world.path("bureau.store/spools");
     let of_first = fs::read(&keys).unwrap();
     fs::rename(world.path("dumps"), world.path("dumps-1")).unwrap();
     // Its card_refs were in the first file.
@@ -306,12 +306,12 @@ fn a_spool_that_differs_from_the_accepted_file_is_not_used() {
     fs::write(&at, &good).unwrap();
     // A lost or a damaged key: the message names its file and its job, and the job goes on once the key is
     // back.
-    let keys = world.path("bureau.store-spools");
+    let keys = world.path("bureau.store/spools");
     let kept = fs::read(&keys).unwrap();
     fs::rename(&keys, world.path("aside")).unwrap();
     let lost = world.resume("sim-8", &[]);
     assert_eq!(lost.code, KEY_STORE, "{}", lost.stderr);
-    assert!(["bureau.store-spools", "J1"].iter().all(|word| lost.stderr.contains(word)), "{}", lost.stderr);
+    assert!(["bureau.store/spools", "J1"].iter().all(|word| lost.stderr.contains(word)), "{}", lost.stderr);
     fs::rename(world.path("aside"), &keys).unwrap();
     let mut bad = kept.clone();
     let middle = bad.len() / 2;
@@ -320,7 +320,7 @@ fn a_spool_that_differs_from_the_accepted_file_is_not_used() {
     let damaged = world.resume("sim-8", &[]);
     assert!(
         damaged.code == KEY_STORE
-            && ["damaged", "bureau.store-spools"].iter().all(|w| damaged.stderr.contains(w)),
+            && ["damaged", "bureau.store/spools"].iter().all(|w| damaged.stderr.contains(w)),
         "{}",
         damaged.stderr
     );

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{CERTIFICATE, IO, delete, files, genuine, keeps, keys_left, spool};
 use crate::books::word;
 use crate::daemon::{Daemon, audited, command_on, people};
-use crate::support::{World, lines};
+use crate::support::{BUREAU_KEYS, World, lines};
 
 const LEDGER: i32 = 40;
 const HELD: i32 = 44;
@@ -84,8 +84,9 @@ fn other_files_are_not_taken_for_the_jobs_papers() {
     made("J2", "bureau.store", "cardwright.db", "next");
     made("J1", "bureau.store", "anew.db", "anew");
     // Another HSM that has the key of the spool.
-    world.new_store("others.store");
-    fs::copy(world.path("bureau.store-spools"), world.path("others.store-spools")).unwrap();
+    let list = fs::read_to_string(BUREAU_KEYS).unwrap();
+    let audit = format!("cardwright audit book 1 TEST\ngeneration 0\nseed {}\n", "07".repeat(32));
+    world.store_of("others.store", &list, &audit, &world.spool_keys());
     made("J1", "others.store", "cardwright.db", "others");
 
     let lies = |name: &str| world.path(FOLDER).join(name);
@@ -286,7 +287,7 @@ fn unreadable_data_are_deleted_only_by_a_person_who_is_warned() {
     ended(daemon);
     fs::remove_file(&junk).unwrap();
     // First the keys cannot be read, then the spool.
-    let keys = world.path("bureau.store-spools");
+    let keys = world.path("bureau.store/spools");
     fs::rename(&keys, world.path("aside")).unwrap();
     let daemon = logged(&world, "line.toml", "log-2");
     until_logged(&world, "log-2", by_person);
@@ -330,15 +331,15 @@ fn unreadable_data_are_deleted_only_by_a_person_who_is_warned() {
 fn papers_without_data_that_came_back_are_refused() {
     let world = closed(108);
     let mut kept = vec![spool(&world)];
-    for entry in fs::read_dir(world.path("")).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if path.is_file() && ["cardwright.db", "bureau.store"].iter().any(|ours| name.starts_with(ours)) {
-            kept.push(path);
-        }
+    for folder in ["", "bureau.store"] {
+        let paths = fs::read_dir(world.path(folder)).unwrap().map(|entry| entry.unwrap().path());
+        kept.extend(paths.filter(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            path.is_file() && (name.starts_with("cardwright.db") || folder == "bureau.store")
+        }));
     }
     let kept: Vec<_> = kept.into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
-    fs::remove_file(world.path("bureau.store-spools")).unwrap();
+    fs::remove_file(world.path("bureau.store/spools")).unwrap();
     let (code, said) = delete(&world);
     assert!(code == 0 && said.contains("already missing") && said.contains("no fulfilment data"), "{said}");
     // Everything is as it was before, except for the papers.

@@ -171,7 +171,7 @@ fn nothing_is_deleted_after_a_time_that_only_the_clock_knows_of() {
         ok(&world, &format!("{event} --socket d.sock"));
         daemon.drains();
     }
-    let keys = std::fs::read_to_string(world.path("bureau.store-spools")).unwrap();
+    let keys = world.spool_keys();
     assert_eq!(keys.lines().filter(|line| line.starts_with("key ")).count(), 2);
 
     // Set right, the clock's time counts again, from event to event: the first two days are not proved.

@@ -47,7 +47,7 @@ fn the_audit_book_of_the_hsm_finds_no_room() {
     };
     let run = |more: &[&str]| world.cardwright(&[&["run", "job.cwf1"][..], &line("1"), more].concat());
     disk.leave(0);
-    ended(&run(&[]), KEY_STORE, &["next to the key store", "No space left"]);
+    ended(&run(&[]), KEY_STORE, &["of the key store", "No space left"]);
     disk.free();
     // The failed attempt left no trace, so the file can be accepted.
     assert_eq!(run(&["--limit", "2"]).code, 0);

@@ -122,7 +122,7 @@ fn the_disk_of_the_key_store_is_full() {
 fn the_lock_of_the_audit_book_is_held() {
     let world = World::new();
     let held = std::cell::RefCell::new(None);
-    let path = world.path("bureau.store-audit-lock");
+    let path = world.path("bureau.store/audit-lock");
     let strike = |_| {
         let lock = File::options().read(true).write(true).open(&path).unwrap();
         *held.borrow_mut() = Some(Flock::lock(lock, FlockArg::LockExclusive).unwrap());

@@ -3,6 +3,7 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use cardwright::record::{Cwf1Writer, TrailerKey, TrailerMac};
 
@@ -206,14 +207,16 @@ fn record_data(scene: &mut Scene) {
 /// A key store that is refused: the HSM host says so, and the line passes its message on, once.
 fn key_store(scene: &mut Scene) {
     let store = scene.world.path("open.store");
-    std::fs::copy(scene.world.path("bureau.store"), &store).unwrap();
-    std::fs::set_permissions(&store, Permissions::from_mode(0o644)).unwrap();
+    let copied = Command::new("cp").arg("-a").arg(scene.world.path("bureau.store")).arg(&store).status();
+    assert!(copied.unwrap().success());
+    std::fs::set_permissions(&store, Permissions::from_mode(0o755)).unwrap();
     let line = "run job.cwf1 --line sim-8 --simulate --ledger bad.db --keys open.store";
     let ended = scene.ends(22, line);
     assert_eq!(ended.stderr.matches("open to group or others").count(), 1, "{}", ended.stderr);
-    std::fs::set_permissions(&store, Permissions::from_mode(0o600)).unwrap();
-    let text = std::fs::read_to_string(&store).unwrap();
-    std::fs::write(&store, text.replacen("value = \"1", "value = \"2", 1)).unwrap();
+    std::fs::set_permissions(&store, Permissions::from_mode(0o700)).unwrap();
+    let mut keys = std::fs::read(store.join("keys")).unwrap();
+    keys[200] ^= 1;
+    std::fs::write(store.join("keys"), keys).unwrap();
     scene.ends(22, line);
     scene.prep("run --input job.csv --product plain.toml --keys open.store --output bad.cwf1");
 }

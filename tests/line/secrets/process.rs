@@ -105,12 +105,16 @@ fn a_running_line_shows_no_secret_to_other_users() {
     assert!(!dumps_core(host), "the HSM host dumps no core");
 
     assert_eq!(mode(&sockets), 0o700);
+    for store in ["issuer.store", "bureau.store"] {
+        assert_eq!(mode(&scene.world.path(store)), 0o700);
+    }
     assert_eq!(mode(&sockets.join("hsm.sock")), 0o600);
     assert_eq!(mode(spool.parent().unwrap()), 0o700);
     let files = [
         "job.cwf1",
-        "issuer.store",
-        "bureau.store",
+        "issuer.store/keys",
+        "bureau.store/keys",
+        "bureau.store/audit",
         "cardwright.db",
         "cardwright.db-wal",
         "cardwright.db-shm",
@@ -159,8 +163,9 @@ fn the_hsm_host_is_closed_even_to_its_own_user() {
     let world = World::new();
     std::fs::set_permissions(world.path(""), std::fs::Permissions::from_mode(0o700)).unwrap();
     if nix::unistd::geteuid().is_root() {
-        for path in ["", "bureau.store"] {
-            chown(world.path(path), Some(NOBODY), Some(NOBODY)).unwrap();
+        let files = std::fs::read_dir(world.path("bureau.store")).unwrap().map(|entry| entry.unwrap().path());
+        for path in files.chain(["", "bureau.store"].map(|name| world.path(name))) {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
         }
     }
     let (_open, cardwright) = program(env!("CARGO_BIN_EXE_cardwright"));

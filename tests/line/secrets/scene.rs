@@ -179,7 +179,7 @@ impl Scene {
             let bytes = std::fs::read(self.world.path(file)).unwrap();
             needles.extend(OutputFile::read(&bytes).needles(&value("kek-1")));
         }
-        let keys = std::fs::read_to_string(self.world.path("bureau.store-spools")).unwrap();
+        let keys = self.world.spool_keys();
         needles.extend(needles::spool_keys(&keys));
         for dump in self.world.dumps() {
             let key_data = hex::decode(dump["keydata"].as_str().unwrap()).unwrap();
@@ -193,14 +193,13 @@ impl Scene {
         needles
     }
 
-    /// All output, and all files except those that hold keys or clear card data: key stores, inputs, dumps.
+    /// All output, and all files except those that hold clear keys or card data: inputs, dumps. Key stores are sealed.
     pub fn evidence(&self) -> Vec<Evidence> {
         let mut evidence = self.said.clone();
         files(&self.world.path(""), &mut |path, bytes| {
             let name = path.strip_prefix(self.world.path("")).unwrap().display().to_string();
-            let inputs = [".store", ".csv", ".toml"].iter().any(|end| name.ends_with(end));
-            let keys = name.ends_with(".store-spools");
-            if !name.starts_with("dumps/") && !keys && (!inputs || name == "faults.toml") {
+            let inputs = [".csv", ".toml"].iter().any(|end| name.ends_with(end));
+            if !name.starts_with("dumps/") && (!inputs || name == "faults.toml") {
                 // The spool is sealed, so it must not show cardholder data.
                 let of_cardholders = name.contains(".cwf1") && !name.contains(".spool/");
                 evidence.push(Evidence { name, bytes, of_cardholders });

@@ -46,7 +46,7 @@ impl SoftIssuer {
             let what = "key: this is a bureau's key store; preparation needs the issuer's own (cardwright-prep key init)";
             return Err(Failure::new(Exit::KeyStore, what));
         }
-        let (rsa, recipient) = (RsaBook::beside(store.path()), RecipientKey::beside(store.path()));
+        let (rsa, recipient) = (RsaBook::of(store.companions()), RecipientKey::of(store.companions()));
         Ok(Self { shared: Arc::new(IssuerState { store, rsa, recipient }) })
     }
 }
@@ -79,10 +79,6 @@ impl Checker for SoftIssuer {}
 
 /// An issuer reads its own sealed files again.
 impl FileReceiver for SoftIssuer {
-    fn recipient(&mut self) -> Result<String, HsmError> {
-        self.shared.recipient.public()
-    }
-
     fn unwrap_file_key(&mut self, wrapped: &[WrappedFileKey]) -> Result<WipedBytes, HsmError> {
         self.shared.recipient.unwrap(wrapped)
     }

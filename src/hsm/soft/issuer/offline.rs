@@ -202,6 +202,7 @@ mod tests {
     use super::*;
     use crate::crypto::rsa::{RsaError, RsaSigner};
     use crate::hsm::NewIssuerKey;
+    use crate::hsm::companion::tests::seal;
     use crate::hsm::soft::issuer::rsa_book::generator;
 
     const ISSUER: [u8; 4] = [0x47, 0x61, 0x73, 0xFF];
@@ -217,7 +218,7 @@ mod tests {
     impl Desk {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let book = RsaBook::beside(&folder.path().join("store"));
+            let book = RsaBook::of(&seal(folder.path(), 1));
             let key = book.make(&NewIssuerKey { issuer: ISSUER, bits: 1024, exponent: 3 }).unwrap().name;
             Self { book, key, _folder: folder }
         }

@@ -1,4 +1,4 @@
-//! The RSA keys of an issuer's store, in one file next to it (`companion`), `<store>-rsa`:
+//! The RSA keys of an issuer's store, in one file in it (`companion`), `rsa`:
 //!
 //! ```text
 //! cardwright RSA keys 1 TEST
@@ -21,7 +21,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aes_gcm::aead::{AeadInOut, inout::InOutBuf};
@@ -29,7 +28,7 @@ use aes_gcm::{Aes256Gcm, KeyInit};
 use zeroize::Zeroizing;
 
 use crate::crypto::rsa::{KeyPairGenerator, PublicExponent, RsaError, RsaKeyPair, RsaPublicKey, RsaSigner};
-use crate::hsm::companion::CompanionFile;
+use crate::hsm::companion::{CompanionFile, CompanionKind, CompanionSeal};
 use crate::hsm::soft::fill_random;
 use crate::hsm::{
     AuthorityKey, AuthorityName, HsmError, IssuerCertificate, IssuerKeyInfo, IssuerKeyName, NewIssuerKey,
@@ -110,8 +109,8 @@ pub(super) fn generator(bits: usize, exponent: u32) -> Result<KeyPairGenerator, 
 }
 
 impl RsaBook {
-    pub(super) fn beside(store: &Path) -> Self {
-        let kept = CompanionFile::beside(store, "-rsa", HsmError::RsaBook);
+    pub(super) fn of(seal: &Arc<CompanionSeal>) -> Self {
+        let kept = CompanionFile::in_store(seal, CompanionKind::Rsa);
         Self { kept, open: Mutex::default(), serials: Mutex::default() }
     }
 

@@ -1,0 +1,235 @@
+//! The sealed body of the file `keys`. Integers are big-endian; `L1` is a length of 1 byte, then bytes.
+//!
+//! ```text
+//! body     file key (32) | count u16 { entry } | count u8 { pending } | count u16 { gone } | count u32 { act }
+//! entry    L1 label | usage u8 | type u8 | L1 id | version u8 | L1 value | origin u8 (1 list, 2 components, 3 block)
+//!          | made u64 (Unix s) | L1 partner | min_seclev u8 | count u16 { KMC_ID (6) | version u8 }
+//! gone     usage u8 | L1 id | version u8 | type u8 | method u8 | kcv (3) | mark (32) | time u64
+//! act      time u64 | kind u8 | L1 label | usage u8 (0 none) | L1 id | version u8 | count u8 { method u8 | kcv (3) }
+//!          | count u8 { L1 name } | L1 note
+//! usage    1 KEK 2 KMC 4 KML 5 KMU 6 IMK-AC 7 IMK-SMI 8 IMK-SMC 9 CVK 10 PVK
+//! type     1 TDES2 2 AES128 3 AES192 4 AES256
+//! method   1 DES (E of zeros) 2 AES-GP (E of 01s) 3 AES-CMAC (CMAC of zeros)
+//! ```
+//!
+//! The file key seals the companions and makes the marks; it is drawn once. `partner` of a KEK is its issuer; `min_seclev`
+//! and the KMCs are a KEK's alone. `gone` is a key that was destroyed: its mark is HMAC-SHA-256(file key,
+//! "CWKS2 gone" | value with odd parity in each byte), so that its value never comes back. `pending` are keys of
+//! which components are missing: this version has none.
+//!
+//! Not here: rules of keys (`rules`), the header and the seal (`header`).
+
+use zeroize::Zeroizing;
+
+use super::acts::CustodyAct;
+use super::entry::{KeyOrigin, KeyTerms, KeyUsage, SecretEntry, StoreSide};
+use super::header::FormatFault;
+use super::rules;
+use super::seal::SealKey;
+use crate::crypto::{KcvMethod, KeyType, set_odd_parity};
+use crate::ids::{Kcv, KmcRef};
+use crate::record::cursor::FieldCursor;
+
+const METHODS: [KcvMethod; 3] = [KcvMethod::Des, KcvMethod::AesGp, KcvMethod::AesCmac];
+
+/// What a store holds.
+pub(super) struct StoreBody {
+    pub(super) file_key: SealKey,
+    pub(super) entries: Vec<SecretEntry>,
+    pub(super) gone: Vec<GoneKey>,
+    pub(super) acts: Vec<CustodyAct>,
+}
+
+/// What a store remembers of a key that was destroyed.
+#[derive(Debug, Clone)]
+pub struct GoneKey {
+    /// Its usage.
+    pub usage: KeyUsage,
+    /// Its identifier, in hex.
+    pub id: String,
+    /// Its version.
+    pub version: u8,
+    /// Its type.
+    pub key_type: KeyType,
+    /// Its check value, with the method.
+    pub kcv: (KcvMethod, Kcv),
+    /// Unix time of its destruction in seconds.
+    pub time: u64,
+    mark: [u8; 32],
+}
+
+impl StoreBody {
+    /// An empty one, with a new file key.
+    pub(super) fn draw() -> Result<Self, getrandom::Error> {
+        Ok(Self { file_key: SealKey::draw()?, entries: Vec::new(), gone: Vec::new(), acts: Vec::new() })
+    }
+
+    /// Whether a value was in the store and is destroyed.
+    pub(super) fn is_gone(&self, value: &[u8]) -> bool {
+        let mut value = Zeroizing::new(value.to_vec());
+        set_odd_parity(&mut value);
+        let mark = self.file_key.mac(&[b"CWKS2 gone", &value]);
+        self.gone.iter().any(|gone| gone.mark == *mark)
+    }
+
+    /// Reads a body, and checks every rule of its keys.
+    pub(super) fn read(bytes: &[u8], side: StoreSide) -> Result<Self, FormatFault> {
+        let fields = &mut FieldCursor::new(bytes, 0);
+        let file_key = SealKey::of(&Zeroizing::new(fields.array::<{ SealKey::LENGTH }>()?));
+        let entries = several(fields.u16()?.into(), || entry(fields))?;
+        if fields.u8()? != 0 {
+            return Err(FormatFault::Changed);
+        }
+        let gone = several(fields.u16()?.into(), || GoneKey::read(fields))?;
+        let count = usize::try_from(fields.u32()?).map_err(|_| FormatFault::Changed)?;
+        let acts = several(count, || CustodyAct::read(fields))?;
+        if !fields.is_empty() {
+            return Err(FormatFault::Changed);
+        }
+        let mut body = Self { file_key, entries: Vec::with_capacity(entries.len()), gone, acts };
+        for (terms, value) in entries {
+            let entry = rules::admit(terms, value, None, side, &body).map_err(FormatFault::Key)?;
+            body.entries.push(entry);
+        }
+        Ok(body)
+    }
+
+    /// The bytes; `None` if there is too much of something for its count.
+    pub(super) fn write(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let entries = self.entries.iter().map(|entry| 512 + 7 * entry.terms.allow.len()).sum::<usize>();
+        let acts = self.acts.iter().map(CustodyAct::room).sum::<usize>();
+        let mut out =
+            BodyWriter(Zeroizing::new(Vec::with_capacity(64 + entries + 320 * self.gone.len() + acts)));
+        out.bytes(self.file_key.expose());
+        out.count(self.entries.len())?;
+        self.entries.iter().try_for_each(|entry| write_entry(entry, &mut out))?;
+        out.bytes(&[0]);
+        out.count(self.gone.len())?;
+        self.gone.iter().try_for_each(|gone| gone.write(&mut out))?;
+        out.bytes(&u32::try_from(self.acts.len()).ok()?.to_be_bytes());
+        self.acts.iter().try_for_each(|act| act.write(&mut out))?;
+        Some(out.0)
+    }
+}
+
+/// Reads the terms and the value of a key.
+fn entry<'a>(fields: &mut FieldCursor<'a>) -> Result<(KeyTerms, &'a [u8]), FormatFault> {
+    let label = text(fields)?;
+    let usage = KeyUsage::from_code(fields.u8()?).ok_or(FormatFault::Changed)?;
+    let key_type = coded(&KeyType::ALL, fields.u8()?)?;
+    let id = hex::encode_upper(fields.l1()?.bytes);
+    let version = fields.u8()?;
+    let value = fields.l1()?.bytes;
+    let origin = coded(&KeyOrigin::ALL, fields.u8()?)?;
+    let made = fields.u64()?;
+    let partner = text(fields)?;
+    let min_seclev = fields.u8()?;
+    let allow = several(fields.u16()?.into(), || Ok(KmcRef { id: fields.array()?, version: fields.u8()? }))?;
+    let terms = KeyTerms { label, usage, key_type, id, version, origin, made, partner, min_seclev, allow };
+    Ok((terms, value))
+}
+
+fn write_entry(entry: &SecretEntry, out: &mut BodyWriter) -> Option<()> {
+    let terms = &entry.terms;
+    out.l1(terms.label.as_bytes())?;
+    out.bytes(&[terms.usage.code(), code_of(&KeyType::ALL, terms.key_type)]);
+    out.l1(&hex::decode(&terms.id).ok()?)?;
+    out.bytes(&[terms.version]);
+    out.l1(entry.key.expose())?;
+    out.bytes(&[code_of(&KeyOrigin::ALL, terms.origin)]);
+    out.bytes(&terms.made.to_be_bytes());
+    out.l1(terms.partner.as_bytes())?;
+    out.bytes(&[terms.min_seclev]);
+    out.count(terms.allow.len())?;
+    for kmc in &terms.allow {
+        out.bytes(&kmc.id);
+        out.bytes(&[kmc.version]);
+    }
+    Some(())
+}
+
+impl GoneKey {
+    fn read(fields: &mut FieldCursor<'_>) -> Result<Self, FormatFault> {
+        Ok(Self {
+            usage: KeyUsage::from_code(fields.u8()?).ok_or(FormatFault::Changed)?,
+            id: hex::encode_upper(fields.l1()?.bytes),
+            version: fields.u8()?,
+            key_type: coded(&KeyType::ALL, fields.u8()?)?,
+            kcv: kcv(fields)?,
+            mark: fields.array()?,
+            time: fields.u64()?,
+        })
+    }
+
+    fn write(&self, out: &mut BodyWriter) -> Option<()> {
+        out.bytes(&[self.usage.code()]);
+        out.l1(&hex::decode(&self.id).ok()?)?;
+        out.bytes(&[self.version, code_of(&KeyType::ALL, self.key_type)]);
+        let (method, kcv) = self.kcv;
+        out.kcv(method, kcv);
+        out.bytes(&self.mark);
+        out.bytes(&self.time.to_be_bytes());
+        Some(())
+    }
+}
+
+/// A body that is written. It has room for all of it from the start, so that growing leaves no copy of a key behind.
+pub(super) struct BodyWriter(Zeroizing<Vec<u8>>);
+
+impl BodyWriter {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub(super) fn l1(&mut self, bytes: &[u8]) -> Option<()> {
+        self.bytes(&[u8::try_from(bytes.len()).ok()?]);
+        self.bytes(bytes);
+        Some(())
+    }
+
+    pub(super) fn kcv(&mut self, method: KcvMethod, Kcv(kcv): Kcv) {
+        self.bytes(&[code_of(&METHODS, method)]);
+        self.bytes(&kcv);
+    }
+
+    fn count(&mut self, count: usize) -> Option<()> {
+        self.bytes(&u16::try_from(count).ok()?.to_be_bytes());
+        Some(())
+    }
+}
+
+/// The number of a value in a body: its place, from 1.
+pub(super) fn code_of<T: PartialEq>(all: &[T], value: T) -> u8 {
+    (1..).zip(all).find(|(_, one)| **one == value).map_or(0, |(code, _)| code)
+}
+
+/// The value with this number.
+pub(super) fn coded<T: Copy>(all: &[T], code: u8) -> Result<T, FormatFault> {
+    let place = usize::from(code).checked_sub(1).and_then(|place| all.get(place));
+    place.copied().ok_or(FormatFault::Changed)
+}
+
+/// Reads so many of one kind. A count alone takes no memory.
+pub(super) fn several<T>(
+    count: usize,
+    mut one: impl FnMut() -> Result<T, FormatFault>,
+) -> Result<Vec<T>, FormatFault> {
+    let mut all = Vec::new();
+    for _ in 0..count {
+        all.push(one()?);
+    }
+    Ok(all)
+}
+
+/// Reads a text of printable ASCII characters.
+pub(super) fn text(fields: &mut FieldCursor<'_>) -> Result<String, FormatFault> {
+    let bytes = fields.l1()?.bytes;
+    let printable = bytes.iter().all(|byte| (0x20..0x7F).contains(byte));
+    let text = String::from_utf8(bytes.to_vec()).ok().filter(|_| printable);
+    text.ok_or(FormatFault::Changed)
+}
+
+/// Reads a check value with its method.
+pub(super) fn kcv(fields: &mut FieldCursor<'_>) -> Result<(KcvMethod, Kcv), FormatFault> {
+    Ok((coded(&METHODS, fields.u8()?)?, Kcv(fields.array()?)))
+}

@@ -1,0 +1,204 @@
+//! The folder of a store, mode 0700, and its files, mode 0600.
+//!
+//! ```text
+//! keys                             keys and acts, sealed (`header`, `body`)
+//! seen                             "cardwright store seen 1", "generation N", SHA-256 of both lines
+//! audit spools recipient rsa       companions (`companion`); audit: a bureau's, rsa: an issuer's
+//! lock                             empty: shared by those who read, one alone changes
+//! ```
+//!
+//! `keys` is written as `keys.next`, synced, renamed, and the folder is synced; then `seen` gets the new generation. So after a
+//! power cut the store is the old or the new one, whole, and `seen` is at most one behind. A `keys` that is older than `seen`
+//! was put back. A whole folder that was put back does not show.
+//!
+//! Not here: what the files hold.
+
+use std::fs::{DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use zeroize::Zeroizing;
+
+use super::lines;
+use super::upgrade;
+use crate::exit::{Exit, Failure};
+use crate::files;
+use crate::sibling_path::sibling_path;
+
+/// Most bytes of `keys`.
+const MAX_KEYS: u64 = 1 << 24;
+/// Most bytes of `seen`.
+const MAX_SEEN: u64 = 1 << 10;
+const SEEN: &str = "cardwright store seen 1\ngeneration ";
+
+/// How a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StoreLock {
+    /// To use its keys, beside others who do.
+    Shared,
+    /// To change them.
+    Alone,
+}
+
+/// The folder of a store, locked.
+pub(super) struct StoreFolder {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+/// The failure of a store that is refused.
+pub(super) fn refuse(path: &Path, what: &str) -> Failure {
+    Failure::new(Exit::KeyStore, format!("key store {}: {what}", path.display()))
+}
+
+fn io(path: &Path, what: &str, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Io, format!("key store {}: {what}: {}", path.display(), files::trouble(error)))
+}
+
+/// Makes the folder of a new store. It gets its name when everything in it is written; an existing store is never replaced.
+pub(super) fn make(
+    path: &Path,
+    fill: impl FnOnce(&StoreFolder) -> Result<(), Failure>,
+) -> Result<StoreFolder, Failure> {
+    check_above(path)?;
+    if path.symlink_metadata().is_ok() {
+        return Err(refuse(path, "exists already and is not replaced; name another, or remove it yourself"));
+    }
+    let next = sibling_path(path, "-next");
+    DirBuilder::new().mode(0o700).create(&next).map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists => {
+            refuse(path, &format!("{} is in the way; it was left half made: remove it", next.display()))
+        }
+        _ => io(path, "cannot be made", &e),
+    })?;
+    let made = StoreFolder::lock(&next, StoreLock::Shared).and_then(|mut folder| {
+        fill(&folder)?;
+        let named = files::sync_folder(&next.join("keys"))
+            .and_then(|()| std::fs::rename(&next, path))
+            .and_then(|()| files::sync_folder(path));
+        named.map_err(|e| io(path, "cannot be made", &e))?;
+        folder.path = path.to_owned();
+        Ok(folder)
+    });
+    if made.is_err() {
+        // Half a store is of no use.
+        let _ = std::fs::remove_dir_all(&next);
+    }
+    made
+}
+
+/// Refuses a folder in which another user could replace the store. A missing one is reported when the store is opened.
+fn check_above(path: &Path) -> Result<(), Failure> {
+    match files::check_folder_of(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(refuse(path, &error.to_string())),
+        _ => Ok(()),
+    }
+}
+
+impl StoreFolder {
+    /// Opens the folder of a store, and locks it.
+    pub(super) fn open(path: &Path, lock: StoreLock) -> Result<Self, Failure> {
+        let meta = path.symlink_metadata().map_err(|e| match e.kind() {
+            ErrorKind::NotFound => {
+                let what = "there is no such folder; `key init` makes one";
+                Failure::new(Exit::Io, format!("key store {}: {what}", path.display()))
+            }
+            _ => io(path, "cannot be opened", &e),
+        })?;
+        if meta.is_symlink() {
+            return Err(refuse(path, "it is a link: name the folder itself"));
+        }
+        if !meta.is_dir() {
+            return Err(refuse(path, upgrade::instead_of_folder(path)));
+        }
+        if meta.uid() != nix::unistd::geteuid().as_raw() {
+            return Err(refuse(path, "it belongs to another user"));
+        }
+        if meta.mode() & 0o077 != 0 {
+            return Err(refuse(path, "it is open to group or others; make it mode 0700 (chmod 700)"));
+        }
+        check_above(path)?;
+        if path.join("keys").symlink_metadata().is_err() {
+            return Err(refuse(path, "it is no key store: it has no file keys"));
+        }
+        Self::lock(path, lock)
+    }
+
+    fn lock(path: &Path, lock: StoreLock) -> Result<Self, Failure> {
+        let file =
+            files::open_private(&path.join("lock")).map_err(|e| io(path, "its lock cannot be opened", &e))?;
+        let how = match lock {
+            StoreLock::Shared => FlockArg::LockSharedNonblock,
+            StoreLock::Alone => FlockArg::LockExclusiveNonblock,
+        };
+        let lock = Flock::lock(file, how).map_err(|(_, error)| match error {
+            Errno::EWOULDBLOCK => {
+                refuse(path, "another program has it open: end the line or command that uses it")
+            }
+            _ => io(path, "cannot be locked", &error.into()),
+        })?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Path of the folder.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads `keys`.
+    pub(super) fn keys(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let path = self.path.join("keys");
+        let keys = files::read_private(&path, MAX_KEYS).map_err(|e| refuse(&path, &e.to_string()))?;
+        keys.ok_or_else(|| refuse(&self.path, "it is no key store: it has no file keys"))
+    }
+
+    /// Replaces `keys`, durably, and notes its generation.
+    pub(super) fn write(&self, keys: &[u8], generation: u64) -> Result<(), Failure> {
+        files::replace_private(&self.path.join("keys"), &self.path.join("keys.next"), keys)
+            .map_err(|e| io(&self.path, "cannot be written", &e))?;
+        self.note(generation).map_err(|e| {
+            let what = "done, but the note of its generation could not be written: make room; the next change mends it";
+            Failure::new(
+                Exit::Io,
+                format!("us: key store {}: {what}: {}", self.path.display(), files::trouble(&e)),
+            )
+        })
+    }
+
+    /// Refuses `keys` of this generation if a later one was there. The note may lack the last change, after a power cut: who
+    /// has the store alone mends it.
+    pub(super) fn check_generation(&self, generation: u64, lock: StoreLock) -> Result<(), Failure> {
+        let seen = self.path.join("seen");
+        let text = files::read_private(&seen, MAX_SEEN).map_err(|e| refuse(&seen, &e.to_string()))?;
+        let known = text.as_deref().and_then(|bytes| generation_of(bytes)).ok_or_else(|| {
+            refuse(&self.path, "its note of the last generation, seen, is missing or damaged: restore the whole folder from a backup")
+        })?;
+        if known > generation {
+            let what = format!(
+                "keys is of generation {generation}, and the store was at {known}: an older file was put back. Put the newer \
+                 one back, or restore the whole folder from a backup"
+            );
+            return Err(refuse(&self.path, &what));
+        }
+        if known < generation && lock == StoreLock::Alone {
+            if known + 1 < generation {
+                tracing::warn!(known, generation, "the key store's note of its generation was old");
+            }
+            self.note(generation).map_err(|e| io(&self.path, "the note of its generation", &e))?;
+        }
+        Ok(())
+    }
+
+    fn note(&self, generation: u64) -> std::io::Result<()> {
+        let text = lines::with_digest(&format!("{SEEN}{generation}\n"));
+        files::replace_private(&self.path.join("seen"), &self.path.join("seen-next"), text.as_bytes())
+    }
+}
+
+fn generation_of(seen: &[u8]) -> Option<u64> {
+    let lines = lines::covered(std::str::from_utf8(seen).ok()?)?;
+    lines.strip_prefix(SEEN)?.strip_suffix('\n')?.parse().ok()
+}

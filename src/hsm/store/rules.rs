@@ -1,0 +1,195 @@
+//! The rules of keys: the one place where a key gets into a store, whatever the way it came. Messages never quote a value, nor
+//! a check value that was computed from one that is refused.
+//!
+//! Not here: how a key list is written (`list`), doubts about values (`doubt`).
+
+use zeroize::Zeroizing;
+
+use super::body::StoreBody;
+use super::doubt;
+use super::entry::{EntryRole, KekRules, KeyTerms, KeyUsage, SecretEntry, StoreSide};
+use crate::crypto::{CipherKey, KeyType, set_odd_parity};
+use crate::exit::{Exit, Failure};
+use crate::ids::{IssuerId, Kcv, KekId, KmcRef};
+use crate::scp::{KeyDerivation, SecLevel};
+
+/// Most characters of a label.
+pub(super) const MAX_LABEL: usize = 64;
+/// What the identifier of every key but a KMC is.
+const ISSUER_RULE: &str = "is the issuer identifier, up to 8 digits, padded on the right with F to 8";
+
+/// Takes a key into a store whose other keys these are. A check value that is stated must be right.
+pub(super) fn admit(
+    terms: KeyTerms,
+    value: &[u8],
+    stated: Option<Kcv>,
+    side: StoreSide,
+    others: &StoreBody,
+) -> Result<SecretEntry, Failure> {
+    if !is_label(&terms.label) {
+        return Err(refuse(format!("a label is not 1 to {MAX_LABEL} printable ASCII characters")));
+    }
+    let refused = |what: String| refuse(format!("{:?}: {what}", terms.label));
+    if !terms.usage.allowed(side) {
+        return Err(refused(format!(
+            "a {side} key store holds KEK and KMC only; {} is an issuer's key and never leaves the issuer",
+            terms.usage
+        )));
+    }
+    let kept = canonical(terms.key_type, value);
+    let key = cipher_key(terms.key_type, &kept).map_err(refused)?;
+    if let Some(stated) = stated {
+        check_kcv(&key, stated)
+            .map_err(|what| Failure::new(Exit::KeyMismatch, format!("key: {:?}: {what}", terms.label)))?;
+    }
+    let role = role(&terms).map_err(refused)?;
+    if terms.usage == KeyUsage::Kmc && !KeyDerivation::any_takes(terms.key_type) {
+        return Err(refused(format!(
+            "no secure channel of this version derives card keys from a KMC of type {}",
+            terms.key_type
+        )));
+    }
+    is_new(&terms, &kept, others)?;
+    let odd_parity = value == kept.as_slice();
+    let doubt = doubt::about(terms.key_type, &kept);
+    Ok(SecretEntry { terms, key, odd_parity, doubt, role })
+}
+
+/// The failure of a key that is refused.
+pub(super) fn refuse(what: impl Into<String>) -> Failure {
+    Failure::new(Exit::KeyStore, format!("key: {}", what.into()))
+}
+
+/// The message about a wrong identifier of so many characters. The text is not quoted: it may be a key's value in the wrong
+/// place.
+pub(super) fn wrong_id(usage: KeyUsage, characters: usize) -> String {
+    let rule = if usage == KeyUsage::Kmc { "of a KMC is KMC_ID, 12 hex digits" } else { ISSUER_RULE };
+    format!("the id {rule}; this one has {characters} characters")
+}
+
+/// The message about a version that is missing or wrong.
+pub(super) fn wrong_version(usage: KeyUsage, version: Option<u8>) -> String {
+    let most = if usage == KeyUsage::Kek { 254 } else { 255 };
+    let found = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
+    format!("a {usage} has a version from 1 to {most}; this one has {found}")
+}
+
+/// Whether a label has 1 to 64 printable ASCII characters.
+pub(super) fn is_label(label: &str) -> bool {
+    (1..=MAX_LABEL).contains(&label.len()) && label.bytes().all(|b| (0x20..0x7F).contains(&b))
+}
+
+/// The value as it is kept: TDES with odd parity.
+fn canonical(key_type: KeyType, value: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut value = Zeroizing::new(value.to_vec());
+    if key_type == KeyType::Tdes2 {
+        set_odd_parity(&mut value);
+    }
+    value
+}
+
+fn cipher_key(key_type: KeyType, value: &[u8]) -> Result<CipherKey, String> {
+    if value.len() != key_type.length() {
+        let (found, needed) = (value.len(), key_type.length());
+        return Err(format!(
+            "a key of type {key_type} has a value of {needed} bytes, but this one has {found}"
+        ));
+    }
+    let key = match key_type {
+        KeyType::Tdes2 => CipherKey::tdes(value),
+        KeyType::Aes128 | KeyType::Aes192 | KeyType::Aes256 => CipherKey::aes(value),
+    };
+    key.map_err(|e| e.to_string())
+}
+
+/// Refuses a check value that comes from the key by none of its methods.
+fn check_kcv(key: &CipherKey, stated: Kcv) -> Result<(), String> {
+    if key.kcvs().iter().any(|(_, kcv)| *kcv == stated) {
+        return Ok(());
+    }
+    Err(match key.other_method_of(stated) {
+        Some(method) => format!(
+            "the stated KCV is right by another method ({method}); state it by DES (TDES), AES-GP or AES-CMAC (AES)"
+        ),
+        None => "the KCV of the value is not the one stated: look for a slip, else ask who stated it".into(),
+    })
+}
+
+/// What a key is used for.
+fn role(terms: &KeyTerms) -> Result<EntryRole, String> {
+    if terms.usage != KeyUsage::Kek && (terms.min_seclev != 0 || !terms.allow.is_empty()) {
+        return Err("allow and min_seclev belong to a KEK".into());
+    }
+    let id = hex::decode(&terms.id).unwrap_or_default();
+    let wrong = || wrong_id(terms.usage, terms.id.chars().count());
+    match terms.usage {
+        KeyUsage::Kek => kek_rules(terms, issuer_identifier(&id).ok_or_else(wrong)?).map(EntryRole::Kek),
+        KeyUsage::Kmc if terms.version == 0 => Err(wrong_version(terms.usage, Some(0))),
+        KeyUsage::Kmc => {
+            let id = id.try_into().map_err(|_| wrong())?;
+            Ok(EntryRole::Kmc(KmcRef { id, version: terms.version }))
+        }
+        KeyUsage::Cvk | KeyUsage::Pvk if terms.key_type != KeyType::Tdes2 => {
+            Err(format!("a {} is TDES2", terms.usage))
+        }
+        _ => issuer_identifier(&id).map(|_| EntryRole::Issuer).ok_or_else(wrong),
+    }
+}
+
+fn kek_rules(terms: &KeyTerms, [a, b, c, d]: [u8; 4]) -> Result<KekRules, String> {
+    if !(0x01..=0xFE).contains(&terms.version) {
+        return Err(wrong_version(terms.usage, Some(terms.version)));
+    }
+    let suite = terms.key_type.suite();
+    Ok(KekRules {
+        id: KekId([a, b, c, d, terms.version]),
+        suite: suite.ok_or_else(|| format!("a KEK is TDES2, AES128 or AES256, not {}", terms.key_type))?,
+        issuer_id: IssuerId::new(terms.partner.as_str()).map_err(|e| format!("its issuer_id {e}"))?,
+        allow: terms.allow.clone(),
+        min_seclev: SecLevel::from_byte(terms.min_seclev)
+            .ok_or("no channel of this version has its min_seclev")?,
+    })
+}
+
+/// Digits, then F: 4 bytes.
+fn issuer_identifier(id: &[u8]) -> Option<[u8; 4]> {
+    let text = hex::encode_upper(id);
+    let digits = text.trim_end_matches('F');
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    id.try_into().ok()
+}
+
+/// Refuses a key whose label, identifier or value another has or had.
+fn is_new(terms: &KeyTerms, kept: &[u8], others: &StoreBody) -> Result<(), Failure> {
+    let KeyTerms { label, usage, id, version, .. } = terms;
+    if others.entries.iter().any(|entry| entry.label() == label) {
+        return Err(refuse(format!("label {label:?} stands twice; labels are unique")));
+    }
+    let same = |other: KeyUsage, other_id: &str, other_version: u8| {
+        (other, other_id, other_version) == (*usage, id.as_str(), *version)
+    };
+    if let Some(other) = others.entries.iter().find(|entry| same(entry.usage(), entry.id(), entry.version()))
+    {
+        return Err(refuse(format!(
+            "{:?} and {label:?} are both {usage} {id}:{version}; an identifier has one type and value for ever",
+            other.label()
+        )));
+    }
+    let gone =
+        others.gone.iter().any(|gone| same(gone.usage, &gone.id, gone.version)) || others.is_gone(kept);
+    if gone {
+        return Err(refuse(format!(
+            "{label:?}: this identifier or this value was destroyed, and never comes back: ask for another key"
+        )));
+    }
+    let keks = others.entries.iter().filter(|entry| *usage == KeyUsage::Kek && entry.kek().is_some());
+    if let Some(other) = keks.into_iter().find(|entry| entry.key().expose() == kept) {
+        return Err(refuse(format!(
+            "KEKs {:?} and {label:?} have the same value; each needs its own",
+            other.label()
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! Stores of version 1: a file with a key list, and the HSM's own files beside it. Their only use is to become a folder.
+//!
+//! ```text
+//! S              "cardwright key store 1 TEST bureau"; SHA-256 in hex of this line (without its end) and all below the
+//!                digest; the key list
+//! S-audit S-spools S-recipient S-rsa      the text of the companion, SHA-256 in hex of it
+//! ```
+//!
+//! Not here: stores of this version (`folder`), the texts (`companion`).
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::entry::StoreSide;
+use super::folder::refuse;
+use super::lines;
+use crate::exit::{Exit, Failure};
+use crate::files;
+use crate::hsm::companion::CompanionKind;
+use crate::sibling_path::sibling_path;
+
+/// The beginning of the first line.
+const MAGIC: &str = "cardwright key store ";
+/// Most bytes of a store.
+const MAX_STORE: u64 = 1 << 20;
+
+/// A store of version 1.
+pub(super) struct EarlierStore {
+    pub(super) side: StoreSide,
+    /// The key list.
+    pub(super) list: Zeroizing<String>,
+    /// The texts of the files beside it.
+    pub(super) companions: Vec<(CompanionKind, Zeroizing<String>)>,
+}
+
+/// What a file is that stands where the folder of a store must.
+pub(super) fn instead_of_folder(path: &Path) -> &'static str {
+    match files::read_private(path, MAX_STORE) {
+        Ok(Some(bytes)) if bytes.starts_with(MAGIC.as_bytes()) => {
+            "it is of an earlier version: take its keys over into a new store with `key upgrade`"
+        }
+        _ => "it is no folder, so it is no key store",
+    }
+}
+
+/// Reads a store of version 1 and the files beside it.
+pub(super) fn read(path: &Path) -> Result<EarlierStore, Failure> {
+    if path.is_dir() {
+        return Err(refuse(path, "it is a folder: a store of this version already"));
+    }
+    let text = text_of(path, MAX_STORE)?.ok_or_else(|| {
+        Failure::new(Exit::Io, format!("key store {}: there is no such file: check the path", path.display()))
+    })?;
+    let (side, list) = check(&text).map_err(|what| refuse(path, what))?;
+    let list = Zeroizing::new(list.to_owned());
+    let mut companions = Vec::new();
+    for kind in CompanionKind::ALL {
+        let beside = sibling_path(path, &format!("-{}", kind.name()));
+        if let Some(text) = text_of(&beside, kind.most())? {
+            let covered = lines::covered(&text).ok_or_else(|| {
+                refuse(&beside, "it is damaged; restore it from a backup of the same day as the ledger's")
+            })?;
+            companions.push((kind, Zeroizing::new(covered.to_owned())));
+        }
+    }
+    if side == StoreSide::Bureau && !companions.iter().any(|(kind, _)| *kind == CompanionKind::Audit) {
+        let what =
+            "its audit book, the file with -audit behind its name, is missing: restore it from a backup";
+        return Err(refuse(path, what));
+    }
+    Ok(EarlierStore { side, list, companions })
+}
+
+fn text_of(path: &Path, most: u64) -> Result<Option<Zeroizing<String>>, Failure> {
+    let bytes = files::read_private(path, most).map_err(|e| refuse(path, &e.to_string()))?;
+    let Some(mut bytes) = bytes else { return Ok(None) };
+    match String::from_utf8(std::mem::take(&mut *bytes)) {
+        Ok(text) => Ok(Some(Zeroizing::new(text))),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            Err(refuse(path, "it is no text of a key store"))
+        }
+    }
+}
+
+/// The side, and the key list.
+fn check(text: &str) -> Result<(StoreSide, &str), &'static str> {
+    const DAMAGED: &str = "it is damaged (wrong digest): restore it from a backup";
+    let (first, rest) = text.split_once('\n').ok_or("it is no key store")?;
+    let side = match first.strip_prefix(MAGIC).ok_or("it is no key store")? {
+        "1 TEST bureau" => StoreSide::Bureau,
+        "1 TEST issuer" => StoreSide::Issuer,
+        _ => return Err("it is no TEST store of version 1"),
+    };
+    let (stated, list) = rest.split_once('\n').ok_or(DAMAGED)?;
+    let digest = Sha256::new().chain_update(first).chain_update(list).finalize();
+    if stated == hex::encode(digest) { Ok((side, list)) } else { Err(DAMAGED) }
+}
