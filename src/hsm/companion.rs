@@ -149,6 +149,10 @@ impl CompanionFile {
     pub(super) fn write(&self, text: Zeroizing<String>) -> Result<(), HsmError> {
         let sealed = self.seal.seal(self.kind, &text);
         let sealed = sealed.ok_or_else(|| self.fault("the system gives no random numbers".into()))?;
+        // One that is larger would not be read again.
+        if u64::try_from(sealed.len()).is_ok_and(|length| length > self.kind.most()) {
+            return Err(self.fault("it is full".into()));
+        }
         files::replace_private(&self.path, &sibling_path(&self.path, "-next"), &sealed)
             .map_err(|e| self.fault(format!("it cannot be written: {e}")))
     }

@@ -4,6 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use cardwright::bureau::line::hsm_host;
 use cardwright::cli::keys::{KeyCommand, run_to};
 use cardwright::exit::{Exit, Failure};
 use cardwright::hsm::soft::SoftHsm;
@@ -103,6 +104,28 @@ fn a_store_killed_while_it_is_made_is_not_there_or_whole() {
         }
     }
     assert!(whole >= 2, "once killed, once made");
+}
+
+/// Neither a host nor a key command opens it; the file is one that another program made.
+#[test]
+fn no_host_serves_a_live_store() {
+    let (folder, _, store) = place();
+    let vector =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/sealed-store-vector.json"));
+    let vector: serde_json::Value = serde_json::from_str(&vector.unwrap()).unwrap();
+    drop(KeyStore::create_test(KEYS, &store, StoreSide::Bureau).unwrap());
+    std::fs::write(store.join("keys"), hex::decode(vector["live"]["keys"].as_str().unwrap()).unwrap())
+        .unwrap();
+    let socket = folder.path().join("hsm.sock");
+    let list = run_to(&KeyCommand::List { store: store.clone() }, StoreSide::Bureau, &mut Vec::new());
+    for failure in [list.unwrap_err(), hsm_host::run(&store, &socket).unwrap_err()] {
+        assert_eq!(failure.exit, Exit::KeyStore);
+        assert!(
+            failure.message.contains("it is LIVE: this version makes no cards with LIVE keys"),
+            "{failure}"
+        );
+    }
+    assert!(!socket.exists());
 }
 
 /// The lines of the files beside a bureau's store of version 1.

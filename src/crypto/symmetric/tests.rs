@@ -24,9 +24,17 @@ fn kcv_aes_pysim() {
 }
 
 #[test]
-fn kcv_aes_tr31_key_by_the_globalplatform_rule() {
-    // The key of TR-31:2018 A.7.4; its CMAC KCV (08793E) is another thing.
-    assert_eq!(aes("3F419E1CB7079442AA37474C2EFBF8B8").kcv().to_string(), "A801BE");
+fn kcvs_of_the_tr31_key_by_each_method() {
+    // The key of TR-31:2018 A.7.4, whose CMAC is there; A801BE and E5E07C by OpenSSL.
+    let key = aes("3F419E1CB7079442AA37474C2EFBF8B8");
+    assert_eq!(key.kcv().to_string(), "A801BE");
+    let kcvs: Vec<_> = key.kcvs().iter().map(|(method, kcv)| format!("{method} {kcv}")).collect();
+    assert_eq!(kcvs, ["AES-GP A801BE", "AES-CMAC 08793E"]);
+    let zeros = Kcv::from_hex("E5E07C").unwrap();
+    assert_eq!(key.other_method_of(zeros), Some("a block of zeros encrypted"));
+    assert_eq!(key.other_method_of(key.kcv()), None);
+    let same_value = tdes("3F419E1CB7079442AA37474C2EFBF8B8");
+    assert_eq!(same_value.kcvs(), [(KcvMethod::Des, Kcv::from_hex("57C409").unwrap())]);
 }
 
 #[test]

@@ -63,6 +63,8 @@ pub(super) fn make(
     path: &Path,
     fill: impl FnOnce(&StoreFolder) -> Result<(), Failure>,
 ) -> Result<StoreFolder, Failure> {
+    // A slash at the end would put the name that is made first into the folder.
+    let path = path.components().as_path();
     check_above(path)?;
     if path.symlink_metadata().is_ok() {
         return Err(refuse(path, "exists already and is not replaced; name another, or remove it yourself"));
@@ -101,6 +103,8 @@ fn check_above(path: &Path) -> Result<(), Failure> {
 impl StoreFolder {
     /// Opens the folder of a store, and locks it.
     pub(super) fn open(path: &Path, lock: StoreLock) -> Result<Self, Failure> {
+        // A slash at the end would follow a link.
+        let path = path.components().as_path();
         let meta = path.symlink_metadata().map_err(|e| match e.kind() {
             ErrorKind::NotFound => {
                 let what = "there is no such folder; `key init` makes one";

@@ -1,12 +1,12 @@
-//! Full disks under files other than the ledger: events, dumps, report, the HSM's audit book, papers, an
-//! export.
+//! Full disks under files other than the ledger: events, dumps, report, the key store, the HSM's audit book, papers,
+//! an export.
 
 use std::path::Path;
 
 use super::mounts::{Disk, Kind};
 use super::{IO, accounted, ended, ok};
 use crate::books::Witness;
-use crate::support::World;
+use crate::support::{BUREAU_KEYS, World};
 
 /// Exit code: the key store is refused.
 const KEY_STORE: i32 = 22;
@@ -64,6 +64,27 @@ fn the_audit_book_of_the_hsm_finds_no_room() {
     ok(&world, "job close J1 --keys small/bureau.store");
     ok(&world, "job papers J1 --keys small/bureau.store --out papers");
     assert_eq!(world.dumps().len(), 6);
+}
+
+#[test]
+fn a_key_store_that_finds_no_room_is_not_changed() {
+    let mut world = World::new();
+    let disk = Disk::mount(&mut world, Kind::Small);
+    world.new_store("small/bureau.store");
+    disk.leave(0);
+    let recipient = || world.cardwright(&["key", "recipient", "--store", "small/bureau.store"]);
+    ended(&recipient(), IO, &["cannot be written", "No space left"]);
+    let init = ["key", "init", "--test", "--from", BUREAU_KEYS, "--store", "small/other.store"];
+    let made = world.cardwright(&init);
+    assert!(made.code != 0 && made.stderr.contains("No space left"), "{}", made.stderr);
+    for left in ["small/other.store", "small/other.store-next", "small/bureau.store/keys.next"] {
+        assert!(!disk.path(left).exists(), "{left}");
+    }
+    let acts = || ok(&world, "key acts --store small/bureau.store").lines().count();
+    assert_eq!(acts(), 1);
+    disk.free();
+    assert_eq!((recipient().code, acts()), (0, 2));
+    assert_eq!(world.cardwright(&init).code, 0);
 }
 
 #[test]
