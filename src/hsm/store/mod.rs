@@ -226,7 +226,8 @@ fn record(
     note: &str,
 ) -> Result<(), Failure> {
     header.written = now();
-    header.generation += 1;
+    let last = || folder::refuse(folder.path(), "its generation cannot rise any more: make a new store");
+    header.generation = header.generation.checked_add(1).ok_or_else(last)?;
     body.acts.push(CustodyAct::of_store(header.written, act, note));
     let too_much = || folder::refuse(folder.path(), "it holds too much: make a new one of a shorter list");
     let keys = header.seal(&body.write().ok_or_else(too_much)?).ok_or_else(no_random)?;
