@@ -635,3 +635,47 @@ proptest::proptest! {
         let _ = StoreBody::read(&body, StoreSide::Bureau);
     }
 }
+
+/// A key list, what a store makes of it, and what is read again.
+#[test]
+fn every_usage_and_type_is_found_again() {
+    let mut list = GOOD.to_owned();
+    for (number, usage) in (1..).zip(KeyUsage::MASTERS) {
+        for (version, (key_type, value)) in (1..).zip([
+            ("TDES2", "8C25D16B3E5897AB7A1C0D92F3E4B568"),
+            ("AES128", "8C25D16B3E5897AB7A1C0D92F3E4B568"),
+            ("AES192", AES192_VALUE),
+            ("AES256", "1619402605FF52C0CEA2ED1B39A75979ED5627082A114A0EF952E1CF3BAFB787"),
+        ]) {
+            if key_type != "TDES2" && matches!(usage, KeyUsage::Cvk | KeyUsage::Pvk) {
+                continue;
+            }
+            list += &format!(
+                "[[key]]\nlabel = \"{number}-{version}\"\nusage = \"{usage}\"\ntype = \"{key_type}\"\nid = \"476173FF\"\n\
+                 version = {version}\nvalue = \"{value}\"\n"
+            );
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let shown = |store: &KeyStore| {
+        let entries = store.entries().iter().map(|key| {
+            let id =
+                format!("{} {} {} {}:{}", key.label(), key.usage(), key.key_type(), key.id(), key.version());
+            format!(
+                "{id} {:?} {:?} {:?}",
+                key.kcvs(),
+                key.origin(),
+                key.kek().map(|rules| format!("{rules:?}"))
+            )
+        });
+        entries.collect::<Vec<_>>()
+    };
+    let made = KeyStore::create_test(&list, &path, StoreSide::Issuer).unwrap();
+    let opened = KeyStore::open(&path).unwrap();
+    assert_eq!(shown(&opened), shown(&made));
+    assert_eq!(opened.entries().len(), 2 + 5 * 4 + 2);
+    assert_eq!(*opened.body.write().unwrap(), *made.body.write().unwrap());
+    assert!(opened.entries().iter().all(SecretEntry::odd_parity), "kept with odd parity");
+    assert!(!made.entries().iter().all(SecretEntry::odd_parity));
+}
