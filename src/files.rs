@@ -86,18 +86,23 @@ pub fn check_owned(meta: &Metadata) -> Result<()> {
     Ok(())
 }
 
-/// Replaces a private file, or makes it: the bytes are on disk under the name `next`, mode 0600, before they get the
-/// file's name. After an error the file is as it was, unless its folder could not be synced.
+/// Replaces a private file, or makes it: the bytes are on disk under the name `next` before they get the file's name.
 pub fn replace_private(path: &Path, next: &Path, bytes: &[u8]) -> Result<()> {
-    let written = make_private(next)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(next, path));
-    if let Err(error) = written {
-        // One that stays is removed by the next change.
-        let _ = std::fs::remove_file(next);
-        return Err(error);
-    }
-    sync_folder(path)
+    write_private(next, bytes)?;
+    rename_private(next, path)
+}
+
+/// Makes a private file of these bytes, which are on disk when this returns. After an error there is none.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    let written =
+        make_private(path).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    written.inspect_err(|_| drop(std::fs::remove_file(path)))
+}
+
+/// Gives a private file another name in its folder, durably. If it cannot get it, it is removed.
+pub fn rename_private(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to).inspect_err(|_| drop(std::fs::remove_file(from)))?;
+    sync_folder(to)
 }
 
 /// Makes the names in a file's folder durable.

@@ -161,7 +161,10 @@ impl StoreFolder {
 
     /// Replaces `keys`, durably, and notes its generation.
     pub(super) fn write(&self, keys: &[u8], generation: u64) -> Result<(), Failure> {
-        files::replace_private(&self.path.join("keys"), &self.path.join("keys.next"), keys)
+        let next = self.path.join("keys.next");
+        files::write_private(&next, keys)
+            .map_err(|e| io(&self.path, "cannot be written, and nothing was changed", &e))?;
+        files::rename_private(&next, &self.path.join("keys"))
             .map_err(|e| io(&self.path, "cannot be written", &e))?;
         self.note(generation).map_err(|e| {
             let what = "done, but the note of its generation could not be written: make room; the next change mends it";

@@ -73,7 +73,7 @@ fn a_key_store_that_finds_no_room_is_not_changed() {
     world.new_store("small/bureau.store");
     disk.leave(0);
     let recipient = || world.cardwright(&["key", "recipient", "--store", "small/bureau.store"]);
-    ended(&recipient(), IO, &["cannot be written", "No space left"]);
+    ended(&recipient(), IO, &["cannot be written, and nothing was changed", "No space left"]);
     let init = ["key", "init", "--test", "--from", BUREAU_KEYS, "--store", "small/other.store"];
     let made = world.cardwright(&init);
     assert!(made.code != 0 && made.stderr.contains("No space left"), "{}", made.stderr);
