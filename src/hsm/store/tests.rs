@@ -374,7 +374,8 @@ fn a_kmc_that_no_channel_can_use_is_refused_before_a_card_is_spent() {
 
 /// Makes the folder of a store with this file `keys`, whose generation was seen last.
 fn put(keys: &[u8], seen: u64) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let own = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
+    let folder = tempfile::Builder::new().permissions(own).tempdir().unwrap();
     let note = lines::with_digest(&format!("cardwright store seen 1\ngeneration {seen}\n"));
     for (name, bytes) in [("keys", keys), ("seen", note.as_bytes())] {
         std::fs::write(folder.path().join(name), bytes).unwrap();
