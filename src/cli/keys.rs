@@ -12,7 +12,7 @@ use super::common::{json_text, store_path};
 use crate::crypto::KcvMethod;
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::hsm::store::{ActKind, CustodyAct, KeyStore, KeyUsage, SecretEntry, StoreSide};
+use crate::hsm::store::{ActKind, CustodyAct, KeyStore, KeyUsage, SecretEntry, StoreSide, TakenOver};
 use crate::ids::Kcv;
 use crate::laws::rfc3339_seconds;
 use crate::stdout;
@@ -36,7 +36,8 @@ pub enum KeyCommand {
         #[arg(long, value_name = "STORE")]
         store: PathBuf,
     },
-    /// Make a new store of a TEST store of an earlier version and the files beside it.
+    /// Make a new store from a TEST store of an earlier version and the files beside it. End the line that uses it first: what
+    /// that writes after this command is lost.
     Upgrade {
         /// The store of an earlier version; it stays as it is.
         #[arg(value_name = "OLD")]
@@ -94,14 +95,8 @@ pub fn run_to(command: &KeyCommand, side: StoreSide, out: &mut impl Write) -> Re
             list(&KeyStore::create_test(&key_list(from)?, store, side)?, out)
         }
         KeyCommand::Upgrade { old, store } => {
-            let old_shown = old.display();
-            list(&KeyStore::upgrade(old, store, side)?, out).and_then(|()| {
-                writeln!(
-                    out,
-                    "now remove {old_shown} and the files beside it ({old_shown}-*): two stores with one audit key must not \
-                     both be used"
-                )
-            })
+            let (store, taken) = KeyStore::upgrade(old, store, side)?;
+            list(&store, out).and_then(|()| taken_over(&taken, side, out))
         }
         KeyCommand::Acts { store, json } => {
             let store = KeyStore::open(store)?;
@@ -155,6 +150,26 @@ fn list(store: &KeyStore, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "gone  {usage} {id}:{version}  {}  {day}", kcvs(&[gone.kcv]))?;
     }
     Ok(())
+}
+
+/// What was taken over of an earlier store, and what becomes of that one.
+fn taken_over(taken: &TakenOver, side: StoreSide, out: &mut impl Write) -> std::io::Result<()> {
+    let names = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    writeln!(
+        out,
+        "taken over: {}; not there: {} (moved elsewhere? then remove the new store, put them beside the old one, and try again)",
+        names(&taken.companions),
+        names(&taken.missing)
+    )?;
+    let files: Vec<_> = taken.files.iter().map(|file| file.display().to_string()).collect();
+    writeln!(out, "now remove: {}", files.join(", "))?;
+    let why = match side {
+        StoreSide::Bureau => {
+            "both would sign with one audit key, and the key of a job that is deleted later would still be in the old one"
+        }
+        StoreSide::Issuer => "serial numbers of certificates would be used twice",
+    };
+    writeln!(out, "Never use both stores: {why}. What a line wrote to the old one meanwhile is lost")
 }
 
 /// `AES-GP A801BE  AES-CMAC 08793E`

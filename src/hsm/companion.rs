@@ -10,11 +10,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use zeroize::Zeroizing;
 
 use super::HsmError;
@@ -53,9 +53,9 @@ impl CompanionKind {
         }
     }
 
-    /// Most bytes of the file: some hundred thousand lines.
+    /// Most bytes of the file: audit and spools grow with every job.
     pub(super) fn most(self) -> u64 {
-        if self == Self::Spools { 1 << 26 } else { 1 << 24 }
+        if matches!(self, Self::Audit | Self::Spools) { 1 << 26 } else { 1 << 24 }
     }
 
     fn code(self) -> u8 {
@@ -98,7 +98,7 @@ impl CompanionSeal {
 
     fn seal(&self, kind: CompanionKind, text: &str) -> Option<Vec<u8>> {
         let head = [&Self::label(kind)[..], &self.store].concat();
-        self.key.seal(&Self::label(kind), &head, text.as_bytes())
+        self.key.seal(&Self::label(kind), &head, text.as_bytes(), 0)
     }
 
     fn open(&self, kind: CompanionKind, file: &[u8]) -> Option<Zeroizing<String>> {
@@ -107,7 +107,7 @@ impl CompanionSeal {
             return None;
         }
         let mut text = self.key.open(label, HEAD, file)?;
-        // What is authentic was a text when it was sealed.
+        // What is authentic was a text when it was sealed, but bytes are no text before they are looked at.
         String::from_utf8(std::mem::take(&mut *text)).ok().map(Zeroizing::new)
     }
 }
@@ -161,7 +161,7 @@ impl CompanionFile {
     /// links, and is not to be lost. This does not reach copies that a disk keeps by itself: remapped flash blocks,
     /// copy-on-write file systems.
     pub(super) fn replace(&self, text: Zeroizing<String>) -> Result<(), HsmError> {
-        let old = OpenOptions::new().write(true).open(&self.path);
+        let old = OpenOptions::new().write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&self.path);
         self.write(text)?;
         // The old file has lost its name here. If it has no other name, nobody can open it again, even if overwriting
         // fails. If it has one, it is a backup and stays.

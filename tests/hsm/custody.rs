@@ -148,15 +148,27 @@ fn place() -> (tempfile::TempDir, PathBuf, PathBuf) {
 
 #[test]
 fn a_store_of_version_one_is_taken_over_with_its_audit_key() {
-    let (_folder, old, store) = place();
+    let (folder, old, _) = place();
+    // Its name begins like the name of a file beside the old one.
+    let store = folder.path().join("old-2");
     v1_store::write(&old, "bureau", KEYS, &[("audit", AUDIT), ("spools", SPOOLS)]);
+    std::fs::write(folder.path().join("old-audit-lock"), "").unwrap();
     let opened = KeyStore::open(&old).err().unwrap();
     assert!(opened.exit == Exit::KeyStore && opened.message.contains("`key upgrade`"), "{opened}");
     let said = upgraded(&old, &store, StoreSide::Bureau).unwrap();
-    assert!(said.contains("two stores with one audit key must not both be used"), "{said}");
+    assert!(said.contains("taken over: audit, spools; not there: recipient"), "{said}");
+    let remove = said.lines().find_map(|line| line.strip_prefix("now remove: ")).unwrap();
+    let mut named: Vec<_> = remove.split(", ").map(PathBuf::from).collect();
+    named.sort();
+    let mut there: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    there.retain(|path| *path != store);
+    there.sort();
+    assert_eq!(named, there, "each of its files, and no other");
     let new = KeyStore::open(&store).unwrap();
     new.check_companions().unwrap();
     assert_eq!((new.entries().len(), new.acts()[0].kind, new.acts().len()), (6, ActKind::Upgraded, 1));
+    assert_eq!(new.acts()[0].note, "with audit, spools; not there: recipient");
     for (kind, text) in [(CompanionKind::Audit, AUDIT), (CompanionKind::Spools, SPOOLS)] {
         assert_eq!(new.companion_text(kind).unwrap().unwrap().as_str(), text);
     }

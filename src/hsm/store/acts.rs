@@ -115,7 +115,7 @@ impl CustodyAct {
             label: text(fields)?,
             usage: match fields.u8()? {
                 0 => None,
-                code => Some(KeyUsage::from_code(code).ok_or(FormatFault::Changed)?),
+                code => Some(KeyUsage::from_code(code).ok_or(FormatFault::Unknown)?),
             },
             id: hex::encode_upper(fields.l1()?.bytes),
             version: fields.u8()?,

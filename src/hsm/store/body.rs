@@ -78,7 +78,7 @@ impl StoreBody {
         let file_key = SealKey::of(&Zeroizing::new(fields.array::<{ SealKey::LENGTH }>()?));
         let entries = several(fields.u16()?.into(), || entry(fields))?;
         if fields.u8()? != 0 {
-            return Err(FormatFault::Changed);
+            return Err(FormatFault::Unknown);
         }
         let gone = several(fields.u16()?.into(), || GoneKey::read(fields))?;
         let count = usize::try_from(fields.u32()?).map_err(|_| FormatFault::Changed)?;
@@ -115,7 +115,7 @@ impl StoreBody {
 /// Reads the terms and the value of a key.
 fn entry<'a>(fields: &mut FieldCursor<'a>) -> Result<(KeyTerms, &'a [u8]), FormatFault> {
     let label = text(fields)?;
-    let usage = KeyUsage::from_code(fields.u8()?).ok_or(FormatFault::Changed)?;
+    let usage = KeyUsage::from_code(fields.u8()?).ok_or(FormatFault::Unknown)?;
     let key_type = coded(&KeyType::ALL, fields.u8()?)?;
     let id = hex::encode_upper(fields.l1()?.bytes);
     let version = fields.u8()?;
@@ -151,7 +151,7 @@ fn write_entry(entry: &SecretEntry, out: &mut BodyWriter) -> Option<()> {
 impl GoneKey {
     fn read(fields: &mut FieldCursor<'_>) -> Result<Self, FormatFault> {
         Ok(Self {
-            usage: KeyUsage::from_code(fields.u8()?).ok_or(FormatFault::Changed)?,
+            usage: KeyUsage::from_code(fields.u8()?).ok_or(FormatFault::Unknown)?,
             id: hex::encode_upper(fields.l1()?.bytes),
             version: fields.u8()?,
             key_type: coded(&KeyType::ALL, fields.u8()?)?,
@@ -206,7 +206,7 @@ pub(super) fn code_of<T: PartialEq>(all: &[T], value: T) -> u8 {
 /// The value with this number.
 pub(super) fn coded<T: Copy>(all: &[T], code: u8) -> Result<T, FormatFault> {
     let place = usize::from(code).checked_sub(1).and_then(|place| all.get(place));
-    place.copied().ok_or(FormatFault::Changed)
+    place.copied().ok_or(FormatFault::Unknown)
 }
 
 /// Reads so many of one kind. A count alone takes no memory.

@@ -4,7 +4,8 @@
 //! keys                             keys and acts, sealed (`header`, `body`)
 //! seen                             "cardwright store seen 1", "generation N", SHA-256 of both lines
 //! audit spools recipient rsa       companions (`companion`); audit: a bureau's, rsa: an issuer's
-//! lock                             empty: shared by those who read, one alone changes
+//! lock                             empty: shared by hosts and by who reads; a command that changes `keys` has it alone
+//! audit-lock and its like          empty: one process at a time changes the file
 //! ```
 //!
 //! `keys` is written as `keys.next`, synced, renamed, and the folder is synced; then `seen` gets the new generation. So after a
@@ -43,6 +44,19 @@ pub(super) enum StoreLock {
     Alone,
 }
 
+/// The file `keys`, sealed.
+pub(super) struct SealedKeys {
+    pub(super) generation: u64,
+    file: Zeroizing<Vec<u8>>,
+}
+
+impl SealedKeys {
+    /// A file of this generation; `None` if it is longer than one that is read.
+    pub(super) fn new(generation: u64, file: Zeroizing<Vec<u8>>) -> Option<Self> {
+        u64::try_from(file.len()).is_ok_and(|length| length <= MAX_KEYS).then_some(Self { generation, file })
+    }
+}
+
 /// The folder of a store, locked.
 pub(super) struct StoreFolder {
     path: PathBuf,
@@ -54,17 +68,17 @@ pub(super) fn refuse(path: &Path, what: &str) -> Failure {
     Failure::new(Exit::KeyStore, format!("key store {}: {what}", path.display()))
 }
 
-fn io(path: &Path, what: &str, error: &std::io::Error) -> Failure {
+pub(super) fn io(path: &Path, what: &str, error: &std::io::Error) -> Failure {
     Failure::new(Exit::Io, format!("key store {}: {what}: {}", path.display(), files::trouble(error)))
 }
 
 /// Makes the folder of a new store. It gets its name when everything in it is written; an existing store is never replaced.
 pub(super) fn make(
     path: &Path,
-    fill: impl FnOnce(&StoreFolder) -> Result<(), Failure>,
+    fill: impl FnOnce(&StoreFolder) -> Result<SealedKeys, Failure>,
 ) -> Result<StoreFolder, Failure> {
     // A slash at the end would put the name that is made first into the folder.
-    let path = path.components().as_path();
+    let path = named(path)?;
     check_above(path)?;
     if path.symlink_metadata().is_ok() {
         return Err(refuse(path, "exists already and is not replaced; name another, or remove it yourself"));
@@ -72,24 +86,42 @@ pub(super) fn make(
     let next = sibling_path(path, "-next");
     DirBuilder::new().mode(0o700).create(&next).map_err(|e| match e.kind() {
         ErrorKind::AlreadyExists => {
-            refuse(path, &format!("{} is in the way; it was left half made: remove it", next.display()))
+            let what = "is in the way: remove it, unless another command is just making this store";
+            refuse(path, &format!("{} {what}", next.display()))
         }
         _ => io(path, "cannot be made", &e),
     })?;
     let made = StoreFolder::lock(&next, StoreLock::Shared).and_then(|mut folder| {
-        fill(&folder)?;
-        let named = files::sync_folder(&next.join("keys"))
-            .and_then(|()| std::fs::rename(&next, path))
-            .and_then(|()| files::sync_folder(path));
-        named.map_err(|e| io(path, "cannot be made", &e))?;
+        let keys = fill(&folder)?;
+        let written = files::write_private(&next.join("keys"), &keys.file)
+            .and_then(|()| folder.note(keys.generation))
+            .and_then(|()| files::sync_folder(&next.join("keys")))
+            .and_then(|()| std::fs::rename(&next, path));
+        written.map_err(|e| io(path, "cannot be made", &e))?;
         folder.path = path.to_owned();
         Ok(folder)
     });
-    if made.is_err() {
-        // Half a store is of no use.
-        let _ = std::fs::remove_dir_all(&next);
+    match made {
+        Ok(folder) => {
+            if let Err(error) = files::sync_folder(path) {
+                let error = files::trouble(&error);
+                tracing::warn!(error, "the key store is made, but a power cut may undo its name");
+            }
+            Ok(folder)
+        }
+        Err(failure) => {
+            // Half a store is of no use.
+            let _ = std::fs::remove_dir_all(&next);
+            Err(Failure::new(failure.exit, format!("{}; nothing was made", failure.message)))
+        }
     }
-    made
+}
+
+/// The path of a folder without a slash at its end, which would follow a link.
+fn named(path: &Path) -> Result<&Path, Failure> {
+    let plain = path.components().as_path();
+    // What is called "." or ".." may stand anywhere.
+    plain.file_name().map(|_| plain).ok_or_else(|| refuse(path, "call the folder by its own name"))
 }
 
 /// Refuses a folder in which another user could replace the store. A missing one is reported when the store is opened.
@@ -103,8 +135,7 @@ fn check_above(path: &Path) -> Result<(), Failure> {
 impl StoreFolder {
     /// Opens the folder of a store, and locks it.
     pub(super) fn open(path: &Path, lock: StoreLock) -> Result<Self, Failure> {
-        // A slash at the end would follow a link.
-        let path = path.components().as_path();
+        let path = named(path)?;
         let meta = path.symlink_metadata().map_err(|e| match e.kind() {
             ErrorKind::NotFound => {
                 let what = "there is no such folder; `key init` makes one";
@@ -116,7 +147,7 @@ impl StoreFolder {
             return Err(refuse(path, "it is a link: name the folder itself"));
         }
         if !meta.is_dir() {
-            return Err(refuse(path, upgrade::instead_of_folder(path)));
+            return Err(refuse(path, &upgrade::instead_of_folder(path)));
         }
         if meta.uid() != nix::unistd::geteuid().as_raw() {
             return Err(refuse(path, "it belongs to another user"));
@@ -159,19 +190,17 @@ impl StoreFolder {
         keys.ok_or_else(|| refuse(&self.path, "it is no key store: it has no file keys"))
     }
 
-    /// Replaces `keys`, durably, and notes its generation.
-    pub(super) fn write(&self, keys: &[u8], generation: u64) -> Result<(), Failure> {
+    /// Replaces `keys`, durably, and notes its generation. `unnoted` says what to do if it could not be noted.
+    pub(super) fn write(&self, keys: &SealedKeys, unnoted: &str) -> Result<(), Failure> {
         let next = self.path.join("keys.next");
-        files::write_private(&next, keys)
+        files::write_private(&next, &keys.file)
             .map_err(|e| io(&self.path, "cannot be written, and nothing was changed", &e))?;
         files::rename_private(&next, &self.path.join("keys"))
             .map_err(|e| io(&self.path, "cannot be written", &e))?;
-        self.note(generation).map_err(|e| {
-            let what = "done, but the note of its generation could not be written: make room; the next change mends it";
-            Failure::new(
-                Exit::Io,
-                format!("us: key store {}: {what}: {}", self.path.display(), files::trouble(&e)),
-            )
+        self.note(keys.generation).map_err(|e| {
+            let (path, trouble) = (self.path.display(), files::trouble(&e));
+            let what = "keys is written, but the note of its generation could not be";
+            Failure::new(Exit::Io, format!("us: key store {path}: {what}: {trouble}; {unnoted}"))
         })
     }
 
@@ -181,12 +210,13 @@ impl StoreFolder {
         let seen = self.path.join("seen");
         let text = files::read_private(&seen, MAX_SEEN).map_err(|e| refuse(&seen, &e.to_string()))?;
         let known = text.as_deref().and_then(|bytes| generation_of(bytes)).ok_or_else(|| {
-            refuse(&self.path, "its note of the last generation, seen, is missing or damaged: restore the whole folder from a backup")
+            refuse(&self.path, "its note of the last generation, seen, is missing or damaged: put keys and seen of one backup back, and leave the \
+                 other files")
         })?;
         if known > generation {
             let what = format!(
                 "keys is of generation {generation}, and the store was at {known}: an older file was put back. Put the newer \
-                 one back, or restore the whole folder from a backup"
+                 one back, or keys and seen of one backup, and leave the other files"
             );
             return Err(refuse(&self.path, &what));
         }

@@ -41,11 +41,17 @@ const BODY: &[u8] = b"CWKS2 body";
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FormatFault {
     /// Cut short, or its digest is wrong.
-    #[error("it is damaged: restore it from a backup")]
+    #[error("it is damaged: put keys and seen of one backup back, and leave the other files")]
     Damaged,
     /// The digest is right, but a field or the seal is wrong.
-    #[error("it was changed after it was written: restore it from a backup, and find out who can write it")]
+    #[error(
+        "it was changed after it was written: put keys and seen of one backup back, leave the other files, and find out who can \
+         write it"
+    )]
     Changed,
+    /// Authentic, but a code in it has no meaning here.
+    #[error("it holds what this version does not know: install the version that wrote it")]
+    Unknown,
     /// Written by a newer program.
     #[error("it is of a newer version ({0}): install the version that wrote it")]
     Newer(u16),
@@ -127,7 +133,7 @@ impl StoreHeader {
         head.extend_from_slice(&self.custody);
         head.extend_from_slice(&[0, 0]);
         head.extend_from_slice(self.master.expose());
-        let mut file = Zeroizing::new(self.master.seal(BODY, &head, body)?);
+        let mut file = Zeroizing::new(self.master.seal(BODY, &head, body, DIGEST)?);
         let digest = Sha256::digest(&file);
         file.extend_from_slice(&digest);
         Some(file)

@@ -78,6 +78,8 @@ pub(super) fn read(text: &str, made: u64, side: StoreSide, body: &mut StoreBody)
     if list.key.is_empty() {
         return Err(refuse("the key list holds no [[key]]"));
     }
+    // Growing would leave copies of keys behind.
+    body.entries.reserve_exact(list.key.len());
     for (number, mut raw) in (1..).zip(list.key) {
         let label = raw.label.clone();
         if !rules::is_label(&label) {

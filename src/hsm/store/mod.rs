@@ -36,9 +36,10 @@ pub use body::GoneKey;
 use body::StoreBody;
 pub use doubt::KeyDoubt;
 pub use entry::{KekRules, KeyOrigin, KeyUsage, SecretEntry, StoreSide};
-use folder::{StoreFolder, StoreLock};
+use folder::{SealedKeys, StoreFolder, StoreLock};
 use header::StoreHeader;
 pub(super) use seal::SealKey;
+pub use upgrade::TakenOver;
 
 use super::Realm;
 use super::audit_book::AuditBook;
@@ -60,26 +61,33 @@ impl KeyStore {
     /// Reads a key list (TOML), checks every rule, and writes it to a new TEST store at `path`. An existing one is never
     /// replaced: a KEKID has one value for ever. A bureau's store gets its audit book.
     pub fn create_test(toml_text: &str, path: &Path, side: StoreSide) -> Result<Self, Failure> {
-        Self::make(path, side, toml_text, ActKind::Made, |seal| match side {
+        Self::make(path, side, toml_text, (ActKind::Made, ""), |seal| match side {
             StoreSide::Bureau => Ok(AuditBook::make(seal)?),
             StoreSide::Issuer => Ok(()),
         })
     }
 
-    /// Takes a TEST store of version 1 and the files beside it over into a new store at `path`.
-    pub fn upgrade(old: &Path, path: &Path, side: StoreSide) -> Result<Self, Failure> {
+    /// Takes a TEST store of version 1 and the files beside it over into a new store at `path`. No line may use the old one:
+    /// what it writes from now on is not in the new one.
+    pub fn upgrade(old: &Path, path: &Path, side: StoreSide) -> Result<(Self, TakenOver), Failure> {
         let earlier = upgrade::read(old)?;
         if earlier.side != side {
+            let program = match earlier.side {
+                StoreSide::Bureau => "cardwright",
+                StoreSide::Issuer => "cardwright-prep",
+            };
             let what =
-                format!("it is of the {}'s side: name it to the {}'s program", earlier.side, earlier.side);
+                format!("it is the {}'s: use the {}'s program ({program})", earlier.side, earlier.side);
             return Err(folder::refuse(old, &what));
         }
-        Self::make(path, side, &earlier.list, ActKind::Upgraded, |seal| {
+        let taken = earlier.taken_over();
+        let store = Self::make(path, side, &earlier.list, (ActKind::Upgraded, &taken.note()), |seal| {
             for (kind, text) in earlier.companions {
                 CompanionFile::in_store(seal, kind).write(text)?;
             }
             Ok(())
-        })
+        })?;
+        Ok((store, taken))
     }
 
     /// Makes a store of a key list.
@@ -87,7 +95,7 @@ impl KeyStore {
         path: &Path,
         side: StoreSide,
         list: &str,
-        act: ActKind,
+        (act, note): (ActKind, &str),
         companions: impl FnOnce(&Arc<CompanionSeal>) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
         let mut header = StoreHeader::draw(side).map_err(|_| no_random())?;
@@ -95,7 +103,7 @@ impl KeyStore {
         list::read(list, now(), side, &mut body)?;
         let folder = folder::make(path, |folder| {
             companions(&seal_of(folder, &header, &body))?;
-            record(folder, &mut header, &mut body, act, "")
+            next(path, &mut header, &mut body, act, note)
         })?;
         let seal = seal_of(&folder, &header, &body);
         Ok(Self { folder, header, body, seal })
@@ -127,9 +135,14 @@ impl KeyStore {
         if let Some(known) = recipient.public()? {
             return Ok(known);
         }
+        if store.acts().iter().any(|act| act.kind == ActKind::Recipient) {
+            tracing::warn!("an earlier recipient's key is not there: files sealed to it do not open");
+        }
         let (public, text) = RecipientKey::draw();
         // First the record: a key whose making is nowhere recorded is worse than a record of a key that was not kept.
-        record(&store.folder, &mut store.header, &mut store.body, ActKind::Recipient, &public)?;
+        let keys =
+            next(store.folder.path(), &mut store.header, &mut store.body, ActKind::Recipient, &public)?;
+        store.folder.write(&keys, "give the command again")?;
         recipient.keep(text)?;
         Ok(public)
     }
@@ -217,21 +230,21 @@ impl KeyStore {
     }
 }
 
-/// Writes a store with one act more.
-fn record(
-    folder: &StoreFolder,
+/// The next file `keys` of a store, with one act more.
+fn next(
+    path: &Path,
     header: &mut StoreHeader,
     body: &mut StoreBody,
     act: ActKind,
     note: &str,
-) -> Result<(), Failure> {
+) -> Result<SealedKeys, Failure> {
     header.written = now();
-    let last = || folder::refuse(folder.path(), "its generation cannot rise any more: make a new store");
+    let last = || folder::refuse(path, "its generation cannot rise any more: make a new store");
     header.generation = header.generation.checked_add(1).ok_or_else(last)?;
     body.acts.push(CustodyAct::of_store(header.written, act, note));
-    let too_much = || folder::refuse(folder.path(), "it holds too much: make a new one of a shorter list");
+    let too_much = || folder::refuse(path, "it holds too much: make a new one of a shorter list");
     let keys = header.seal(&body.write().ok_or_else(too_much)?).ok_or_else(no_random)?;
-    folder.write(&keys, header.generation)
+    SealedKeys::new(header.generation, keys).ok_or_else(too_much)
 }
 
 fn seal_of(folder: &StoreFolder, header: &StoreHeader, body: &StoreBody) -> Arc<CompanionSeal> {

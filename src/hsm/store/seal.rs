@@ -57,13 +57,20 @@ impl SealKey {
         Zeroizing::new(mac.finalize().into_bytes().into())
     }
 
-    /// Seals a content behind its head; `None` if the system gives no random numbers, or for 4 GiB.
-    pub(in crate::hsm) fn seal(&self, label: &[u8], head: &[u8], clear: &[u8]) -> Option<Vec<u8>> {
+    /// Seals a content behind its head, with room for some bytes more; `None` if the system gives no random numbers, or for
+    /// 4 GiB.
+    pub(in crate::hsm) fn seal(
+        &self,
+        label: &[u8],
+        head: &[u8],
+        clear: &[u8],
+        more: usize,
+    ) -> Option<Vec<u8>> {
         let mut seed = [0; SEED];
         getrandom::fill(&mut seed).ok()?;
         let length = u32::try_from(clear.len()).ok()?.to_be_bytes();
         // The clear content never moves: it is encrypted where it is put first.
-        let mut sealed = Vec::with_capacity(head.len() + OVER + clear.len() + TAG);
+        let mut sealed = Vec::with_capacity(head.len() + OVER + clear.len() + TAG + more);
         for part in [head, &seed, &length, clear] {
             sealed.extend_from_slice(part);
         }
@@ -138,8 +145,8 @@ mod tests {
     #[test]
     fn two_writes_never_share_a_key_and_every_byte_counts() {
         let key = SealKey::draw().unwrap();
-        let sealed = key.seal(b"label", b"head", b"content").unwrap();
-        assert_ne!(sealed, key.seal(b"label", b"head", b"content").unwrap());
+        let sealed = key.seal(b"label", b"head", b"content", 0).unwrap();
+        assert_ne!(sealed, key.seal(b"label", b"head", b"content", 0).unwrap());
         assert_eq!(**key.open(b"label", 4, &sealed).unwrap(), *b"content");
         assert!(key.open(b"other", 4, &sealed).is_none());
         assert!(SealKey::draw().unwrap().open(b"label", 4, &sealed).is_none());

@@ -637,6 +637,33 @@ proptest::proptest! {
     }
 }
 
+/// An authentic body was not changed: a code that means nothing here is a newer program's.
+#[test]
+fn a_body_with_codes_of_another_version_is_named() {
+    let good = vector(["test", "body"]);
+    let label = good.windows(5).position(|bytes| bytes == b"kmc-1").unwrap();
+    for at in [label + 5, label + 6] {
+        let mut body = good.clone();
+        body[at] = 99;
+        let said = StoreBody::read(&body, StoreSide::Bureau).err().unwrap().to_string();
+        assert!(said.contains("install the version that wrote it"), "{said}");
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_filled_leaves_nothing_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let full = |_: &StoreFolder| Err(Failure::new(Exit::Io, "the disk is full"));
+    let said = folder::make(&path, full).err().unwrap().message;
+    assert_eq!(said, "the disk is full; nothing was made");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    for name in [".", "..", "/"] {
+        let said = KeyStore::create_test(GOOD, Path::new(name), StoreSide::Bureau).err().unwrap().message;
+        assert!(said.contains("by its own name"), "{said}");
+    }
+}
+
 /// A key list, what a store makes of it, and what is read again.
 #[test]
 fn every_usage_and_type_is_found_again() {

@@ -194,7 +194,7 @@ fn against(
         if last.key != known.key {
             return says(format!(
                 "its last checkpoint was signed by the audit key {}, and the key store's is {}: it is the ledger of another \
-                 key store, or the audit book next to the store was lost",
+                 key store, or the audit book in the store was lost",
                 last.key, known.key
             ));
         }
