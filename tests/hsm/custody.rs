@@ -204,7 +204,7 @@ fn what_is_no_whole_store_of_version_one_is_not_taken_over() {
     assert_eq!(refused("there is no such file", StoreSide::Bureau), Exit::Io);
     let write = |side: &str, list: &str| v1_store::write(&old, side, list, &[("audit", AUDIT)]);
     write("bureau", KEYS);
-    refused("bureau's side", StoreSide::Issuer);
+    refused("use the bureau's program (cardwright)", StoreSide::Issuer);
     for (text, what) in [
         ("cardwright key store 1 LIVE bureau\n\n", "no TEST store of version 1"),
         ("cardwright key store 2 TEST bureau\n\n", "no TEST store of version 1"),
