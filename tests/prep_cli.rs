@@ -376,7 +376,7 @@ fn keys_that_are_not_there() {
         assert!(list.contains(from), "{from}");
         let (other, store) = (dir.path().join("other.toml"), dir.path().join("other.keys"));
         std::fs::write(&other, list.replacen(from, to, 1)).unwrap();
-        let _ = std::fs::remove_file(&store);
+        let _ = std::fs::remove_dir_all(&store);
         program()
             .args(["key", "init", "--test", "--from"])
             .arg(&other)
