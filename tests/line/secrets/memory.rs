@@ -116,7 +116,9 @@ fn every_program_is_closed_to_its_own_user() {
     std::fs::write(world.path("people.toml"), people).unwrap();
     let mine = |path| chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     mine(world.path(""));
-    world.path("").read_dir().unwrap().for_each(|entry| mine(entry.unwrap().path()));
+    for folder in ["", "bureau.store", "issuer.store"] {
+        world.path(folder).read_dir().unwrap().for_each(|entry| mine(entry.unwrap().path()));
+    }
     let start = |name: &str, args: &str| {
         let (_open, path) = program(name);
         let mut command = Command::new(path);
