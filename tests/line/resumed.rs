@@ -82,7 +82,7 @@ fn a_record_that_fails_only_in_the_run_holds_the_job_and_stays_queued() {
         (&2.into(), &0.into(), &2.into())
     );
     assert!(world.events().iter().all(|event| event["to"] != "BOUND"), "a blank was bound");
-    with_keys(&keys);
+    with_keys(keys);
     assert_eq!(world.resume("sim-8", &[]).code, 0);
     assert_eq!(world.dumps().iter().filter(|dump| dump["fate"] == "stacked").count(), 4);
 }
