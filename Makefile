@@ -48,7 +48,7 @@ test: build
 	RUST_TEST_THREADS=$$(( ($$(nproc) * 3 + 1) / 2 )) $(CARGO) test --workspace --no-fail-fast
 
 soak: build
-	STORM=full MODEL=full PROPTEST_CASES=20000 $(CARGO) test --workspace --no-fail-fast
+	STORM=full MODEL=full FRAMES=full PROPTEST_CASES=20000 $(CARGO) test --workspace --no-fail-fast
 	PROPTEST_CASES=1000000 $(CARGO) test -p drivers
 
 bench: setup

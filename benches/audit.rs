@@ -30,6 +30,7 @@ use std::io::BufRead;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use cardwright::hsm::CallerRole;
 use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::laws::{Change, JobId};
 use cardwright::ledger::Ledger;
@@ -87,8 +88,8 @@ fn main() {
     // The first start verifies and signs everything, and is not measured.
     for run in 0..=STARTS {
         let socket = folder.path().join(format!("hsm-{run}.sock"));
-        let _host = HostProcess::start(program, &store, &socket).unwrap();
-        let hsm = HsmClient::connect(&socket).unwrap();
+        let host = HostProcess::start(program, &store, &socket).unwrap();
+        let hsm = HsmClient::connect(host.door(), CallerRole::Ledger).unwrap();
         let start = Instant::now();
         let ledger = Ledger::open_audited(&path, Box::new(hsm)).unwrap();
         let seconds = start.elapsed().as_secs_f64();
@@ -106,7 +107,8 @@ fn main() {
     println!("  daemon answers        {:6.2} s (aim 2), HELD jobs", daemon(&world));
     let socket = folder.path().join("hsm-last.sock");
     let host = HostProcess::start(program, &store, &socket).unwrap();
-    let open = Ledger::open_audited(&path, Box::new(HsmClient::connect(&socket).unwrap())).unwrap();
+    let auditor = HsmClient::connect(host.door(), CallerRole::Ledger).unwrap();
+    let open = Ledger::open_audited(&path, Box::new(auditor)).unwrap();
     let released = Change::Released;
     open.record(JobId(1), released, ledger::context()).wait().unwrap();
     interrupt(open, cards);

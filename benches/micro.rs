@@ -12,6 +12,8 @@
     reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
+#[path = "../tests/hsm/callers.rs"]
+mod callers;
 #[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "../tests/hsm/card.rs"]
 mod card;
@@ -31,8 +33,9 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
 
+use callers::LineCallers;
 use cardwright::crypto::CipherKey;
-use cardwright::hsm::client::{HostProcess, HsmClient};
+use cardwright::hsm::client::HostProcess;
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::KeyStore;
 use cardwright::hsm::{Hsm, HsmShortcuts};
@@ -100,9 +103,9 @@ fn hsm(criterion: &mut Criterion, world: &World, file: &Path) {
     let store = world.path("bureau.store");
     let folder = world.folder();
     let socket = folder.path().join("hsm.sock");
-    let _host = HostProcess::start(Path::new(CARDWRIGHT), &store, &socket).unwrap();
+    let host = HostProcess::start(Path::new(CARDWRIGHT), &store, &socket).unwrap();
     let soft = SoftHsm::new(KeyStore::open(&store).unwrap()).unwrap();
-    let client = HsmClient::connect(&socket).unwrap();
+    let client = LineCallers::connect(host.door());
     let both: [(&str, Box<dyn Hsm>); 2] = [("in process", Box::new(soft)), ("socket", Box::new(client))];
 
     let mut group = criterion.benchmark_group("hsm");

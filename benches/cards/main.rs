@@ -16,6 +16,8 @@
     reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
+#[path = "../../tests/hsm/callers.rs"]
+mod callers;
 #[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "../../tests/hsm/card.rs"]
 mod card;
@@ -36,8 +38,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use callers::LineCallers;
 use cardwright::chip;
-use cardwright::hsm::client::{HostProcess, HsmClient};
+use cardwright::hsm::client::HostProcess;
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::KeyStore;
 use cardwright::hsm::{Hsm, HsmShortcuts};
@@ -260,12 +263,12 @@ fn hsm_calls(world: &World, sessions: &[Session], product: &ProductProfile) -> (
 }
 
 /// CPU time of a host that lives during `work`, and the result of `work`.
-fn host(world: &World, store: &Path, work: impl FnOnce(&mut HsmClient) -> Duration) -> Duration {
+fn host(world: &World, store: &Path, work: impl FnOnce(&mut LineCallers) -> Duration) -> Duration {
     let folder = world.folder();
     let socket = folder.path().join("hsm.sock");
     let before = cpu_of_children();
     let process = HostProcess::start(Path::new(CARDWRIGHT), store, &socket).unwrap();
-    let mut client = HsmClient::connect(&socket).unwrap();
+    let mut client = LineCallers::connect(process.door());
     let ours = work(&mut client);
     drop((client, process));
     ours + (cpu_of_children() - before)

@@ -17,8 +17,7 @@ use super::spool_folder::spool_path;
 use crate::actor::Actor;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::HsmClient;
-use crate::hsm::{Auditor, FileAdmission, Realm, SpoolKey};
+use crate::hsm::{Auditor, CallerRole, FileAdmission, Realm, SpoolKey};
 use crate::ids::JobId;
 use crate::inspect::{InspectionReport, SectionCounts};
 use crate::laws::JobProfiles;
@@ -64,11 +63,11 @@ impl Bureau {
         // The descriptor shares its position in the file with the client's, and the client may have read from it.
         file.rewind().map_err(|e| Refusal::fault(Exit::Io, format!("file: it cannot be read: {e}")))?;
         let spool_path = spool_path(self.ledger.path())?;
-        let connect = || self.connect();
+        let connect = || self.connect(CallerRole::Check);
         let mut checks = FileCheck::new(&self.line, Some(&connect), shown);
         let ledger = self.ledger.reader()?.id()?;
-        let file = open_for_job(file, Some(&mut self.connect()?))?;
-        let mut key = SpoolKey::new(Box::new(self.connect()?), ledger)?;
+        let file = open_for_job(file, Some(&mut connect()?))?;
+        let mut key = SpoolKey::new(Box::new(self.connect_for_ledger()?), ledger)?;
         let accepted = match copied(file, &spool_path, &mut checks, &mut key) {
             Ok(accepted) => accepted,
             Err(refusal) => {
@@ -115,7 +114,7 @@ impl Bureau {
     fn enter(&self, new: NewJob, ledger: LedgerId) -> Result<Accepted, Refusal> {
         let (issuer_id, file_id) = (new.issuer_id.clone(), new.file_id.clone());
         let admission = FileAdmission { issuer_id, file_id, digest: new.digest, ledger };
-        HsmClient::connect(&self.socket)?.admit(&admission)?;
+        self.connect_for_ledger()?.admit(&admission)?;
         self.ledger.new_job(new).map_err(|error| self.seen(error))
     }
 
@@ -190,7 +189,7 @@ impl AcceptanceChecks for CountedCheck<'_> {
 /// Destroys the key of a copy that did not become a job. If that fails now, it is repeated when the ledger is
 /// opened next.
 fn unused(key: SpoolKey) {
-    if let Err(error) = key.destroy() {
+    if let Err(error) = key.abandon() {
         tracing::warn!(%error, "the key of a refused file stays");
     }
 }

@@ -66,7 +66,7 @@ impl Bureau {
         self.may_test_cards()?;
         let links = self.links()?;
         let machines = self.blind_machines(&*links)?;
-        let mut line = stations::open(&self.line, &*links, &self.proofs, &machines, || self.hsm())?;
+        let mut line = stations::open(&self.line, &*links, &self.proofs, &machines, || self.station_hsm())?;
         person.begins();
         let cleared = crate::pipeline::clear(&mut line);
         if let Some(asks) = cleared.asks_for() {

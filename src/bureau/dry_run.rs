@@ -18,7 +18,7 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::key_host::socket_directory;
 use crate::hsm::store::{KeyStore, KeyUsage, StoreSide};
-use crate::hsm::{Hsm, VerifyRequest};
+use crate::hsm::{CallerRole, Hsm, HsmDoor, VerifyRequest};
 use crate::ids::{Aid, Dgi, Mic};
 use crate::modules::LineProfile;
 use crate::prep::dry_run::sample_file;
@@ -61,9 +61,10 @@ pub fn dry_run(product: ProductProfile) -> Result<DryRun, Failure> {
     let bureau = serve(folder.path(), "bureau", &lists.bureau, StoreSide::Bureau)?;
     let origin = product.source.1.clone();
     let found = || {
-        let bytes = sample_file(&product, &|| Ok(HsmClient::connect(&issuer)?), folder.path())?;
+        let bytes =
+            sample_file(&product, &|| Ok(HsmClient::connect(&issuer, CallerRole::Issuer)?), folder.path())?;
         accepted(&bytes, product.clone(), &bureau)?;
-        planned(&bytes, &product, &mut HsmClient::connect(&bureau)?)
+        planned(&bytes, &product, &mut HsmClient::connect(&bureau, CallerRole::Source)?)
     };
     found().map_err(|failure| of_the_profile(failure, &origin))
 }
@@ -129,18 +130,17 @@ fn entry(usage: &str, key_type: KeyType, id: &str, version: u8) -> Result<Zeroiz
     Ok(text)
 }
 
-/// Holds the keys of a list. Returns the socket of their HSM.
-fn serve(folder: &Path, name: &str, list: &str, side: StoreSide) -> Result<std::path::PathBuf, Failure> {
+/// Holds the keys of a list. Returns the door of their HSM.
+fn serve(folder: &Path, name: &str, list: &str, side: StoreSide) -> Result<HsmDoor, Failure> {
     let socket = folder.join(format!("{name}.sock"));
-    serve_own(KeyStore::create_test(list, &folder.join(name), side)?, &socket)?;
-    Ok(socket)
+    serve_own(KeyStore::create_test(list, &folder.join(name), side)?, &socket)
 }
 
 /// Makes the checks of acceptance.
-fn accepted(bytes: &[u8], product: ProductProfile, keys: &Path) -> Result<(), Failure> {
+fn accepted(bytes: &[u8], product: ProductProfile, keys: &HsmDoor) -> Result<(), Failure> {
     let text = LINES.iter().find(|(name, _)| *name == LINE).map_or("", |(_, text)| text);
     let line = LineProfile::from_toml(text, LINE)?;
-    let connect = || Ok(HsmClient::connect(keys)?);
+    let connect = || Ok(HsmClient::connect(keys, CallerRole::Check)?);
     let checks = FileCheck::new(&line, Some(&connect), ProgressDisplay::Nothing);
     check(bytes, FileLimits::default(), &mut checks.by(Arc::new(product)))?;
     Ok(())

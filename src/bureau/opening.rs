@@ -3,7 +3,7 @@
 //! Not here: acceptance (`acceptance`), making a job (`run_job`), identifying people (`cli`, `daemon`).
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tempfile::TempDir;
@@ -22,7 +22,7 @@ use crate::actor::Actor;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::{HostProcess, HsmCallCounter, HsmClient};
 use crate::hsm::key_host::{own_program, socket_directory};
-use crate::hsm::{Hsm, Realm};
+use crate::hsm::{CallerRole, Hsm, HsmDoor, Realm};
 use crate::ids::JobId;
 use crate::ledger::{ClockGap, Ledger, LedgerError};
 use crate::modules::LineProfile;
@@ -49,7 +49,7 @@ pub struct Bureau {
     directory: TempDir,
     /// The process that holds the keys.
     host: Mutex<HostProcess>,
-    pub(super) socket: PathBuf,
+    pub(super) door: HsmDoor,
     pub(super) realm: Realm,
     /// Counts the calls to the HSM for the job on the line.
     pub(super) calls: HsmCallCounter,
@@ -102,14 +102,15 @@ impl Bureau {
         }
         let socket = directory.path().join("hsm.sock");
         let host = HostProcess::start(&own_program()?, keys, &socket)?;
-        let auditor = HsmClient::connect_again(&socket)?;
+        let door = host.door().clone();
+        let auditor = HsmClient::connect_again(&door, CallerRole::Ledger)?;
         let realm = auditor.realm();
         if !simulation.on {
             allowed(&line, realm)?;
         }
         let ledger = Ledger::open_audited(ledger, Box::new(auditor))?;
         sweep(ledger.path());
-        forget_unfinished(&ledger, &socket)?;
+        forget_unfinished(&ledger, &door)?;
         let path = ledger.path().to_owned();
         signals.undo(move || sweep(&path));
         let simulator = Mutex::default();
@@ -121,7 +122,7 @@ impl Bureau {
             simulator,
             directory,
             host: Mutex::new(host),
-            socket,
+            door,
             realm,
             calls: HsmCallCounter::default(),
             proofs: Arc::default(),
@@ -142,19 +143,29 @@ impl Bureau {
             Action::SurveyCards { job, records, station } => {
                 Ok(Outcome::Surveyed(Box::new(self.survey(*job, records, station.as_deref(), actor)?)))
             }
-            _ => LedgerDesk { ledger: &self.ledger, connect: &|| self.connect() }
+            _ => LedgerDesk { ledger: &self.ledger, connect: &|| self.connect_for_ledger() }
                 .carry_out(action, actor, files),
         }
     }
 
-    /// Connects to the HSM for the job on the line.
-    pub(super) fn hsm(&self) -> Result<Box<dyn Hsm>, Failure> {
-        Ok(Box::new(self.connect()?.counted(&self.calls)))
+    /// Connects a station to the HSM for the job on the line.
+    pub(super) fn station_hsm(&self) -> Result<Box<dyn Hsm>, Failure> {
+        Ok(Box::new(self.connect_for_job(CallerRole::Station)?))
     }
 
-    /// Connects to the HSM for spools and papers.
-    pub fn connect(&self) -> Result<HsmClient, Failure> {
-        Ok(HsmClient::connect(&self.socket)?)
+    /// Connects to the HSM for the job on the line.
+    pub(super) fn connect_for_job(&self, role: CallerRole) -> Result<HsmClient, Failure> {
+        Ok(self.connect(role)?.counted(&self.calls))
+    }
+
+    /// Connects to the HSM for what is about the ledger: papers, deletion.
+    pub fn connect_for_ledger(&self) -> Result<HsmClient, Failure> {
+        self.connect(CallerRole::Ledger)
+    }
+
+    /// Connects to the HSM.
+    pub(super) fn connect(&self, role: CallerRole) -> Result<HsmClient, Failure> {
+        Ok(HsmClient::connect(&self.door, role)?)
     }
 
     pub(super) fn shredded(&self) -> bool {

@@ -14,7 +14,7 @@ use super::refusal::{Denial, Refusal};
 use super::spool_folder::spool_of;
 use crate::actor::Actor;
 use crate::exit::{Exit, Failure};
-use crate::hsm::Hsm;
+use crate::hsm::{CallerRole, Hsm};
 use crate::laws::RunCounts;
 use crate::laws::{Change, Context, JobId, JobState, RecordState};
 use crate::ledger::{JobPhase, JobView, Ledger, LedgerError, Reader};
@@ -47,7 +47,7 @@ impl Bureau {
     pub fn ready(&self, id: JobId) -> Result<ReadyJob, Refusal> {
         let view = self.ledger.reader()?.job(id)?;
         self.is_ours(&view)?;
-        let mut spool = spool_of(&view, Box::new(self.connect()?.counted(&self.calls)))?;
+        let mut spool = spool_of(&view, Box::new(self.connect_for_job(CallerRole::Source)?))?;
         let product = self.recheck(id, &mut spool)?;
         Ok(ReadyJob { id, spool, product })
     }
@@ -66,7 +66,7 @@ impl Bureau {
     /// Checks the remaining records against today's profiles and keys, which may have changed since acceptance: a record
     /// must not be cancelled for that. If a profile is another one, the HSM checks them anew too.
     fn recheck(&self, id: JobId, spool: &mut Spool) -> Result<Arc<ProductProfile>, Refusal> {
-        let mut hsm = self.connect()?;
+        let mut hsm = self.connect(CallerRole::Check)?;
         let rules = Arc::new(FileRules::new(&self.line, Some(&hsm.info()?), spool.header())?);
         let (mut scratch, mut unused) = (RuleScratch::default(), rules.request());
         let reader = self.ledger.reader()?;
@@ -154,7 +154,7 @@ impl Bureau {
         // Earlier calls belong to another job.
         self.calls.take();
         let machines = self.blind_machines(&*links)?;
-        let mut line = stations::open(&self.line, &*links, &self.proofs, &machines, || self.hsm())?;
+        let mut line = stations::open(&self.line, &*links, &self.proofs, &machines, || self.station_hsm())?;
         line.waits_for_blanks = made_by == MadeBy::Daemon;
         // From here on cards may be touched, so a signal must stop the line instead of ending the program.
         let people = people();
@@ -165,7 +165,13 @@ impl Bureau {
             // The program that was to stop is gone.
             self.ledger.record(job, Change::HoldTakenBack, by()).wait()?;
         }
-        let outcome = crate::pipeline::run(line, batch, self.hsm()?, &self.ledger, people);
+        let outcome = crate::pipeline::run(
+            line,
+            batch,
+            Box::new(self.connect_for_job(CallerRole::Source)?),
+            &self.ledger,
+            people,
+        );
         // The cards are made: a ledger that takes no more than that is the ledger's fault, which its end reports, and
         // not the job's.
         if let Err(error) = self.note(job, &outcome, (counted, closes), by, stopped_by) {

@@ -13,6 +13,7 @@ use super::refusal::{Refusal, Senseless};
 use super::spool_folder::spool_of;
 use crate::actor::Actor;
 use crate::exit::Exit;
+use crate::hsm::CallerRole;
 use crate::ids::{JobId, KeyData};
 use crate::laws::{AttemptState, Change, Context, JobState, RecordState};
 use crate::ledger::{Holder, JobView, Reader};
@@ -136,7 +137,7 @@ impl Bureau {
                 return Err(Refusal::fault(Exit::Usage, what));
             }
         }
-        let spool = spool_of(&view, Box::new(self.connect()?))?;
+        let spool = spool_of(&view, Box::new(self.connect(CallerRole::Source)?))?;
         let product = ProductProfile::named(&spool.header().product)?;
         let links = self.links()?;
         let met = self.meet(&askable, &*links, &product);
@@ -175,7 +176,7 @@ impl Bureau {
         links: &dyn Links,
         product: &ProductProfile,
     ) -> StationMeeting {
-        let mut asked = stations::open_to_ask(&self.line, module, name, links, || self.hsm());
+        let mut asked = stations::open_to_ask(&self.line, module, name, links, || self.station_hsm());
         let sight = match &mut asked {
             Ok(Askable::Chip(chip)) => chip.sight(),
             Ok(Askable::Stripe(stripe)) => stripe.sight(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::common::{ByArg, LedgerArg, SocketArg, keys_missing};
 use super::remote;
-use crate::bureau::key_host::KeyHost;
+use crate::bureau::key_host::{CallerRole, KeyHost};
 use crate::bureau::ledger_desk::LedgerDesk;
 use crate::bureau::{Outcome, Refusal, views};
 use crate::exit::{Exit, Failure};
@@ -49,7 +49,7 @@ pub(super) fn close_job(
         );
         return Err(Refusal::fault(Exit::Usage, what));
     };
-    let keys = KeyHost::open(store)?;
+    let keys = KeyHost::open(store, CallerRole::Ledger)?;
     let ledger = Ledger::open_audited(path, Box::new(keys.auditor()?))?;
     let connect = || keys.connect();
     let desk = LedgerDesk { ledger: &ledger, connect: &connect };
@@ -81,7 +81,7 @@ fn here(path: &Path, by: Option<&ByArg>, action: &Action) -> Result<Outcome, Ref
     done
 }
 
-/// Starts an HSM host for the key store, if one is named.
+/// Starts an HSM host for the key store, if one is named, for what is about a ledger.
 pub(super) fn key_host(store: Option<&PathBuf>) -> Result<KeyHost, Failure> {
-    KeyHost::open(store.ok_or_else(keys_missing)?)
+    KeyHost::open(store.ok_or_else(keys_missing)?, CallerRole::Ledger)
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::common::store_path;
 use crate::bureau::acceptance::would_accept;
 use crate::bureau::file_check::ConnectKeys;
-use crate::bureau::key_host::KeyHost;
+use crate::bureau::key_host::{CallerRole, KeyHost};
 use crate::exit::{Exit, Failure};
 use crate::inspect::inspect;
 use crate::modules::LineProfile;
@@ -33,7 +33,7 @@ pub struct InspectArgs {
 
 /// Prints the findings to standard output; prints nothing if the file is refused as a whole.
 pub fn run(args: &InspectArgs) -> Result<Exit, Failure> {
-    let mut host = args.keys.as_deref().map(KeyHost::open).transpose()?;
+    let mut host = args.keys.as_deref().map(|store| KeyHost::open(store, CallerRole::Check)).transpose()?;
     let report = match (&args.line, &mut host) {
         (None, None) => inspect(&args.file, None)?,
         (None, Some(host)) => inspect(&args.file, Some(&mut host.hsm))?,

@@ -42,7 +42,7 @@ impl LineDaemon {
             }
             let by = Context { reason: Some(ReasonWord::Retention), ..Context::by("line") };
             let _one = self.papers_guard();
-            match delete(&self.bureau.ledger, job, by, &|| self.bureau.connect(), None) {
+            match delete(&self.bureau.ledger, job, by, &|| self.bureau.connect_for_ledger(), None) {
                 Ok(_) => tracing::info!(%job, %since, "cardholder data were due and are deleted"),
                 Err(refusal) => tracing::error!(
                     %job, %since, %refusal, "cardholder data that are due could not be deleted; it is tried again"

@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::caller::{CallerRole, CallerSecrets, HsmDoor};
+use super::greeting;
 use super::operations::{HsmAnswer, HsmRequestRef};
 use super::wire::{self, HsmReply, WireFrames};
 use super::{HsmError, Realm};
@@ -38,8 +40,8 @@ pub struct HsmClient {
     frames: Option<WireFrames<UnixStream>>,
     realm: Realm,
     calls: Option<HsmCallCounter>,
-    /// Where to connect again after a fault; `None` for a client whose calls depend on earlier ones.
-    again: Option<PathBuf>,
+    /// Where and as what to connect again after a fault; `None` for a client whose calls depend on earlier ones.
+    again: Option<(HsmDoor, CallerRole)>,
 }
 
 /// Counts the calls of several clients, by kind.
@@ -66,33 +68,38 @@ fn is_slow(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
 }
 
-/// Connects to a host of this user and this version. A call may take `limit`.
-fn greeted(socket: &Path, limit: Duration) -> Result<(WireFrames<UnixStream>, Realm), HsmError> {
-    let mut stream = UnixStream::connect(socket).map_err(|e| broken(&e))?;
-    if !wire::same_user(&stream) {
-        return Err(HsmError::Host("the socket is another user's".into()));
+/// Connects to the host of this door, which lets this role in. A call may take `limit`.
+fn greeted(
+    door: &HsmDoor,
+    role: CallerRole,
+    limit: Duration,
+) -> Result<(WireFrames<UnixStream>, Realm), HsmError> {
+    let mut stream = UnixStream::connect(door.socket()).map_err(|e| broken(&e))?;
+    if !greeting::listens(door.host(), &stream) {
+        return Err(HsmError::Host("another program listens on its socket".into()));
     }
     stream.set_read_timeout(Some(limit)).map_err(|e| broken(&e))?;
     stream.set_write_timeout(Some(limit)).map_err(|e| broken(&e))?;
-    let realm = wire::greeted(&mut stream).map_err(|e| broken(&e))?;
+    greeting::call(&mut stream, role, door.secret(role)).map_err(|e| broken(&e))?;
+    let realm = greeting::greeted(&mut stream).map_err(|e| broken(&e))?;
     Ok((WireFrames::new(stream), realm))
 }
 
 impl HsmClient {
-    /// Connects, and checks that the host belongs to this user and has this version.
-    pub fn connect(socket: &Path) -> Result<Self, HsmError> {
-        Self::connect_within(socket, ANSWER_LIMIT)
+    /// Connects as a part of the program, and checks that the host is the one of this door and has this version.
+    pub fn connect(door: &HsmDoor, role: CallerRole) -> Result<Self, HsmError> {
+        Self::connect_within(door, role, ANSWER_LIMIT)
     }
 
     /// Connects for calls that each stand alone, such as those of an auditor. After a fault of its connection this
     /// client connects again with its next call.
-    pub fn connect_again(socket: &Path) -> Result<Self, HsmError> {
-        let client = Self::connect_within(socket, ALONE_LIMIT)?;
-        Ok(Self { again: Some(socket.to_owned()), ..client })
+    pub fn connect_again(door: &HsmDoor, role: CallerRole) -> Result<Self, HsmError> {
+        let client = Self::connect_within(door, role, ALONE_LIMIT)?;
+        Ok(Self { again: Some((door.clone(), role)), ..client })
     }
 
-    fn connect_within(socket: &Path, limit: Duration) -> Result<Self, HsmError> {
-        let (frames, realm) = greeted(socket, limit)?;
+    fn connect_within(door: &HsmDoor, role: CallerRole, limit: Duration) -> Result<Self, HsmError> {
+        let (frames, realm) = greeted(door, role, limit)?;
         Ok(Self { frames: Some(frames), realm, calls: None, again: None })
     }
 
@@ -116,18 +123,22 @@ impl HsmClient {
             (Some(frames), None) => self.ask_on(frames, request).map_err(|error| broken(&error))?,
             // A host that was restarted has ended the connection, which shows only now. One that hangs is not asked
             // twice, because the caller waits.
-            (Some(frames), Some(socket)) => match self.ask_on(frames, request) {
-                Err(error) if !is_slow(&error) => self.ask_anew(&socket, request)?,
+            (Some(frames), Some(again)) => match self.ask_on(frames, request) {
+                Err(error) if !is_slow(&error) => self.ask_anew(&again, request)?,
                 answered => answered.map_err(|error| broken(&error))?,
             },
-            (None, Some(socket)) => self.ask_anew(&socket, request)?,
+            (None, Some(again)) => self.ask_anew(&again, request)?,
             (None, None) => Err(HsmError::Host("the connection failed before".into())),
         }
     }
 
     /// Asks on a new connection.
-    fn ask_anew(&mut self, socket: &Path, request: &HsmRequestRef<'_>) -> Result<HsmReply, HsmError> {
-        let (frames, _) = greeted(socket, ALONE_LIMIT)?;
+    fn ask_anew(
+        &mut self,
+        (door, role): &(HsmDoor, CallerRole),
+        request: &HsmRequestRef<'_>,
+    ) -> Result<HsmReply, HsmError> {
+        let (frames, _) = greeted(door, *role, ALONE_LIMIT)?;
         self.ask_on(frames, request).map_err(|error| broken(&error))
     }
 
@@ -150,11 +161,12 @@ impl HsmClient {
 /// standard input closes.
 pub struct HostProcess {
     child: Child,
+    door: HsmDoor,
 }
 
 impl HostProcess {
-    /// Runs `program hsm-host --keys store --socket socket` and waits until it listens. If a host refuses its store,
-    /// the failure has its message and exit code.
+    /// Runs `program hsm-host --keys store --socket socket`, gives it secrets for its callers, and waits until it listens.
+    /// If a host refuses its store, the failure has its message and exit code.
     pub fn start(program: &Path, store: &Path, socket: &Path) -> Result<Self, Failure> {
         let fail = |what: String| Failure::new(Exit::Hsm, format!("HSM host {}: {what}", program.display()));
         let mut child = Command::new(program)
@@ -171,7 +183,13 @@ impl HostProcess {
             .spawn()
             .map_err(|e| fail(format!("cannot be started: {e}")))?;
         let (output, errors) = (child.stdout.take(), child.stderr.take());
-        let mut host = Self { child };
+        let secrets = CallerSecrets::draw()?;
+        if let Some(input) = &mut child.stdin {
+            // A host that has ended already says why.
+            let _ = secrets.give(input);
+        }
+        let door = HsmDoor::new(socket, child.id(), Arc::new(secrets));
+        let mut host = Self { child, door };
         let (Some(output), Some(errors)) = (output, errors) else {
             return Err(fail("has no output".into()));
         };
@@ -195,6 +213,11 @@ impl HostProcess {
                 })
             }
         }
+    }
+
+    /// Where it listens, and what its callers show it.
+    pub fn door(&self) -> &HsmDoor {
+        &self.door
     }
 
     /// Whether it has ended.

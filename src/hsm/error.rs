@@ -218,6 +218,15 @@ pub enum HsmRefusal {
     /// A value of a card that the caller had to check.
     #[error("malformed {0}")]
     Malformed(String),
+    /// A request that the role of its connection may not make.
+    #[error("a connection of this kind may not ask that")]
+    Role,
+    /// A frame that cannot be read, is too long or came too slowly.
+    #[error("{0}")]
+    Frame(String),
+    /// A spool that another connection has made.
+    #[error("a spool is abandoned only by the connection that made it")]
+    ForeignSpool,
     /// The command list does not make sense: a DGI cut short, a range outside the value, too long a command.
     #[error("malformed command list: {0}")]
     Commands(String),

@@ -9,8 +9,9 @@ use std::path::Path;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use tempfile::TempDir;
 
+pub use super::CallerRole;
 use super::client::{HostProcess, HsmClient};
-use super::{AuditInfo, Auditor};
+use super::{AuditInfo, Auditor, HsmDoor};
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 
@@ -70,18 +71,19 @@ pub type Connect<'a> = &'a dyn Fn() -> Result<HsmClient, Failure>;
 pub struct KeyHost {
     /// A connection to the host.
     pub hsm: HsmClient,
-    socket: std::path::PathBuf,
+    door: HsmDoor,
+    role: CallerRole,
     _host: HostProcess,
     _directory: TempDir,
 }
 
 impl KeyHost {
-    /// Starts a host for a key store.
-    pub fn open(store: &Path) -> Result<Self, Failure> {
+    /// Starts a host for a key store. The command does what this role may.
+    pub fn open(store: &Path, role: CallerRole) -> Result<Self, Failure> {
         let directory = socket_directory()?;
-        let socket = directory.path().join("hsm.sock");
-        let host = HostProcess::start(&own_program()?, store, &socket)?;
-        Ok(Self { hsm: HsmClient::connect(&socket)?, socket, _host: host, _directory: directory })
+        let host = HostProcess::start(&own_program()?, store, &directory.path().join("hsm.sock"))?;
+        let (door, hsm) = (host.door().clone(), HsmClient::connect(host.door(), role)?);
+        Ok(Self { hsm, door, role, _host: host, _directory: directory })
     }
 
     /// The HSM's notes about a ledger.
@@ -91,12 +93,12 @@ impl KeyHost {
 
     /// Opens a connection for a ledger's signatures, which is made again after a fault.
     pub fn auditor(&self) -> Result<HsmClient, Failure> {
-        Ok(HsmClient::connect_again(&self.socket)?)
+        Ok(HsmClient::connect_again(&self.door, self.role)?)
     }
 
     /// Opens one more connection to the host.
     pub fn connect(&self) -> Result<HsmClient, Failure> {
-        Ok(HsmClient::connect(&self.socket)?)
+        Ok(HsmClient::connect(&self.door, self.role)?)
     }
 }
 

@@ -18,7 +18,9 @@
 //! |---|---|
 //! | `operations` | every operation, one line each; `operation_table` makes traits, messages and dispatch of it |
 //! | `messages`, `error`, `wiped` | requests and answers, refusals, bytes that are wiped |
-//! | `client`, `wire`, `host` | the socket between controller and host, and its two ends |
+//! | `client`, `greeting`, `wire`, `host` | the socket between controller and host, and its two ends |
+//! | `caller`, `door` | the parts of a program that call the host, and how it knows them |
+//! | `host_lock` | one host has a store open |
 //! | `soft` | the software HSM |
 //! | `store`, `audit_book`, `spool_keys`, `recipient`, `companion` | keys at rest; the HSM's memory of ledgers and spools |
 //!
@@ -26,10 +28,14 @@
 //! (`pipeline`).
 
 mod audit_book;
+mod caller;
 pub mod client;
 mod companion;
+mod door;
 mod error;
+mod greeting;
 pub mod host;
+mod host_lock;
 mod issuing;
 pub mod key_host;
 mod messages;
@@ -42,8 +48,10 @@ pub mod store;
 mod wire;
 
 pub use crate::wiped::WipedBytes;
+pub use caller::{CallerRole, CallerSecrets, HsmDoor};
 use client::HsmClient;
 pub use error::{DataFault, HsmError, HsmRefusal};
+pub use host_lock::HostLock;
 pub use issuing::*;
 pub use messages::*;
 pub use operations::{

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! #[counted = "name in reports"]
+//! #[callers(Role, ..)]
 //! fn method(argument: Form, ..) -> Answer where |answer| check;
 //! ```
 //!
 //! it makes the method of the trait, a variant of [`HsmRequest`] and [`HsmAnswer`] as they are received, one of
 //! [`HsmRequestRef`] as it is sent, the method of [`HsmClient`](super::HsmClient), and the arm of the host that calls
-//! the method. Forms of an argument: `&T` is passed by reference and received as `T`; `[T]` as a slice and `Vec<T>`;
+//! the method. `callers` lists the roles whose connections may send it. Forms of an argument: `&T` is passed by reference and received as `T`; `[T]` as a slice and `Vec<T>`;
 //! `@u8` as `&[u8]` and bytes that are wiped; `T` by value. The check compares an answer with its request: an answer
 //! that fails it belongs to another request.
 //!
@@ -66,6 +67,7 @@ macro_rules! hsm_operations {
             $(
                 $(#[doc = $doc:expr])*
                 #[counted = $counted:literal]
+                #[callers($($Role:ident),+)]
                 fn $method:ident(
                     $(
                         $argument:ident :
@@ -98,6 +100,15 @@ macro_rules! hsm_operations {
             $($(
                 $method($($($Ref)? $(Vec<$Slice>)? $(<$Byte as WireByte>::Received)? $($Value)?),*),
             )*)*
+        }
+
+        impl HsmRequest {
+            /// The roles whose connections may send it.
+            pub(super) fn callers(&self) -> &'static [CallerRole] {
+                match self {
+                    $($(Self::$method(..) => &[$(CallerRole::$Role),+],)*)*
+                }
+            }
         }
 
         /// A request as the client sends it. The two encode alike.

@@ -1,11 +1,12 @@
 //! The operations of an HSM, one line each. A line makes the method of the trait, the message on the wire, the client's
-//! call and the host's dispatch (`operation_table`); the rest of an operation is its request type (`messages`) and its
-//! implementation in each HSM (`soft`).
+//! call, the host's dispatch and the callers that it answers (`operation_table`); the rest of an operation is its request
+//! type (`messages`) and its implementation in each HSM (`soft`).
 //!
 //! The order of the lines is the number of a message: new ones go to the end, and `wire::PROTOCOL` rises.
 
 use serde::{Deserialize, Serialize};
 
+use super::caller::CallerRole;
 use super::operation_table::{SentBytes, WireByte, by_reference, by_value, hsm_operations, sent_bytes};
 use super::{
     ApplicationHandle, AuditInfo, AuthorityKey, CardCodes, CardSession, CardSessionRequest,
@@ -25,32 +26,38 @@ hsm_operations! {
     trait Hsm {
         /// Lists the keys: references and KCVs.
         #[counted = "info"]
+        #[callers(Ledger, Station, Check)]
         fn info() -> HsmInfo;
 
         /// Checks the MAC of a file's Trailer.
         #[counted = "verify-trailer"]
+        #[callers(Check)]
         fn verify_trailer(request: &TrailerRequest) -> ();
 
         /// Checks applications of one record and opens them inside; returns for each a handle for one session. All or
         /// nothing: after an error none of their handles exists.
         #[counted = "verify"]
+        #[callers(Source)]
         fn verify_all(requests: [VerifyRequest]) -> Vec<VerifiedApplication>
             where |verified| verified.len() == requests.len();
 
         /// Draws the host challenge of the next session of this connection (RTERM). A connection has one live
         /// challenge: a new one replaces an earlier one that no session has used.
         #[counted = "challenge"]
+        #[callers(Station)]
         fn draw_challenge(channel: SecureChannelSpec) -> HostChallenge;
 
         /// Derives card and session keys, checks the card's cryptogram, and wraps the whole session. Uses up the
         /// connection's challenge in any case. After a fault of the card the handle still exists, and the card must
         /// not get another INITIALIZE UPDATE; after any other refusal the handle is used up.
         #[counted = "session"]
+        #[callers(Station)]
         fn session(request: &CardSessionRequest) -> CardSession
             where |session| session.apdus.len() == request.commands.len() + 1;
 
         /// Forgets handles that will not be used (a cancelled record). Unknown ones are ignored.
         #[counted = "release"]
+        #[callers(Source)]
         fn release(handles: [ApplicationHandle]) -> ();
     }
 
@@ -58,18 +65,22 @@ hsm_operations! {
     trait Auditor {
         /// Returns its memory of a ledger, and its audit key.
         #[counted = "audit"]
+        #[callers(Ledger, Check)]
         fn audit(ledger: LedgerId) -> AuditInfo;
 
         /// Notes how far a ledger has come, and signs it. A ledger that goes back is refused.
         #[counted = "checkpoint"]
+        #[callers(Ledger)]
         fn checkpoint(place: ChainPlace) -> Checkpoint where |checkpoint| checkpoint.place == place;
 
         /// Notes that a file goes into a ledger, for good: every other ledger is refused this file from then on.
         #[counted = "admit"]
+        #[callers(Ledger)]
         fn admit(file: &FileAdmission) -> ();
 
         /// Signs the SHA-256 of a document.
         #[counted = "sign"]
+        #[callers(Ledger)]
         fn sign(kind: DocumentKind, ledger: LedgerId, digest: DocumentDigest) -> Signature;
     }
 
@@ -78,23 +89,33 @@ hsm_operations! {
     trait Vault {
         /// Makes the key of a new spool of this ledger; it is durable when this returns.
         #[counted = "new-spool"]
+        #[callers(Ledger)]
         fn new_spool(ledger: LedgerId) -> SpoolKeyName;
 
         /// Seals the pieces of a spool from number `first` on: `clear` cut into [`super::PIECE`] bytes, the last may be
         /// shorter. Each number once and in order, by the host that made the key.
         #[counted = "seal"]
+        #[callers(Ledger)]
         fn seal(spool: SpoolKeyName, first: u64, clear: @u8) -> WipedBytes;
 
         /// Opens pieces that [`Vault::seal`] returned.
         #[counted = "unseal"]
+        #[callers(Ledger, Source)]
         fn unseal(spool: SpoolKeyName, first: u64, sealed: @u8) -> WipedBytes;
+
+        /// Destroys the key of a spool of which no job was made. Only the connection that made it does so.
+        #[counted = "abandon-spool"]
+        #[callers(Ledger)]
+        fn abandon_spool(spool: SpoolKeyName) -> ();
 
         /// Destroys a key, and with it the spool that it sealed. It may be destroyed already.
         #[counted = "destroy-spool"]
+        #[callers(Ledger)]
         fn destroy_spool(spool: SpoolKeyName) -> ();
 
         /// Destroys the keys of this ledger that are not listed: those of acceptances that were never finished.
         #[counted = "keep-spools"]
+        #[callers(Ledger)]
         fn keep_spools(ledger: LedgerId, spools: [SpoolKeyName]) -> ();
     }
 
@@ -104,6 +125,7 @@ hsm_operations! {
         /// Checks applications as [`Hsm::verify_all`] does, and keeps nothing of them: no handle, no value. An
         /// application that is wrong does not end the others.
         #[counted = "check"]
+        #[callers(Check)]
         fn check(request: &CheckRequest) -> CheckAnswers where |answers| answers.len() == request.count();
     }
 
@@ -112,49 +134,60 @@ hsm_operations! {
     trait Issuer {
         /// Lists the keys: references and KCVs.
         #[counted = "issuer-keys"]
+        #[callers(Issuer)]
         fn issuer_keys() -> IssuerInfo;
 
         /// Computes the verification values of cards.
         #[counted = "card-codes"]
+        #[callers(Issuer)]
         fn card_codes(request: &CodesRequest) -> Vec<CardCodes> where |codes| codes.len() == request.cards.len();
 
         /// Makes the secret values of cards, and protects their applications under the keys of the file.
         #[counted = "protect"]
+        #[callers(Issuer)]
         fn protect_cards(request: &ProtectRequest) -> Vec<ProtectedCard>
             where |cards| cards.len() == request.cards.len();
 
         /// MACs the Trailer of the file.
         #[counted = "protect-trailer"]
+        #[callers(Issuer)]
         fn protect_trailer(request: &TrailerToProtect) -> TrailerEnd;
 
         /// Makes an RSA key pair of the issuer with the next version; it is durable when this returns.
         #[counted = "issuer-key"]
+        #[callers(Issuer)]
         fn make_issuer_key(request: &NewIssuerKey) -> IssuerKeyInfo;
 
         /// Writes the request for the certificate of the issuer's key, signed by this key (`emv::request`).
         #[counted = "certificate-request"]
+        #[callers(Issuer)]
         fn request_certificate(key: IssuerKeyName) -> Vec<u8>;
 
         /// Checks a certificate of the issuer's key, and keeps it with the key.
         #[counted = "install-certificate"]
+        #[callers(Issuer)]
         fn install_certificate(request: &CertificateToInstall) -> IssuerKeyInfo;
 
         /// Certifies the issuer's key by the test authority of a TEST store, and keeps the certificate with the key.
         /// Returns the authority's public key, for terminals.
         #[counted = "own-certificate"]
+        #[callers(Issuer)]
         fn certify_own(request: &OwnCertificate) -> AuthorityKey;
 
         /// Makes key pairs of cards, and returns them sealed; the HSM keeps nothing of them.
         #[counted = "card-keys"]
+        #[callers(Issuer)]
         fn make_card_keys(request: &NewCardKeys) -> Vec<SealedCardKey>
             where |keys| keys.len() == usize::from(request.count);
 
         /// Checks the MAC of the Trailer of an unfinished file.
         #[counted = "verify-unfinished"]
+        #[callers(Issuer)]
         fn verify_unfinished(request: &TrailerRequest) -> ();
 
         /// Checks that a card's key pair was sealed by this HSM.
         #[counted = "card-key"]
+        #[callers(Issuer)]
         fn check_card_key(key: &SealedCardKey) -> ();
     }
 
@@ -162,6 +195,7 @@ hsm_operations! {
     trait FileReceiver {
         /// Unwraps the key of one file, if it is wrapped to the recipient. The private key stays inside.
         #[counted = "file-key"]
+        #[callers(Check)]
         fn unwrap_file_key(wrapped: [WrappedFileKey]) -> WipedBytes;
     }
 }

@@ -1,10 +1,12 @@
-//! The socket between the controller and its HSM host: a greeting, then requests and answers in turn.
+//! The frames between the controller and its HSM host: requests and answers in turn, after the greeting (`greeting`).
 //!
 //! ```text
-//! host    "CWHSM" | protocol u16 | realm 'T' or 'L'          8 bytes, once
 //! client  length u32 | postcard of HsmRequest
 //! host    length u32 | postcard of Result<HsmAnswer, HsmError>
 //! ```
+//!
+//! A frame that has begun has to arrive whole within a time limit; the time between frames has no limit. After a malformed
+//! or late frame the host answers once more and closes.
 //!
 //! Integers are big-endian. Frames are wiped after use: they carry cardholder data (never keys). A frame is one write
 //! and, if it fits [`ROOM`], one read: at a line's speed the wake-ups of both processes cost more than the work
@@ -12,59 +14,32 @@
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::HsmError;
 use super::operations::HsmAnswer;
-use super::{HsmError, Realm};
 use crate::hardening::wipe;
 use crate::wiped::WipedBytes;
 
-const MAGIC: [u8; 5] = *b"CWHSM";
 /// Rises with every change of a message: postcard carries no names.
-pub(super) const PROTOCOL: u16 = 11;
-/// Most bytes of a frame: an application has at most 65,535, its wrapped commands little more.
+pub(super) const PROTOCOL: u16 = 12;
+/// Most bytes of a frame: an application has at most 65,535, its wrapped commands little more. A host takes shorter ones
+/// from some roles.
 pub(super) const MAX_FRAME: usize = 1 << 20;
 /// Bytes of the length before a frame.
 const LENGTH: usize = 4;
+/// The shortest time for which a read can wait.
+const AT_ONCE: Duration = Duration::from_millis(1);
 /// Room for a frame: four times what the largest application of the shipped product needs.
 const ROOM: usize = 8 << 10;
 
 /// An answer or an error.
 pub(super) type HsmReply = std::result::Result<HsmAnswer, HsmError>;
 
-fn invalid(what: &str) -> Error {
+pub(super) fn invalid(what: &str) -> Error {
     Error::new(ErrorKind::InvalidData, what)
-}
-
-/// Sends the greeting.
-pub(super) fn greet(stream: &mut impl Write, realm: Realm) -> Result<()> {
-    let [high, low] = PROTOCOL.to_be_bytes();
-    let [a, b, c, d, e] = MAGIC;
-    let realm = match realm {
-        Realm::Test => b'T',
-        Realm::Live => b'L',
-    };
-    stream.write_all(&[a, b, c, d, e, high, low, realm])
-}
-
-/// Reads and checks the greeting.
-pub(super) fn greeted(stream: &mut impl Read) -> Result<Realm> {
-    let mut greeting = [0u8; 8];
-    stream.read_exact(&mut greeting)?;
-    let [magic @ .., high, low, realm] = greeting;
-    if magic != MAGIC {
-        return Err(invalid("it is no HSM host"));
-    }
-    if u16::from_be_bytes([high, low]) != PROTOCOL {
-        return Err(invalid("the HSM host is of another version; install both from one build"));
-    }
-    match realm {
-        b'T' => Ok(Realm::Test),
-        b'L' => Ok(Realm::Live),
-        _ => Err(invalid("it is neither TEST nor LIVE")),
-    }
 }
 
 /// A frame while it is encoded. A `Vec` that grows frees its old buffer unwiped; this one wipes it first.
@@ -99,17 +74,38 @@ pub(super) fn send<T: Serialize>(stream: &mut impl Write, message: &T) -> Result
     stream.flush()
 }
 
+/// A stream of which a read can be limited in time.
+pub(super) trait TimedRead: Read {
+    /// Lets each read from now on wait so long at most; without a limit, for ever.
+    fn limit(&mut self, limit: Option<Duration>) -> Result<()>;
+}
+
+impl TimedRead for UnixStream {
+    fn limit(&mut self, limit: Option<Duration>) -> Result<()> {
+        self.set_read_timeout(limit)
+    }
+}
+
 /// The receiving side of a connection.
 pub(super) struct WireFrames<S> {
     stream: S,
     /// Received, not yet a whole frame.
     held: WipedBytes,
+    /// Most bytes of a frame.
+    longest: usize,
+    /// The time within which a frame that has begun must be there.
+    patience: Option<Duration>,
 }
 
 impl<S> WireFrames<S> {
-    /// Takes the stream over, after the greeting.
+    /// Takes the stream over, after the greeting. The stream itself limits each read.
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, held: WipedBytes::with_capacity(ROOM) }
+        Self { stream, held: WipedBytes::with_capacity(ROOM), longest: MAX_FRAME, patience: None }
+    }
+
+    /// As `new`, with limits for each frame.
+    pub(super) fn limited(stream: S, longest: usize, patience: Duration) -> Self {
+        Self { longest: longest.min(MAX_FRAME), patience: Some(patience), ..Self::new(stream) }
     }
 
     /// The sending side.
@@ -118,19 +114,28 @@ impl<S> WireFrames<S> {
     }
 }
 
-impl<S: Read> WireFrames<S> {
+impl<S: TimedRead> WireFrames<S> {
     /// Reads one frame; `None` if the other side closed before it began.
     pub(super) fn receive<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
-        if !self.fill(LENGTH)? {
+        let mut clock = FrameClock { limit: self.patience, begun: None };
+        let received = self.received(&mut clock);
+        if clock.begun.is_some() && received.is_ok() {
+            self.stream.limit(None)?;
+        }
+        received
+    }
+
+    fn received<T: DeserializeOwned>(&mut self, clock: &mut FrameClock) -> Result<Option<T>> {
+        if !self.fill(LENGTH, clock)? {
             return if self.held.is_empty() { Ok(None) } else { Err(ErrorKind::UnexpectedEof.into()) };
         }
         let length = self.held.first_chunk::<LENGTH>().copied().unwrap_or_default();
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-        if length > MAX_FRAME {
+        if length > self.longest {
             return Err(invalid("a message is too long"));
         }
         let end = LENGTH + length;
-        if !self.fill(end)? {
+        if !self.fill(end, clock)? {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         let message = match postcard::take_from_bytes(self.held.get(LENGTH..end).unwrap_or_default()) {
@@ -147,15 +152,18 @@ impl<S: Read> WireFrames<S> {
     }
 
     /// Reads until `wanted` bytes are there; false if the stream ends before.
-    fn fill(&mut self, wanted: usize) -> Result<bool> {
-        if self.held.capacity() < wanted {
-            // A new one, so that growing leaves no copy behind.
-            let mut larger = WipedBytes::with_capacity(wanted);
-            larger.extend_from_slice(&self.held);
-            self.held = larger;
-        }
+    fn fill(&mut self, wanted: usize, clock: &mut FrameClock) -> Result<bool> {
         while self.held.len() < wanted {
             let have = self.held.len();
+            if have == self.held.capacity() {
+                // A new one, so that growing leaves no copy behind. It grows with what has come, not with what was announced.
+                let mut larger = WipedBytes::with_capacity((2 * have).min(LENGTH + self.longest));
+                larger.extend_from_slice(&self.held);
+                self.held = larger;
+            }
+            if have > 0 {
+                clock.wait(&mut self.stream)?;
+            }
             let room = self.held.capacity();
             self.held.resize(room, 0);
             let got = match self.held.get_mut(have..) {
@@ -174,9 +182,20 @@ impl<S: Read> WireFrames<S> {
     }
 }
 
-/// Whether the other end runs as the same user.
-pub(super) fn same_user(stream: &UnixStream) -> bool {
-    getsockopt(stream, PeerCredentials).is_ok_and(|peer| peer.uid() == nix::unistd::geteuid().as_raw())
+/// The time of a frame that has begun.
+struct FrameClock {
+    limit: Option<Duration>,
+    begun: Option<Instant>,
+}
+
+impl FrameClock {
+    /// Limits the next read to the time that is left.
+    fn wait(&mut self, stream: &mut impl TimedRead) -> Result<()> {
+        let Some(limit) = self.limit else { return Ok(()) };
+        let left = limit.saturating_sub(self.begun.get_or_insert_with(Instant::now).elapsed());
+        // What is there already was sent in time: it is this host that was late to read it.
+        stream.limit(Some(left.max(AT_ONCE)))
+    }
 }
 
 #[cfg(test)]
@@ -205,6 +224,18 @@ mod tests {
             matches!(seal, Some(HsmRequest::seal(n, 5, bytes)) if n == name && bytes.as_slice() == b"clear")
         );
         assert!(frames.receive::<HsmRequest>().unwrap().is_none());
+    }
+
+    impl TimedRead for &[u8] {
+        fn limit(&mut self, _: Option<Duration>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    impl TimedRead for Dribble<'_> {
+        fn limit(&mut self, _: Option<Duration>) -> Result<()> {
+            Ok(())
+        }
     }
 
     /// Returns its bytes one by one.
@@ -241,20 +272,6 @@ mod tests {
             send(&mut bytes, &HsmRequestRef::release(&vec![ApplicationHandle([7; 16]); MAX_FRAME / 16]))
                 .is_err()
         );
-    }
-
-    #[test]
-    fn the_greeting_is_checked() {
-        for realm in [Realm::Test, Realm::Live] {
-            let mut bytes = Vec::new();
-            greet(&mut bytes, realm).unwrap();
-            assert_eq!(greeted(&mut bytes.as_slice()).unwrap(), realm);
-        }
-        for bad in
-            [&b"CWHSM\0\x04T"[..], b"CWHSM\0\x05T", b"CWHSN\0\x06T", b"CWHSM\0\x06X", b"CWHSM\0\x06", b""]
-        {
-            assert!(greeted(&mut &*bad).is_err());
-        }
     }
 
     #[test]

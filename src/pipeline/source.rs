@@ -63,8 +63,8 @@ impl Source {
     pub fn run(mut self, asks: &Receiver<Ask>, prepared: Sender<Prepared>) {
         if !ends_well(|| self.serve(asks, &prepared)) {
             drop(prepared);
-            // The connection stays open, because cards under way still need their handles. Our HSM keeps the
-            // handles of all connections in one table, but another HSM may drop a connection's handles when it closes.
+            // The connection stays open, because cards under way still need their handles, and the HSM forgets the handles
+            // of a connection when it closes.
             asks.iter().for_each(drop);
         }
     }
@@ -79,7 +79,7 @@ impl Source {
                         return;
                     }
                 }
-                // A handle that is not released now lies in the HSM's table until its host ends.
+                // A handle that is not released now lies in the HSM's table until this connection ends.
                 Ask::Release(handles) => drop(self.hsm.release(&handles)),
             }
         }

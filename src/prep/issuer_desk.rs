@@ -13,7 +13,7 @@ use crate::emv::request::{AuthorityAnswer, read_answer};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::hsm::client::HsmClient;
-use crate::hsm::key_host::KeyHost;
+use crate::hsm::key_host::{CallerRole, KeyHost};
 pub use crate::hsm::{AuthorityKey, AuthorityName, IssuerKeyInfo, IssuerKeyName};
 use crate::hsm::{CertificateToInstall, Issuer, NewIssuerKey, OwnCertificate};
 
@@ -26,7 +26,7 @@ pub struct IssuerDesk(KeyHost);
 impl IssuerDesk {
     /// Starts the HSM host of a key store.
     pub fn open(store: &Path) -> Result<Self, Failure> {
-        KeyHost::open(store).map(Self)
+        KeyHost::open(store, CallerRole::Issuer).map(Self)
     }
 
     /// Every RSA key of the issuer.

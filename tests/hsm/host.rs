@@ -1,20 +1,24 @@
 //! The HSM host over a real socket and in a real process: this test program starts itself as one.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cardwright::bureau::line::hsm_host::run;
 use cardwright::exit::Exit;
 use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::hsm::store::{KeyStore, StoreSide};
-use cardwright::hsm::{CHECK_LIMIT, Checker, Hsm, HsmError, HsmRefusal, HsmShortcuts, Realm, host};
+use cardwright::hsm::{
+    CHECK_LIMIT, CallerRole, CallerSecrets, Checker, HostedHsm, Hsm, HsmDoor, HsmError, HsmRefusal,
+    HsmShortcuts, Realm, host,
+};
 use cardwright::scp::SecLevel;
 
 use super::make;
 use super::personalize::{asks, draw, session, wrapped};
+use crate::callers::LineCallers;
 use crate::card::blank;
 use crate::file::{self, KEYS, app, asked};
 
@@ -36,14 +40,14 @@ fn child() {
     }
 }
 
-struct Place {
-    folder: tempfile::TempDir,
-    program: PathBuf,
-    store: PathBuf,
-    socket: PathBuf,
+pub struct Place {
+    pub folder: tempfile::TempDir,
+    pub program: PathBuf,
+    pub store: PathBuf,
+    pub socket: PathBuf,
 }
 
-fn place() -> Place {
+pub fn place() -> Place {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let (program, store, socket) = (at("program"), at("store"), at("socket"));
@@ -60,14 +64,21 @@ fn place() -> Place {
     Place { folder, program, store, socket }
 }
 
-/// A host in threads of this process.
-fn threads(place: &Place) {
-    let listener = host::listen(&place.socket).unwrap();
-    let hsm = make();
-    std::thread::spawn(move || host::serve(&hsm, &listener));
+/// A host in threads of this process. Returns its door.
+pub fn threads(place: &Place) -> HsmDoor {
+    serving(place, make())
 }
 
-fn whole_session(client: &mut HsmClient, other: &mut HsmClient) {
+/// This HSM in threads of this process. Returns its door.
+pub fn serving(place: &Place, hsm: impl HostedHsm + 'static) -> HsmDoor {
+    let listener = host::listen(&place.socket).unwrap();
+    let secrets = Arc::new(CallerSecrets::draw().unwrap());
+    let door = HsmDoor::new(&place.socket, std::process::id(), Arc::clone(&secrets));
+    std::thread::spawn(move || host::serve(&hsm, &listener, &secrets));
+    door
+}
+
+fn whole_session(client: &mut LineCallers, other: &mut LineCallers) {
     let app = app(0x12, 3);
     let verified = client.verify(&asked(&file::kek_aes256(), &app)).unwrap();
     let card = blank();
@@ -84,11 +95,11 @@ fn whole_session(client: &mut HsmClient, other: &mut HsmClient) {
 #[test]
 fn a_client_over_the_socket_does_the_work_of_the_hsm() {
     let place = place();
-    threads(&place);
-    let mut client = HsmClient::connect(&place.socket).unwrap();
-    assert_eq!(client.realm(), Realm::Test);
+    let door = threads(&place);
+    assert_eq!(HsmClient::connect(&door, CallerRole::Check).unwrap().realm(), Realm::Test);
+    let mut client = LineCallers::connect(&door);
     assert_eq!(client.info().unwrap().keks.len(), 3);
-    whole_session(&mut client, &mut HsmClient::connect(&place.socket).unwrap());
+    whole_session(&mut client, &mut LineCallers::connect(&door));
     // An error is an answer: the connection goes on.
     assert!(matches!(client.verify(&asked(&file::kek_tdes(), &app(0x11, 1))), Err(HsmError::Data { .. })));
     client.info().unwrap();
@@ -97,8 +108,7 @@ fn a_client_over_the_socket_does_the_work_of_the_hsm() {
 #[test]
 fn the_answers_of_the_longest_check_fit_one_message() {
     let place = place();
-    threads(&place);
-    let mut client = HsmClient::connect(&place.socket).unwrap();
+    let mut client = HsmClient::connect(&threads(&place), CallerRole::Check).unwrap();
     let wrong = file::request(vec![0xFF; 40], &file::SCOPE);
     let answers = client.check(&file::check_request(&vec![wrong; CHECK_LIMIT])).unwrap();
     assert!(answers.len() == CHECK_LIMIT && answers.iter().all(Result::is_err));
@@ -121,25 +131,11 @@ fn the_socket_is_0600_in_a_private_folder() {
 }
 
 #[test]
-fn rubbish_on_the_socket_ends_that_connection_only() {
-    let place = place();
-    threads(&place);
-    for rubbish in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0, 0, 0, 1, 77], &[0xFF; 64], &[0, 0, 0, 9, 1]] {
-        let mut stream = UnixStream::connect(&place.socket).unwrap();
-        stream.write_all(rubbish).unwrap();
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
-        let mut rest = Vec::new();
-        // A reset ends the connection as well as a close does.
-        let _ = stream.read_to_end(&mut rest);
-        assert!(rest.len() <= 8, "the greeting and nothing else");
-    }
-    HsmClient::connect(&place.socket).unwrap().info().unwrap();
-}
-
-#[test]
 fn a_socket_of_another_program_is_refused() {
     let place = place();
-    assert!(matches!(HsmClient::connect(&place.socket), Err(HsmError::Host(_))), "nobody there");
+    let door = |host| HsmDoor::new(&place.socket, host, Arc::new(CallerSecrets::draw().unwrap()));
+    let connect = |host| HsmClient::connect(&door(host), CallerRole::Check).err();
+    assert!(matches!(connect(std::process::id()), Some(HsmError::Host(_))), "nobody there");
     let listener = std::os::unix::net::UnixListener::bind(&place.socket).unwrap();
     std::thread::spawn(move || {
         for greeting in [&b"SSH-2.0-x"[..], b"CWHSM\0\x63T", b"CWHSM"] {
@@ -147,7 +143,7 @@ fn a_socket_of_another_program_is_refused() {
         }
     });
     for _ in 0..3 {
-        assert!(matches!(HsmClient::connect(&place.socket), Err(HsmError::Host(_))));
+        assert!(matches!(connect(std::process::id()), Some(HsmError::Host(_))));
     }
 }
 
@@ -166,8 +162,8 @@ fn a_host_process_serves_keeps_its_memory_to_itself_and_ends_with_its_owner() {
     let place = place();
     let host = HostProcess::start(&place.program, &place.store, &place.socket).unwrap();
     let id = host.id();
-    let mut client = HsmClient::connect(&place.socket).unwrap();
-    whole_session(&mut client, &mut HsmClient::connect(&place.socket).unwrap());
+    let mut client = LineCallers::connect(host.door());
+    whole_session(&mut client, &mut LineCallers::connect(host.door()));
     let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
     let core = limits.lines().find(|l| l.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "no core dump");
@@ -202,11 +198,15 @@ fn a_host_ends_when_its_standard_input_closes() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    CallerSecrets::draw().unwrap().give(&mut input).unwrap();
     let start = Instant::now();
     while !place.socket.exists() && start.elapsed() < Duration::from_secs(10) {
         std::thread::sleep(Duration::from_millis(10));
     }
-    drop(child.stdin.take());
+    let ended = child.try_wait().unwrap();
+    assert!(ended.is_none() && place.socket.exists(), "it serves: {ended:?}");
+    drop(input);
     assert!(child.wait().unwrap().success());
     assert!(!place.socket.exists(), "it leaves no socket behind");
 }
@@ -230,8 +230,7 @@ fn a_host_that_cannot_start_reports_the_cause_and_an_exit_code() {
 #[test]
 fn a_session_in_one_call_opens_and_wraps() {
     let place = place();
-    threads(&place);
-    let mut client = HsmClient::connect(&place.socket).unwrap();
+    let mut client = LineCallers::connect(&threads(&place));
     let (app, card) = (app(0x12, 3), blank());
     for hsm in [&mut client as &mut dyn Hsm, &mut make()] {
         let asked = [asked(&file::kek_aes256(), &app), asked(&file::kek_tdes(), &app)];

@@ -1,7 +1,7 @@
 //! HSMs, their store, host and client, against files and cards that these tests make from `src/manual/cwf1.md`,
 //! EMV CPS and GPCS with raw ciphers, without `src/crypto`, `src/scp` and `src/record`.
 //!
-//! `verify`, `personalize` and `host` are the suite that every HSM passes; a folder for each HSM runs it (`software`).
+//! `verify`, `personalize`, `host`, `door`, `roles` and `frames` are the suite that every HSM passes; a folder for each HSM runs it (`software`).
 
 #![allow(
     clippy::unwrap_used,
@@ -13,11 +13,13 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
+mod callers;
 mod card;
 mod custody;
 mod file;
 mod keys;
 mod raw;
+mod raw_caller;
 mod software;
 #[path = "../v1_store/mod.rs"]
 mod v1_store;

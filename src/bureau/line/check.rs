@@ -19,7 +19,7 @@ use crate::bureau::opening::allowed;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::{HostProcess, HsmClient};
 use crate::hsm::key_host::own_program;
-use crate::hsm::{Auditor, Hsm};
+use crate::hsm::{Auditor, CallerRole, Hsm};
 use crate::ledger::Reader;
 use crate::modules::LineProfile;
 
@@ -125,8 +125,8 @@ fn keys(
 ) -> Finding {
     let look = || -> Result<String, Failure> {
         let socket = directory.join("hsm.sock");
-        let _host = HostProcess::start(&own_program()?, store, &socket)?;
-        let mut client = HsmClient::connect(&socket)?;
+        let host = HostProcess::start(&own_program()?, store, &socket)?;
+        let mut client = HsmClient::connect(host.door(), CallerRole::Check)?;
         if !simulation.on {
             allowed(line, client.realm())?;
         }

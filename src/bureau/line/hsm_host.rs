@@ -2,56 +2,88 @@
 //!
 //! Not here: serving (`hsm::host`), starting the process (`hsm::client`).
 
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::READY;
 use crate::hsm::soft::SoftHsm;
 use crate::hsm::soft::issuer::SoftIssuer;
 use crate::hsm::store::{KeyStore, StoreSide};
-use crate::hsm::{HostedHsm, host};
+use crate::hsm::{CallerSecrets, HostLock, HostedHsm, HsmDoor, host};
 use crate::threads;
 
-/// Serves the keys of a bureau's store until standard input closes, which means that the parent has ended.
+/// Serves the keys of a bureau's store, as the only host that has it open, until standard input closes, which means that
+/// the parent has ended.
 pub fn run(keys: &Path, socket: &Path) -> Result<Exit, Failure> {
-    serve(SoftHsm::new(KeyStore::open(keys)?)?, socket)
+    let parent = Parent::of_this_process()?;
+    let hsm = SoftHsm::new(KeyStore::open(keys)?)?;
+    let _alone = HostLock::take(keys)?;
+    parent.serve(hsm, socket)
 }
 
-/// Serves the keys of an issuer's store, as [`run`] does.
+/// Serves the keys of an issuer's store, as [`run`] does, beside other hosts that have it open.
 pub fn run_issuers(keys: &Path, socket: &Path) -> Result<Exit, Failure> {
-    serve(SoftIssuer::new(KeyStore::open(keys)?)?, socket)
+    Parent::of_this_process()?.serve(SoftIssuer::new(KeyStore::open(keys)?)?, socket)
 }
 
 /// Serves the keys of a store of either side in a thread of this process, until the process ends: keys that a dry run has
-/// made for itself, never others.
-pub(in crate::bureau) fn serve_own(keys: KeyStore, socket: &Path) -> Result<(), Failure> {
+/// made for itself, never others. Returns the door.
+pub(in crate::bureau) fn serve_own(keys: KeyStore, socket: &Path) -> Result<HsmDoor, Failure> {
+    let secrets = Arc::new(CallerSecrets::draw()?);
     match keys.side() {
-        StoreSide::Bureau => listen(SoftHsm::new(keys)?, socket),
-        StoreSide::Issuer => listen(SoftIssuer::new(keys)?, socket),
+        StoreSide::Bureau => listen(SoftHsm::new(keys)?, socket, Arc::clone(&secrets))?,
+        StoreSide::Issuer => listen(SoftIssuer::new(keys)?, socket, Arc::clone(&secrets))?,
     }
+    Ok(HsmDoor::new(socket, std::process::id(), secrets))
 }
 
 /// Serves from now on, in a thread.
-fn listen(hsm: impl HostedHsm + 'static, socket: &Path) -> Result<(), Failure> {
+fn listen(hsm: impl HostedHsm + 'static, socket: &Path, secrets: Arc<CallerSecrets>) -> Result<(), Failure> {
     let listener = host::listen(socket)?;
-    threads::start("hsm-accept", move || host::serve(&hsm, &listener))?;
+    threads::start("hsm-accept", move || host::serve(&hsm, &listener, &secrets))?;
     Ok(())
 }
 
-/// Listens, prints `ready`, and serves.
-fn serve(hsm: impl HostedHsm + 'static, socket: &Path) -> Result<Exit, Failure> {
-    let lost = |e: std::io::Error| Failure::new(Exit::Io, format!("us: the HSM host lost its parent: {e}"));
-    listen(hsm, socket)?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{READY}").and_then(|()| out.flush()).map_err(lost)?;
-    drop(out);
+/// The program that has started this host, on standard input: it sends the secrets of its callers, and nothing more while
+/// it lives.
+struct Parent {
+    input: File,
+    secrets: Arc<CallerSecrets>,
+}
 
-    let mut ignored = [0u8; 64];
-    let mut input = std::io::stdin().lock();
-    // An error ends the wait as well: the parent is gone.
-    while input.read(&mut ignored).is_ok_and(|n| n > 0) {}
-    // The process ends, and its connections with it. Only the name of the socket would stay.
-    let _ = std::fs::remove_file(socket);
-    Ok(Exit::Ok)
+impl Parent {
+    /// Takes the secrets. They are read without a buffer, which nobody would wipe.
+    fn of_this_process() -> Result<Self, Failure> {
+        let taken = || {
+            let mut input = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+            let secrets = Arc::new(CallerSecrets::take(&mut input)?);
+            Ok(Self { input, secrets })
+        };
+        taken().map_err(|_: std::io::Error| {
+            let what = "operator: an HSM host is started by a line or a command, which sends it secrets on standard input: name \
+                        the key store to that line or command (--keys)";
+            Failure::new(Exit::Io, what)
+        })
+    }
+
+    /// Listens, prints `ready`, and serves.
+    fn serve(mut self, hsm: impl HostedHsm + 'static, socket: &Path) -> Result<Exit, Failure> {
+        let lost =
+            |e: std::io::Error| Failure::new(Exit::Io, format!("us: the HSM host lost its parent: {e}"));
+        listen(hsm, socket, self.secrets)?;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{READY}").and_then(|()| out.flush()).map_err(lost)?;
+        drop(out);
+
+        let mut ignored = [0u8; 64];
+        // An error ends the wait as well: the parent is gone.
+        while self.input.read(&mut ignored).is_ok_and(|n| n > 0) {}
+        // The process ends, and its connections with it. Only the name of the socket would stay.
+        let _ = std::fs::remove_file(socket);
+        Ok(Exit::Ok)
+    }
 }

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! `verify` checks files, `secrets` opens and converts values, `personalize` wraps a session, `stream` reads its
-//! commands again, `tables` holds verified applications. Connections share one state, except for the challenge. Work
-//! is done outside the lock.
+//! commands again, `tables` holds verified applications. Connections share one state, except for the challenge and the
+//! spools that they made; what a connection had verified ends with it. Work is done outside the lock.
 
 pub mod issuer;
 mod personalize;
@@ -18,6 +18,7 @@ mod stream;
 mod tables;
 mod verify;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::audit_book::AuditBook;
@@ -37,13 +38,16 @@ use crate::ids::{KmcRef, SpoolKeyName};
 use crate::record::chip::SectionScratch;
 use crate::record::envelope::WrappedFileKey;
 use crate::scp::{ChannelOpenError, HostChallenge, SecureChannel, SecureChannelSpec, VerifiedChannel};
-use tables::VerifiedTable;
+use tables::{ConnectionNumber, VerifiedTable};
 
 /// One connection to the software HSM.
 pub struct SoftHsm {
     shared: Arc<SharedState>,
+    number: ConnectionNumber,
     /// The host challenge that the next session of this connection must have used.
     challenge: Option<HostChallenge>,
+    /// The spools whose keys this connection has made.
+    made: Vec<SpoolKeyName>,
 }
 
 struct SharedState {
@@ -52,6 +56,15 @@ struct SharedState {
     spools: SpoolKeys,
     recipient: RecipientKey,
     tables: Mutex<VerifiedTable>,
+    /// Number of connections so far.
+    connections: AtomicU64,
+}
+
+impl SharedState {
+    fn tables(&self) -> Result<MutexGuard<'_, VerifiedTable>, HsmError> {
+        // A thread that panicked inside may have left anything behind: fail closed.
+        self.tables.lock().map_err(|_| HsmError::Host("a thread of it failed; restart it".into()))
+    }
 }
 
 impl SoftHsm {
@@ -65,8 +78,13 @@ impl SoftHsm {
                 "key: this is an issuer's key store; a line needs a bureau's, with KEK and KMC only",
             ));
         }
-        let shared = Arc::new(SharedState { store, book, spools, recipient, tables: Mutex::default() });
-        Ok(Self { shared, challenge: None })
+        let (tables, connections) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Self::connection(&Arc::new(SharedState { store, book, spools, recipient, tables, connections })))
+    }
+
+    fn connection(shared: &Arc<SharedState>) -> Self {
+        let number = shared.connections.fetch_add(1, Ordering::SeqCst);
+        Self { shared: Arc::clone(shared), number, challenge: None, made: Vec::new() }
     }
 
     /// Opens the channel that a session asks for: the card is proved when this returns.
@@ -98,13 +116,17 @@ impl SoftHsm {
         fill_random(&mut handle.0)?;
         let verified =
             VerifiedApplication { handle, protected: prepared.protected()?, allow: prepared.allow.clone() };
-        self.tables()?.insert(handle, prepared)?;
+        self.shared.tables()?.insert(self.number, handle, prepared)?;
         Ok(verified)
     }
+}
 
-    fn tables(&self) -> Result<MutexGuard<'_, VerifiedTable>, HsmError> {
-        // A thread that panicked inside may have left anything behind: fail closed.
-        self.shared.tables.lock().map_err(|_| HsmError::Host("a thread of it failed; restart it".into()))
+impl Drop for SoftHsm {
+    fn drop(&mut self) {
+        // A table that is lost serves nobody any more.
+        if let Ok(mut tables) = self.shared.tables() {
+            tables.end(self.number);
+        }
     }
 }
 
@@ -116,7 +138,7 @@ impl HostedHsm for SoftHsm {
     }
 
     fn connect(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), challenge: None }
+        Self::connection(&self.shared)
     }
 }
 
@@ -178,8 +200,8 @@ impl Hsm for SoftHsm {
                 Err(error) => {
                     let handles: Vec<_> = verified.iter().map(|v| v.handle).collect();
                     // The fault of the application is the answer, even if the handles cannot be released.
-                    if let Ok(mut tables) = self.tables() {
-                        tables.release(&handles);
+                    if let Ok(mut tables) = self.shared.tables() {
+                        tables.release(self.number, &handles);
                     }
                     return Err(error);
                 }
@@ -204,14 +226,14 @@ impl Hsm for SoftHsm {
         // Drawn first, because the answer must carry it: without it nothing may be used up.
         let next_challenge = new_challenge(&channel)?;
         let (kmc, verified) = self.open(&channel, request)?;
-        let prepared = self.tables()?.use_up(request.handle)?;
+        let prepared = self.shared.tables()?.use_up(request.handle)?;
         let apdus = personalize::run(prepared, &channel, kmc, verified, request)?;
         self.challenge = Some(next_challenge.clone());
         Ok(CardSession { apdus, next_challenge })
     }
 
     fn release(&mut self, handles: &[ApplicationHandle]) -> Result<(), HsmError> {
-        self.tables()?.release(handles);
+        self.shared.tables()?.release(self.number, handles);
         Ok(())
     }
 }
@@ -260,7 +282,9 @@ impl FileReceiver for SoftHsm {
 
 impl Vault for SoftHsm {
     fn new_spool(&mut self, ledger: LedgerId) -> Result<SpoolKeyName, HsmError> {
-        self.shared.spools.make(ledger)
+        let name = self.shared.spools.make(ledger)?;
+        self.made.push(name);
+        Ok(name)
     }
 
     fn seal(&mut self, spool: SpoolKeyName, first: u64, clear: &[u8]) -> Result<WipedBytes, HsmError> {
@@ -269,6 +293,13 @@ impl Vault for SoftHsm {
 
     fn unseal(&mut self, spool: SpoolKeyName, first: u64, sealed: &[u8]) -> Result<WipedBytes, HsmError> {
         self.shared.spools.unseal(spool, first, sealed).map(WipedBytes::from)
+    }
+
+    fn abandon_spool(&mut self, spool: SpoolKeyName) -> Result<(), HsmError> {
+        if !self.made.contains(&spool) {
+            return Err(HsmRefusal::ForeignSpool.into());
+        }
+        self.shared.spools.abandon(spool)
     }
 
     fn destroy_spool(&mut self, spool: SpoolKeyName) -> Result<(), HsmError> {

@@ -112,6 +112,15 @@ impl SpoolKeys {
         Ok(std::mem::take(&mut *clear))
     }
 
+    /// See [`Vault::abandon_spool`].
+    pub(super) fn abandon(&self, spool: SpoolKeyName) -> Result<(), HsmError> {
+        let _lock = self.kept.lock()?;
+        let mut keys = self.read()?;
+        // No job was made of it, so its destruction need not be remembered.
+        let was = keys.remove(&spool);
+        self.forget(&keys, was.map(|_| spool))
+    }
+
     /// See [`Vault::destroy_spool`].
     pub(super) fn destroy(&self, spool: SpoolKeyName) -> Result<(), HsmError> {
         let _lock = self.kept.lock()?;
@@ -265,9 +274,9 @@ impl SpoolKey {
         Ok(Self { vault, name })
     }
 
-    /// Destroys the key, and with it the spool that it sealed.
-    pub fn destroy(mut self) -> Result<(), HsmError> {
-        self.vault.destroy_spool(self.name)
+    /// Destroys the new key of a spool of which no job was made.
+    pub fn abandon(mut self) -> Result<(), HsmError> {
+        self.vault.abandon_spool(self.name)
     }
 }
 

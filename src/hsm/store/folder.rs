@@ -6,6 +6,7 @@
 //! audit spools recipient rsa       companions (`companion`); audit: a bureau's, rsa: an issuer's
 //! lock                             empty: shared by hosts and by who reads; a command that changes `keys` has it alone
 //! audit-lock and its like          empty: one process at a time changes the file
+//! host                             the program whose HSM host has a bureau's store open (`hsm::host_lock`)
 //! ```
 //!
 //! `keys` is written as `keys.next`, synced, renamed, and the folder is synced; then `seen` gets the new generation. So after a

@@ -24,7 +24,7 @@ use self::received::{ReceivedEnd, ReceivedHeader, ReceivedLine, ReceivedRecord, 
 pub use self::verdict::{ReturnState, ReturnVerdict, UnmadeRecord};
 use crate::audit::{DocumentKind, PublicKey};
 use crate::exit::{Exit, Failure};
-use crate::hsm::key_host::KeyHost;
+use crate::hsm::key_host::{CallerRole, KeyHost};
 use crate::hsm::open_delivered;
 use crate::ids::{CardNames, CardRef};
 use crate::prep::hashed::HashedInput;
@@ -41,7 +41,7 @@ struct SentFile {
 impl SentFile {
     /// Reads a file and checks its structure and digest. The HSM opens a sealed file with these keys.
     fn read(path: &Path, keys: Option<&Path>) -> Result<Self, Failure> {
-        let mut host = keys.map(KeyHost::open).transpose()?;
+        let mut host = keys.map(|store| KeyHost::open(store, CallerRole::Check)).transpose()?;
         let file = open_delivered(open_input(path)?, host.as_mut().map(|host| &mut host.hsm))?;
         let mut reader = Cwf1Reader::open(file, FileLimits::default())?;
         let header = reader.header().clone();

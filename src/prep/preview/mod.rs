@@ -31,7 +31,7 @@ use super::offline::CardKeySize;
 use super::order::{CardBuilder, CardInputs};
 use super::today::this_month;
 use crate::exit::{Exit, Failure};
-use crate::hsm::key_host::KeyHost;
+use crate::hsm::key_host::{CallerRole, KeyHost};
 use crate::hsm::{CardCodes, Issuer};
 use crate::ids::{CardRef, ProductName};
 use crate::modules::sections::GraphicsSection;
@@ -69,7 +69,7 @@ pub struct CardPreview {
 /// Orders one card and shows it.
 pub fn preview(order: &PreviewOrder<'_>) -> Result<CardPreview, Failure> {
     let product = ProductProfile::load(order.product)?;
-    let mut keys = KeyHost::open(order.keys)?;
+    let mut keys = KeyHost::open(order.keys, CallerRole::Issuer)?;
     let info = keys.hsm.issuer_keys()?;
     let kek = choose_kek(&info, order.kek)?;
     let builder = CardBuilder::new(&product, &info, issuer_of(kek.id), this_month())?;

@@ -47,7 +47,7 @@ use super::{columns, rejects};
 use crate::arguments::whole_number;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
-use crate::hsm::key_host::KeyHost;
+use crate::hsm::key_host::{CallerRole, KeyHost};
 use crate::hsm::{Issuer, KekInfo};
 use crate::output_path::{OutputKind, check_replaceable};
 use crate::profile::ProductProfile;
@@ -113,7 +113,7 @@ pub struct PrepRunArgs {
 pub fn run(args: &PrepRunArgs) -> Result<Exit, Failure> {
     replaceable(args)?;
     let product = ProductProfile::load(&args.product)?;
-    let mut keys = KeyHost::open(&args.keys)?;
+    let mut keys = KeyHost::open(&args.keys, CallerRole::Issuer)?;
     let earlier = is_output_file(&args.input).then(|| UnfinishedFile::verify(&args.input, &mut keys.hsm));
     let earlier = earlier.transpose()?;
     if earlier.is_some() && args.keep_going {

@@ -16,9 +16,15 @@ pub fn make() -> Device {
     SoftHsm::new(store).unwrap()
 }
 
+#[path = "../door.rs"]
+mod door;
+#[path = "../frames.rs"]
+mod frames;
 #[path = "../host.rs"]
 mod host;
 #[path = "../personalize.rs"]
 mod personalize;
+#[path = "../roles.rs"]
+mod roles;
 #[path = "../verify.rs"]
 mod verify;

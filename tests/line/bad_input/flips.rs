@@ -1,10 +1,11 @@
 //! One flipped bit anywhere in a file. Acceptance runs in this process, with an HSM host.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use cardwright::bureau::acceptance::would_accept;
 use cardwright::bureau::key_host::socket_directory;
+use cardwright::hsm::CallerRole;
 use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::modules::LineProfile;
 use cardwright::report::ProgressDisplay;
@@ -23,8 +24,7 @@ fn one_card() -> &'static [u8] {
 struct Acceptance {
     world: World,
     line: LineProfile,
-    socket: PathBuf,
-    _host: HostProcess,
+    host: HostProcess,
     _folder: TempDir,
 }
 
@@ -35,14 +35,14 @@ impl Acceptance {
         let socket = folder.path().join("hsm.sock");
         let program = Path::new(env!("CARGO_BIN_EXE_cardwright"));
         let host = HostProcess::start(program, &world.path("bureau.store"), &socket).unwrap();
-        Self { world, line: LineProfile::load("sim-8").unwrap(), socket, _host: host, _folder: folder }
+        Self { world, line: LineProfile::load("sim-8").unwrap(), host, _folder: folder }
     }
 
     /// Whether acceptance takes these bytes, with every check that the HSM makes.
     fn takes(&self, bytes: &[u8]) -> bool {
         let input = self.world.path("bit.cwf1");
         std::fs::write(&input, bytes).unwrap();
-        let connect = || Ok(HsmClient::connect(&self.socket)?);
+        let connect = || Ok(HsmClient::connect(self.host.door(), CallerRole::Check)?);
         let report = would_accept(&input, &self.line, Some(&connect), ProgressDisplay::Nothing);
         // A card that lacks an application is not the card that the issuer ordered.
         report.is_ok_and(|report| report.text().contains("all 4 verified"))

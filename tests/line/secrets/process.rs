@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cardwright::hsm::CallerSecrets;
+
 use super::no_leaks;
 use super::scene::{CARDS, Evidence, Scene};
 use super::search::Search;
@@ -172,7 +174,8 @@ fn the_hsm_host_is_closed_even_to_its_own_user() {
     let mut command = Command::new(cardwright);
     command.args(["hsm-host", "--keys", "bureau.store", "--socket", "hsm.sock"]).current_dir(world.path(""));
     let host = ordinary(&mut command).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    let host = Running(host);
+    let mut host = Running(host);
+    CallerSecrets::draw().unwrap().give(host.0.stdin.as_mut().unwrap()).unwrap();
     wait_for("a socket", || world.path("hsm.sock").exists().then_some(()));
     assert!(!open_to_its_user(host.0.id()));
 
