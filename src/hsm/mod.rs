@@ -22,6 +22,7 @@
 //! | `caller`, `door` | the parts of a program that call the host, and how it knows them |
 //! | `host_lock` | one host has a store open |
 //! | `soft` | the software HSM |
+//! | `pkcs11` | which steps a PKCS#11 token does inside; no HSM yet |
 //! | `store`, `audit_book`, `spool_keys`, `recipient`, `companion` | keys at rest; the HSM's memory of ledgers and spools |
 //!
 //! Not here: which commands a card needs (`chip`), how they are wrapped (`scp`), which record goes to which blank
@@ -41,6 +42,7 @@ pub mod key_host;
 mod messages;
 mod operation_table;
 mod operations;
+pub mod pkcs11;
 mod recipient;
 pub mod soft;
 mod spool_keys;

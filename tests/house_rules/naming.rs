@@ -55,7 +55,7 @@ const IMPURE: [&str; 29] = [
 ];
 
 /// Concrete links and HSMs, and the modules that hold them (rule 5).
-const CONCRETE: [&str; 13] = [
+const CONCRETE: [&str; 14] = [
     "SimLink",
     "SimReader",
     "SerialLink",
@@ -69,6 +69,7 @@ const CONCRETE: [&str; 13] = [
     "drivers::host",
     "hsm::soft",
     "hsm::host",
+    "hsm::pkcs11",
 ];
 
 /// The places that may name them: the composition root, and the HSM itself.

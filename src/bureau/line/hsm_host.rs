@@ -1,5 +1,8 @@
 //! The process that holds the keys, and the HSM that it hosts.
 //!
+//! A PKCS#11 module is loaded here alone too, in a process that does nothing else: its check needs no keys of ours and
+//! no socket.
+//!
 //! Not here: serving (`hsm::host`), starting the process (`hsm::client`).
 
 use std::fs::File;
@@ -8,8 +11,12 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::READY;
+pub use crate::hsm::pkcs11::{StepPlace, TokenChoice, TokenReport};
+use crate::hsm::pkcs11::{Token, probe};
 use crate::hsm::soft::SoftHsm;
 use crate::hsm::soft::issuer::SoftIssuer;
 use crate::hsm::store::{KeyStore, StoreSide};
@@ -28,6 +35,16 @@ pub fn run(keys: &Path, socket: &Path) -> Result<Exit, Failure> {
 /// Serves the keys of an issuer's store, as [`run`] does, beside other hosts that have it open.
 pub fn run_issuers(keys: &Path, socket: &Path) -> Result<Exit, Failure> {
     Parent::of_this_process()?.serve(SoftIssuer::new(KeyStore::open(keys)?)?, socket)
+}
+
+/// Finds out what a PKCS#11 token does inside. Its module is a foreign library, so a program calls this for nothing but
+/// a check, and ends.
+pub fn check_token(
+    module: &Path,
+    choice: &TokenChoice,
+    pin: impl FnOnce() -> Result<Zeroizing<String>, Failure>,
+) -> Result<TokenReport, Failure> {
+    Ok(probe(&Token::open(module, choice, pin)?))
 }
 
 /// Serves the keys of a store of either side in a thread of this process, until the process ends: keys that a dry run has

@@ -1,0 +1,29 @@
+//! PKCS#11 tokens: which steps of a session a token does inside, found by known answers.
+//!
+//! PKCS #11 2.40 (OASIS). A token's list of mechanisms says little: some that are listed fail, and some that succeed
+//! give wrong values. So each step of a session is tried with published keys, as session objects that are destroyed at
+//! once, and its result compared. Nothing on the token is read, changed or left behind.
+//!
+//! A module is a foreign library: it is loaded only into a process of the HSM host's kind, which has no other work, and
+//! never into the daemon.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `token` | a module, a token found by its label or slot, a login, and objects that are destroyed when dropped |
+//! | `steps` | the steps of a session, where each can be done, and why not inside |
+//! | `known` | the known answers |
+//! | `probe` | trying each step |
+//!
+//! Not here: sessions with cards on a token. This version makes cards with the software HSM alone.
+
+mod known;
+mod probe;
+mod steps;
+mod token;
+
+pub use probe::probe;
+pub use steps::{StepFinding, StepObstacle, StepPlace, TokenReport, TokenStep};
+pub use token::{Token, TokenChoice, TokenFault};
+
+#[cfg(test)]
+mod tests;
