@@ -51,7 +51,7 @@ pub enum Exit {
     KeyMismatch = 21,
     /// The key store is refused: malformed, usage not allowed here, LIVE.
     KeyStore = 22,
-    /// The HSM host cannot be reached or died.
+    /// The HSM host cannot be reached or died; a PKCS#11 token cannot be used.
     Hsm = 23,
     /// A profile is wrong: unknown field, missing field, contradiction.
     Profile = 30,

@@ -34,6 +34,9 @@ enum Verb {
     /// The bureau's key store.
     #[command(subcommand)]
     Key(cli::keys::KeyCommand),
+    /// Hardware security modules.
+    #[command(subcommand)]
+    Hsm(cli::hsm::HsmCommand),
     /// A line and its devices.
     #[command(subcommand)]
     Line(cli::line::LineCommand),
@@ -66,6 +69,7 @@ fn run(verb: Verb) -> Result<cardwright::exit::Exit, Failure> {
         Verb::Log(args) => cli::log::run(&args),
         Verb::Audit(args) => cli::audit::run(&args),
         Verb::Key(command) => cli::keys::run(&command, StoreSide::Bureau),
+        Verb::Hsm(command) => cli::hsm::run(&command),
         Verb::Line(command) => cli::line::run(&command),
         Verb::Profile(command) => cli::profile::run(&command),
         Verb::Manual(args) => cli::manual::run(&args),
