@@ -19,9 +19,10 @@ CARGO ?= cargo
 #   age                     tests of sealed files
 #   libpcsclite-dev         card readers (PC/SC)
 #   pcscd vsmartcard-vpcd   tests with virtual readers
-#   iproute2 util-linux     tests with virtual readers, each in its own namespace
+#   softhsm2 opencryptoki   tests with PKCS#11 tokens
+#   iproute2 util-linux     tests with virtual readers and tokens, each in its own namespace
 #   mount e2fsprogs         tests with disks that are full or fail
-PACKAGES := gcc libc6-dev pkg-config libssl-dev openssl sqlite3 age libpcsclite-dev pcscd vsmartcard-vpcd iproute2 util-linux mount e2fsprogs
+PACKAGES := gcc libc6-dev pkg-config libssl-dev openssl sqlite3 age libpcsclite-dev pcscd vsmartcard-vpcd softhsm2 opencryptoki iproute2 util-linux mount e2fsprogs
 
 .PHONY: all setup build demo test bench soak lint
 
