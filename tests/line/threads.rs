@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use cardwright::hsm::CallerSecrets;
 use nix::unistd::geteuid;
 
 use crate::support::{Ended, World};
@@ -125,10 +126,17 @@ fn hosts_and_simulator_with_too_few_threads_end_cleanly() {
     let sockets = user.world.path("sockets");
     std::fs::create_dir(&sockets).unwrap();
     std::fs::set_permissions(&sockets, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let mut secrets = std::fs::File::create(user.world.path("secrets")).unwrap();
+    CallerSecrets::draw().unwrap().give(&mut secrets).unwrap();
     user.owns();
     let ended = |most, name, words: &str| {
         let mut command = user.limited(most, name);
-        Ended::from(command.args(words.split(' ')).stdin(Stdio::null()).output().unwrap())
+        // An HSM host takes the secrets of its callers, and finds that its program has ended.
+        let input = match name {
+            "cardwright" => Stdio::from(std::fs::File::open(user.world.path("secrets")).unwrap()),
+            _ => Stdio::null(),
+        };
+        Ended::from(command.args(words.split(' ')).stdin(input).output().unwrap())
     };
     let host = "hsm-host --keys bureau.store --socket sockets/hsm";
     clean(&ended(1, "cardwright", host), 1, "error: ", &[THREAD]);
