@@ -53,6 +53,8 @@ pub enum Exit {
     KeyStore = 22,
     /// The HSM host cannot be reached or died; a PKCS#11 token cannot be used.
     Hsm = 23,
+    /// Too few custodians, wrong passphrases, or an act that was not confirmed.
+    Custody = 24,
     /// A profile is wrong: unknown field, missing field, contradiction.
     Profile = 30,
     /// The line cannot be opened, or a device failed and the line stopped.
@@ -88,7 +90,7 @@ pub enum Exit {
 }
 
 /// Every exit code.
-const ALL: [Exit; 34] = [
+const ALL: [Exit; 35] = [
     Exit::Ok,
     Exit::Bug,
     Exit::Usage,
@@ -108,6 +110,7 @@ const ALL: [Exit; 34] = [
     Exit::KeyMismatch,
     Exit::KeyStore,
     Exit::Hsm,
+    Exit::Custody,
     Exit::Profile,
     Exit::Device,
     Exit::LineNotReady,

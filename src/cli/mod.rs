@@ -31,6 +31,7 @@ pub mod simulate;
 pub mod stock;
 mod suggested;
 pub mod survey;
+mod terminal;
 #[cfg(test)]
 mod tests;
 

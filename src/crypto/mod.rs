@@ -1,6 +1,6 @@
 //! The cryptographic primitives of the field. Over the RustCrypto block ciphers: TDES and AES in ECB and CBC,
 //! retail MAC, CMAC, KCVs and the key schedule of CWF1; what a payment card's issuer computes (`payment`); the blocks
-//! in which partners send keys (`key_block`). Over OpenSSL: RSA key pairs.
+//! in which partners send keys (`key_block`). Over OpenSSL: RSA key pairs. By itself: sharing of a secret.
 //!
 //! Not here: protocols (`scp`), key stores and custody (`hsm`). No I/O, no clock. ISO 9797-1 (MAC algorithm 3, padding method 2), NIST SP 800-38A/B, `src/manual/cwf1.md` (TK), GPCS
 //! B.6 (KCV).
@@ -11,6 +11,7 @@ pub mod key_block;
 mod key_type;
 pub mod payment;
 pub mod rsa;
+pub mod sharing;
 mod symmetric;
 
 pub use cwf1::{

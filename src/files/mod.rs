@@ -5,7 +5,7 @@
 //! device never ends. Not here: which output may replace which file (`output_path`).
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -110,6 +110,30 @@ pub fn sync_folder(file: &Path) -> Result<()> {
     File::open(folder_of(file))?.sync_all()
 }
 
+/// A file that is about to be replaced, and whose bytes are to be lost then.
+pub struct OldFile(Option<File>);
+
+impl OldFile {
+    /// Opens the file that has this name now, if there is one.
+    pub fn open(path: &Path) -> Self {
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        Self(OpenOptions::new().write(true).custom_flags(flags.bits()).open(path).ok())
+    }
+
+    /// Overwrites it, after another file has got its name, unless it has another name too: a backup may be made of links, and is
+    /// not to be lost. If it has none, nobody can open it again, even if overwriting fails. This does not reach copies
+    /// that a disk keeps by itself: remapped flash blocks, copy-on-write file systems.
+    pub fn wipe(self) {
+        if let Some(mut old) = self.0
+            && old.metadata().is_ok_and(|old| old.nlink() == 0)
+            && let Ok(length) = old.seek(SeekFrom::End(0))
+        {
+            let zeros = vec![0; usize::try_from(length).unwrap_or(0)];
+            let _ = old.rewind().and_then(|()| old.write_all(&zeros)).and_then(|()| old.sync_all());
+        }
+    }
+}
+
 /// Reads a file of at most `most` bytes that this user alone may use; `None` if there is none. The bytes are wiped when
 /// they are dropped.
 pub fn read_private(path: &Path, most: u64) -> Result<Option<Zeroizing<Vec<u8>>>> {
@@ -152,7 +176,25 @@ fn folder_of(file: &Path) -> &Path {
 
 /// Refuses a file in whose folder other users can replace it, because they may write the folder or own it.
 pub fn check_folder_of(file: &Path) -> Result<()> {
-    let folder = folder_of(file);
+    check_folder(folder_of(file))
+}
+
+/// Refuses a file for which other users can put another in its place, because they may write or own one of the folders above it
+/// or a link on the way.
+pub fn check_way(file: &Path) -> Result<()> {
+    let above = std::path::absolute(folder_of(file))?;
+    for folder in above.ancestors() {
+        let meta = folder.symlink_metadata()?;
+        if meta.is_symlink() && ![0, nix::unistd::geteuid().as_raw()].contains(&meta.uid()) {
+            let what = format!("{} is another user's link: name the folder itself", folder.display());
+            return Err(Error::other(what));
+        }
+    }
+    // Where the links lead.
+    above.canonicalize()?.ancestors().chain(above.ancestors()).try_for_each(check_folder)
+}
+
+fn check_folder(folder: &Path) -> Result<()> {
     let meta = folder.metadata()?;
     if ![0, nix::unistd::geteuid().as_raw()].contains(&meta.uid()) {
         let what = format!(

@@ -61,6 +61,14 @@ impl AuditBook {
         self.with(|_| Ok(((), false)))
     }
 
+    /// How far each ledger had come.
+    pub(super) fn places(&self) -> Result<Vec<ChainPlace>, HsmError> {
+        let Some(text) = self.0.read()? else { return Ok(Vec::new()) };
+        let entries = AuditEntries::from_text(&text).ok_or_else(|| self.0.damaged())?;
+        let places = entries.heads.into_iter().map(|(ledger, (n, hash))| ChainPlace { ledger, n, hash });
+        Ok(places.collect())
+    }
+
     /// Returns the last event noted of a ledger, and the public audit key.
     pub(super) fn info(&self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
         self.with(|entries| {

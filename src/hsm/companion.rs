@@ -8,13 +8,11 @@
 //! Sealed under the store's file key (`store`), so that a file belongs to its store and its kind. An old one of the same store
 //! opens: what must not go back is compared with a ledger. The first line says what it is.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::{Flock, FlockArg};
 use zeroize::Zeroizing;
 
 use super::HsmError;
@@ -157,21 +155,11 @@ impl CompanionFile {
             .map_err(|e| self.fault(format!("it cannot be written: {e}")))
     }
 
-    /// Like [`Self::write`], then overwrites the bytes of the old file, unless it has another name too: a backup may be made of
-    /// links, and is not to be lost. This does not reach copies that a disk keeps by itself: remapped flash blocks,
-    /// copy-on-write file systems.
+    /// Like [`Self::write`], then wipes the old file ([`files::OldFile`]).
     pub(super) fn replace(&self, text: Zeroizing<String>) -> Result<(), HsmError> {
-        let old = OpenOptions::new().write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&self.path);
+        let old = files::OldFile::open(&self.path);
         self.write(text)?;
-        // The old file has lost its name here. If it has no other name, nobody can open it again, even if overwriting
-        // fails. If it has one, it is a backup and stays.
-        if let Ok(mut old) = old
-            && old.metadata().is_ok_and(|old| old.nlink() == 0)
-            && let Ok(length) = old.seek(SeekFrom::End(0))
-        {
-            let zeros = vec![0; usize::try_from(length).unwrap_or(0)];
-            let _ = old.rewind().and_then(|()| old.write_all(&zeros)).and_then(|()| old.sync_all());
-        }
+        old.wipe();
         Ok(())
     }
 

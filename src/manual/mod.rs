@@ -28,6 +28,11 @@ pub const MANUAL_PAGES: &[ManualPage] = &[
         text: include_str!("supervisor.md"),
     },
     ManualPage {
+        topic: "custody",
+        about: "custodians of a LIVE key store: opening, changing, backup, destruction",
+        text: include_str!("custody.md"),
+    },
+    ManualPage {
         topic: "auditor",
         about: "what the ledger proves, and what it cannot",
         text: include_str!("auditor.md"),

@@ -40,8 +40,14 @@ fn run(command: &KeyCommand, side: StoreSide) -> Result<Exit, Failure> {
     run_to(command, side, &mut Vec::new())
 }
 
+/// `key init --test`.
+fn test_init(list: &Path, store: &Path) -> KeyCommand {
+    let (from, store) = (Some(list.to_owned()), store.to_owned());
+    KeyCommand::Init { test: true, live: false, from, custodians: vec![], threshold: None, store }
+}
+
 fn init(place: &Place, side: StoreSide) -> Result<Exit, Failure> {
-    run(&KeyCommand::Init { test: true, from: place.list.clone(), store: place.store.clone() }, side)
+    run(&test_init(&place.list, &place.store), side)
 }
 
 /// Names of the files in a folder.
@@ -116,12 +122,29 @@ fn a_store_without_its_audit_book_does_not_pass_the_check() {
     refused("file of yours");
 }
 
+/// The words of the command, as its parser takes them.
 #[test]
-fn init_without_test_is_refused() {
+fn a_store_is_made_as_test_of_a_list_or_live_with_custodians() {
     let place = place(KEYS);
-    let command = KeyCommand::Init { test: false, from: place.list.clone(), store: place.store.clone() };
-    assert_eq!(run(&command, StoreSide::Bureau).unwrap_err().exit, Exit::KeyStore);
-    assert!(!place.store.exists());
+    let (list, store) = (place.list.to_str().unwrap(), place.store.to_str().unwrap());
+    let live = ["--live", "--custodians", "anna,ben", "--threshold", "2"];
+    for words in [
+        &["--from", list][..],
+        &["--test"],
+        &live[..1],
+        &live[..3],
+        &[&live[..], &["--test"]].concat(),
+        &[&live[..], &["--from", list]].concat(),
+        &["--test", "--from", list, "--threshold", "2"],
+        &["--live", "--custodians", "anna", "--threshold", "2"],
+        &["--live", "--custodians", "anna,anna", "--threshold", "2"],
+        &["--live", "--custodians", "anna,ben", "--threshold", "1"],
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cardwright"));
+        let ended = command.args(["key", "init", "--store", store]).args(words).output().unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{words:?}: {ended:?}");
+        assert!(!place.store.exists());
+    }
 }
 
 #[test]

@@ -21,5 +21,6 @@ mod keys;
 mod raw;
 mod raw_caller;
 mod software;
+mod terminal;
 #[path = "../v1_store/mod.rs"]
 mod v1_store;

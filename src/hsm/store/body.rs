@@ -55,7 +55,8 @@ pub struct GoneKey {
     pub kcv: (KcvMethod, Kcv),
     /// Unix time of its destruction in seconds.
     pub time: u64,
-    mark: [u8; 32],
+    /// By what its value is known again.
+    pub(super) mark: [u8; 32],
 }
 
 impl StoreBody {
@@ -66,10 +67,15 @@ impl StoreBody {
 
     /// Whether a value was in the store and is destroyed.
     pub(super) fn is_gone(&self, value: &[u8]) -> bool {
+        let mark = self.mark(value);
+        self.gone.iter().any(|gone| gone.mark == mark)
+    }
+
+    /// By what a value that was destroyed is known again.
+    pub(super) fn mark(&self, value: &[u8]) -> [u8; 32] {
         let mut value = Zeroizing::new(value.to_vec());
         set_odd_parity(&mut value);
-        let mark = self.file_key.mac(&[b"CWKS2 gone", &value]);
-        self.gone.iter().any(|gone| gone.mark == *mark)
+        *self.file_key.mac(&[b"CWKS2 gone", &value])
     }
 
     /// Reads a body, and checks every rule of its keys.

@@ -28,12 +28,15 @@ use super::lines;
 use super::upgrade;
 use crate::exit::{Exit, Failure};
 use crate::files;
+use crate::hsm::Realm;
 use crate::sibling_path::sibling_path;
 
 /// Most bytes of `keys`.
 const MAX_KEYS: u64 = 1 << 24;
 /// Most bytes of `seen`.
 const MAX_SEEN: u64 = 1 << 10;
+/// What a folder is not.
+const NO_KEYS: &str = "it is no key store: it has no file keys";
 const SEEN: &str = "cardwright store seen 1\ngeneration ";
 
 /// How a store is opened.
@@ -61,7 +64,8 @@ impl SealedKeys {
 /// The folder of a store, locked.
 pub(super) struct StoreFolder {
     path: PathBuf,
-    _lock: Flock<File>,
+    /// A backup has none, and is not changed.
+    lock: Option<Flock<File>>,
 }
 
 /// The failure of a store that is refused.
@@ -76,14 +80,12 @@ pub(super) fn io(path: &Path, what: &str, error: &std::io::Error) -> Failure {
 /// Makes the folder of a new store. It gets its name when everything in it is written; an existing store is never replaced.
 pub(super) fn make(
     path: &Path,
+    realm: Realm,
     fill: impl FnOnce(&StoreFolder) -> Result<SealedKeys, Failure>,
 ) -> Result<StoreFolder, Failure> {
+    check_new(path, realm)?;
     // A slash at the end would put the name that is made first into the folder.
     let path = named(path)?;
-    check_above(path)?;
-    if path.symlink_metadata().is_ok() {
-        return Err(refuse(path, "exists already and is not replaced; name another, or remove it yourself"));
-    }
     let next = sibling_path(path, "-next");
     DirBuilder::new().mode(0o700).create(&next).map_err(|e| match e.kind() {
         ErrorKind::AlreadyExists => {
@@ -118,6 +120,26 @@ pub(super) fn make(
     }
 }
 
+/// Refuses a path where no store can be made, before anybody is asked for anything.
+pub(super) fn check_new(path: &Path, realm: Realm) -> Result<(), Failure> {
+    let path = named(path)?;
+    check_above(path)?;
+    if realm == Realm::Live {
+        files::check_way(path).map_err(|e| not_safe(path, &e))?;
+    }
+    if path.symlink_metadata().is_ok() {
+        return Err(refuse(path, "exists already and is not replaced; name another, or remove it yourself"));
+    }
+    Ok(())
+}
+
+fn not_safe(path: &Path, error: &std::io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(_) => io(path, "its folder cannot be looked at", error),
+        None => refuse(path, &error.to_string()),
+    }
+}
+
 /// The path of a folder without a slash at its end, which would follow a link.
 fn named(path: &Path) -> Result<&Path, Failure> {
     let plain = path.components().as_path();
@@ -136,6 +158,11 @@ fn check_above(path: &Path) -> Result<(), Failure> {
 impl StoreFolder {
     /// Opens the folder of a store, and locks it.
     pub(super) fn open(path: &Path, lock: StoreLock) -> Result<Self, Failure> {
+        Self::lock(Self::unlocked(path)?.path(), lock)
+    }
+
+    /// Opens the folder of a store to copy it, or of a backup. It is not changed.
+    pub(super) fn unlocked(path: &Path) -> Result<Self, Failure> {
         let path = named(path)?;
         let meta = path.symlink_metadata().map_err(|e| match e.kind() {
             ErrorKind::NotFound => {
@@ -158,9 +185,9 @@ impl StoreFolder {
         }
         check_above(path)?;
         if path.join("keys").symlink_metadata().is_err() {
-            return Err(refuse(path, "it is no key store: it has no file keys"));
+            return Err(refuse(path, NO_KEYS));
         }
-        Self::lock(path, lock)
+        Ok(Self { path: path.to_owned(), lock: None })
     }
 
     fn lock(path: &Path, lock: StoreLock) -> Result<Self, Failure> {
@@ -176,7 +203,12 @@ impl StoreFolder {
             }
             _ => io(path, "cannot be locked", &error.into()),
         })?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock: Some(lock) })
+    }
+
+    /// Refuses a folder that another user could put something else in the place of, from the root down.
+    pub(super) fn check_way(&self) -> Result<(), Failure> {
+        files::check_way(&self.path).map_err(|e| not_safe(&self.path, &e))
     }
 
     /// Path of the folder.
@@ -188,16 +220,24 @@ impl StoreFolder {
     pub(super) fn keys(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let path = self.path.join("keys");
         let keys = files::read_private(&path, MAX_KEYS).map_err(|e| refuse(&path, &e.to_string()))?;
-        keys.ok_or_else(|| refuse(&self.path, "it is no key store: it has no file keys"))
+        keys.ok_or_else(|| refuse(&self.path, NO_KEYS))
     }
 
-    /// Replaces `keys`, durably, and notes its generation. `unnoted` says what to do if it could not be noted.
-    pub(super) fn write(&self, keys: &SealedKeys, unnoted: &str) -> Result<(), Failure> {
+    /// Replaces `keys`, durably, notes its generation, and wipes the old file if asked to. `unnoted` says what to do if the
+    /// generation could not be noted.
+    pub(super) fn write(&self, keys: &SealedKeys, wipe: bool, unnoted: &str) -> Result<(), Failure> {
+        if self.lock.is_none() {
+            return Err(refuse(&self.path, "it is a backup, and stays as it is"));
+        }
+        let old = wipe.then(|| files::OldFile::open(&self.path.join("keys")));
         let next = self.path.join("keys.next");
         files::write_private(&next, &keys.file)
             .map_err(|e| io(&self.path, "cannot be written, and nothing was changed", &e))?;
         files::rename_private(&next, &self.path.join("keys"))
             .map_err(|e| io(&self.path, "cannot be written", &e))?;
+        if let Some(old) = old {
+            old.wipe();
+        }
         self.note(keys.generation).map_err(|e| {
             let (path, trouble) = (self.path.display(), files::trouble(&e));
             let what = "keys is written, but the note of its generation could not be";

@@ -4,36 +4,34 @@
 //! header  "CWKS" | version u16 = 2 | realm u8 'T' 'L' | side u8 'B' 'I' | store id (16) | generation u64 (from 1)
 //!         | written u64 (Unix s) | custody id (16) | m u8 | n u8
 //!         | 'T': m = n = 0, master key (32) in the clear
-//!         | 'L': n times { L1 name | salt (16) | share (32) sealed | tag (16) }; 2 <= m <= n <= 9, each name once
+//!         | 'L': n times { L1 name | salt (16) | share (32) sealed | tag (16) } ([`custodians`](super::custodians))
 //! body    seed (16) | length u32 | ciphertext | tag (16)       sealed under the master key ([`seal`](super::seal))
 //! end     SHA-256 (32) of all before
 //! ```
 //!
 //! The digest tells damage (restore it) from a change on purpose (find out who). A TEST store protects nothing: whoever reads
-//! its file has its master key.
+//! its file has its master key. A LIVE store's master key is nowhere: m custodians have it together.
 //!
 //! Not here: the body (`body`), the file itself (`folder`).
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::custodians::Custody;
 use super::entry::StoreSide;
 use super::seal::SealKey;
 use crate::exit::{Exit, Failure};
+use crate::hsm::Realm;
 use crate::record::cursor::{FieldCursor, ShortInput};
 
 const MAGIC: &[u8; 4] = b"CWKS";
 /// The format that this version reads and writes.
 const VERSION: u16 = 2;
-/// Bytes of a TEST store's header.
-const TEST_HEADER: usize = 4 + 2 + 1 + 1 + 16 + 8 + 8 + 16 + 2 + SealKey::LENGTH;
+/// Bytes of magic and version.
+const BEFORE: usize = 4 + 2;
+/// Most bytes of a header.
+const HEADER_MAX: usize = 1 << 10;
 const DIGEST: usize = 32;
-/// Most custodians of a LIVE store.
-const CUSTODIANS_MAX: u8 = 9;
-/// Most characters of a custodian's name.
-const NAME_MAX: usize = 32;
-/// Words that stand in messages where a custodian's name may stand.
-const NO_NAMES: [&[u8]; 2] = [b"line", b"signal"];
 /// Separates the keys of bodies from other keys under the master key.
 const BODY: &[u8] = b"CWKS2 body";
 
@@ -55,9 +53,6 @@ pub(super) enum FormatFault {
     /// Written by a newer program.
     #[error("it is of a newer version ({0}): install the version that wrote it")]
     Newer(u16),
-    /// Keys of real cards.
-    #[error("it is LIVE: this version makes no cards with LIVE keys; name a TEST store")]
-    Live,
     /// A key in it breaks a rule.
     #[error("{}", .0.message)]
     Key(Failure),
@@ -77,7 +72,7 @@ impl FormatFault {
     }
 }
 
-/// The header of a TEST store.
+/// The header of a store, but for a TEST store's master key.
 pub(super) struct StoreHeader {
     pub(super) side: StoreSide,
     /// Drawn when the store is made; its companions carry it.
@@ -86,22 +81,23 @@ pub(super) struct StoreHeader {
     pub(super) generation: u64,
     /// Unix time of this change in seconds.
     pub(super) written: u64,
-    /// Drawn when custodians are set, so that the shares of one custody fit no other.
-    custody: [u8; 16],
-    master: SealKey,
+    /// Who opens it.
+    pub(super) custody: Custody,
 }
 
-impl StoreHeader {
-    /// A new store's, before its first change.
-    pub(super) fn draw(side: StoreSide) -> Result<Self, getrandom::Error> {
-        let (mut id, mut custody) = ([0; 16], [0; 16]);
-        getrandom::fill(&mut id)?;
-        getrandom::fill(&mut custody)?;
-        Ok(Self { side, id, generation: 0, written: 0, custody, master: SealKey::draw()? })
-    }
+/// The file `keys` whose digest is right, before its body is opened.
+pub(super) struct SealedFile {
+    pub(super) header: StoreHeader,
+    /// A TEST store's master key.
+    pub(super) master: Option<SealKey>,
+    /// Bytes of the header.
+    length: usize,
+    content: Zeroizing<Vec<u8>>,
+}
 
-    /// Reads the file `keys`. Returns the header and the body.
-    pub(super) fn open(file: &[u8]) -> Result<(Self, Zeroizing<Vec<u8>>), FormatFault> {
+impl SealedFile {
+    /// Reads the file `keys`.
+    pub(super) fn read(file: &[u8]) -> Result<Self, FormatFault> {
         let begins = file.strip_prefix(MAGIC).and_then(|rest| rest.first_chunk());
         match begins.map(|version| u16::from_be_bytes(*version)) {
             Some(version) if version > VERSION => return Err(FormatFault::Newer(version)),
@@ -112,76 +108,80 @@ impl StoreHeader {
         if Sha256::digest(content).as_slice() != digest {
             return Err(FormatFault::Damaged);
         }
-        let header = Self::read(&mut FieldCursor::new(content.get(6..).unwrap_or_default(), 6))?;
-        let body = header.master.open(BODY, TEST_HEADER, content).ok_or(FormatFault::Changed)?;
-        Ok((header, body))
+        let fields = &mut FieldCursor::new(content.get(BEFORE..).unwrap_or_default(), BEFORE);
+        let (header, master) = StoreHeader::read(fields)?;
+        let length = fields.at();
+        Ok(Self { header, master, length, content: Zeroizing::new(content.to_vec()) })
+    }
+
+    /// Opens the body.
+    pub(super) fn open(&self, master: &SealKey) -> Result<Zeroizing<Vec<u8>>, FormatFault> {
+        master.open(BODY, self.length, &self.content).ok_or(FormatFault::Changed)
+    }
+}
+
+impl StoreHeader {
+    /// A new store's, before its first change.
+    pub(super) fn draw(side: StoreSide, id: [u8; 16], custody: Custody) -> Self {
+        Self { side, id, generation: 0, written: 0, custody }
+    }
+
+    /// TEST or LIVE.
+    pub(super) fn realm(&self) -> Realm {
+        self.custody.realm()
     }
 
     /// Seals a body behind this header: the file `keys`.
-    pub(super) fn seal(&self, body: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let mut head = Zeroizing::new(Vec::with_capacity(TEST_HEADER));
+    pub(super) fn seal(&self, master: &SealKey, body: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        // All of it has room from the start, so that growing leaves no copy of a TEST store's master key behind.
+        let mut head = Zeroizing::new(Vec::with_capacity(HEADER_MAX));
         let side = match self.side {
             StoreSide::Bureau => b'B',
             StoreSide::Issuer => b'I',
         };
+        let realm = match self.realm() {
+            Realm::Test => b'T',
+            Realm::Live => b'L',
+        };
         head.extend_from_slice(MAGIC);
         head.extend_from_slice(&VERSION.to_be_bytes());
-        head.extend_from_slice(&[b'T', side]);
+        head.extend_from_slice(&[realm, side]);
         head.extend_from_slice(&self.id);
         head.extend_from_slice(&self.generation.to_be_bytes());
         head.extend_from_slice(&self.written.to_be_bytes());
-        head.extend_from_slice(&self.custody);
-        head.extend_from_slice(&[0, 0]);
-        head.extend_from_slice(self.master.expose());
-        let mut file = Zeroizing::new(self.master.seal(BODY, &head, body, DIGEST)?);
+        self.custody.write(&mut head)?;
+        if self.realm() == Realm::Test {
+            head.extend_from_slice(master.expose());
+        }
+        let mut file = Zeroizing::new(master.seal(BODY, &head, body, DIGEST)?);
         let digest = Sha256::digest(&file);
         file.extend_from_slice(&digest);
         Some(file)
     }
 
-    /// Reads the fields after the version.
-    fn read(fields: &mut FieldCursor<'_>) -> Result<Self, FormatFault> {
+    /// Reads the fields after the version, and the master key of a TEST store.
+    fn read(fields: &mut FieldCursor<'_>) -> Result<(Self, Option<SealKey>), FormatFault> {
         let [realm, side] = fields.array()?;
         let side = match side {
             b'B' => StoreSide::Bureau,
             b'I' => StoreSide::Issuer,
             _ => return Err(FormatFault::Changed),
         };
+        let realm = match realm {
+            b'T' => Realm::Test,
+            b'L' => Realm::Live,
+            _ => return Err(FormatFault::Changed),
+        };
         let id = fields.array()?;
         let (generation, written) = (fields.u64()?, fields.u64()?);
-        let custody = fields.array()?;
-        let [threshold, count] = fields.array()?;
-        match realm {
-            _ if generation == 0 => Err(FormatFault::Changed),
-            b'T' if (threshold, count) == (0, 0) => {
-                let master = Zeroizing::new(fields.array::<{ SealKey::LENGTH }>()?);
-                Ok(Self { side, id, generation, written, custody, master: SealKey::of(&master) })
-            }
-            b'L' if are_custodians(fields, threshold, count)? => Err(FormatFault::Live),
-            _ => Err(FormatFault::Changed),
+        let custody = Custody::read(fields)?;
+        if generation == 0 || custody.realm() != realm {
+            return Err(FormatFault::Changed);
         }
+        let master = match realm {
+            Realm::Test => Some(SealKey::of(&Zeroizing::new(fields.array::<{ SealKey::LENGTH }>()?))),
+            Realm::Live => None,
+        };
+        Ok((Self { side, id, generation, written, custody }, master))
     }
-}
-
-/// Whether these are the custodians of a LIVE store, each with a name of its own and a share.
-fn are_custodians(fields: &mut FieldCursor<'_>, threshold: u8, count: u8) -> Result<bool, ShortInput> {
-    let mut names: Vec<&[u8]> = Vec::new();
-    for _ in 0..count {
-        let name = fields.l1()?.bytes;
-        // Salt, share, tag.
-        fields.take(16 + 32 + 16)?;
-        if !is_name(name) || names.contains(&name) {
-            return Ok(false);
-        }
-        names.push(name);
-    }
-    Ok((2..=count).contains(&threshold) && count <= CUSTODIANS_MAX)
-}
-
-fn is_name(name: &[u8]) -> bool {
-    let rest = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(byte);
-    name.first().is_some_and(u8::is_ascii_lowercase)
-        && name.iter().all(rest)
-        && name.len() <= NAME_MAX
-        && !NO_NAMES.contains(&name)
 }

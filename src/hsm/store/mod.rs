@@ -1,26 +1,34 @@
 //! The key store: the folder that holds keys at rest, and the keys in memory while a process needs them.
 //!
-//! Only TEST stores so far: they open without a passphrase, protect nothing, and are good for nothing else. The format is that
-//! of LIVE stores too, which this version refuses. A bureau's store refuses issuers' keys: they never leave the issuer.
+//! A TEST store opens without a passphrase, protects nothing, and is good for nothing else. A LIVE store opens when m of its n
+//! custodians give their passphrases; this version has commands about it, and no line that uses one. Both have one format. A
+//! bureau's store refuses issuers' keys: they never leave the issuer.
 //!
 //! ```text
-//! folder ── keys ── header ── seal ── body ── entry, acts
-//! list, body ──> rules ──> entry               every key, whatever the way it comes
+//! opening ──> folder ── keys ── header (custodians) ── seal ── body ── entry, acts
+//! acting ───> change ──> body                   an act: one change, one record, one writing
+//! list, body ──> rules ──> entry                every key, whatever the way it comes
 //! ```
 //!
-//! `folder` is the folder and its lock, `header` and `body` are the format of its file `keys`, `seal` seals it and the companions,
-//! `entry` is one key, `rules` admits it, `doubt` looks for weak values, `list` reads the key list (TOML), `acts` is what was
-//! done, `upgrade` reads stores of version 1.
-//! Not here: what keys do (`soft`, `scp`, `prep`).
+//! `folder` is the folder and its lock, `header` and `body` are the format of its file `keys`, `custodians` share its master key,
+//! `seal` seals it and the companions, `entry` is one key, `rules` admits it, `doubt` looks for weak values, `list` reads the key
+//! list (TOML), `opening` asks custodians, `acting` does what they want, `acts` is what was done, `copies` makes backups and puts
+//! them back, `upgrade` reads stores of version 1.
+//! Not here: what keys do (`soft`, `scp`, `prep`), the terminal (`cli`).
 
+mod acting;
 mod acts;
 mod body;
+mod change;
+mod copies;
+mod custodians;
 mod doubt;
 mod entry;
 mod folder;
 mod header;
 mod lines;
 mod list;
+mod opening;
 mod rules;
 mod seal;
 mod upgrade;
@@ -31,13 +39,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
+pub use acting::OpenStore;
 pub use acts::{ActKind, CustodyAct};
 pub use body::GoneKey;
 use body::StoreBody;
+pub use copies::{BackupMade, back_up};
+use custodians::Custody;
+pub use custodians::NewCustodians;
 pub use doubt::KeyDoubt;
 pub use entry::{KekRules, KeyOrigin, KeyUsage, SecretEntry, StoreSide};
 use folder::{SealedKeys, StoreFolder, StoreLock};
 use header::StoreHeader;
+pub use opening::{Collecting, Given, LockedStore};
 pub(super) use seal::SealKey;
 pub use upgrade::TakenOver;
 
@@ -61,10 +74,8 @@ impl KeyStore {
     /// Reads a key list (TOML), checks every rule, and writes it to a new TEST store at `path`. An existing one is never
     /// replaced: a KEKID has one value for ever. A bureau's store gets its audit book.
     pub fn create_test(toml_text: &str, path: &Path, side: StoreSide) -> Result<Self, Failure> {
-        Self::make(path, side, toml_text, (ActKind::Made, ""), |seal| match side {
-            StoreSide::Bureau => Ok(AuditBook::make(seal)?),
-            StoreSide::Issuer => Ok(()),
-        })
+        let act = CustodyAct::of_store(now(), ActKind::Made, "");
+        Self::of_list(toml_text, path, side, act, |seal| audit_book(side, seal))
     }
 
     /// Takes a TEST store of version 1 and the files beside it over into a new store at `path`. No line may use the old one:
@@ -81,7 +92,8 @@ impl KeyStore {
             return Err(folder::refuse(old, &what));
         }
         let taken = earlier.taken_over();
-        let store = Self::make(path, side, &earlier.list, (ActKind::Upgraded, &taken.note()), |seal| {
+        let act = CustodyAct::of_store(now(), ActKind::Upgraded, taken.note());
+        let store = Self::of_list(&earlier.list, path, side, act, |seal| {
             for (kind, text) in earlier.companions {
                 CompanionFile::in_store(seal, kind).write(text)?;
             }
@@ -90,61 +102,58 @@ impl KeyStore {
         Ok((store, taken))
     }
 
-    /// Makes a store of a key list.
-    fn make(
+    /// Refuses a path where no store can be made, before custodians are asked.
+    pub fn check_new(path: &Path, realm: Realm) -> Result<(), Failure> {
+        folder::check_new(path, realm)
+    }
+
+    /// Makes a LIVE store without keys, which these custodians open. A bureau's store gets its audit book.
+    pub fn create_live(path: &Path, side: StoreSide, new: &NewCustodians) -> Result<OpenStore, Failure> {
+        let (id, master) = (drawn()?, SealKey::draw().map_err(|_| no_random())?);
+        let custody = new.custody(&id, &master).ok_or_else(no_random)?;
+        let mut header = StoreHeader::draw(side, id, custody);
+        let mut body = StoreBody::draw().map_err(|_| no_random())?;
+        let mut act = CustodyAct::of_store(now(), ActKind::Made, header.custody.note());
+        act.by = new.names().to_vec();
+        let folder = folder::make(path, Realm::Live, |folder| {
+            audit_book(side, &seal_of(folder.path(), &header, &body))?;
+            sealed_with(path, &mut header, &mut body, &master, act)
+        })?;
+        Ok(OpenStore::new(Self::of(folder, header, body), master, new.names().to_vec(), String::new()))
+    }
+
+    /// Makes a TEST store of a key list.
+    fn of_list(
+        list: &str,
         path: &Path,
         side: StoreSide,
-        list: &str,
-        (act, note): (ActKind, &str),
+        act: CustodyAct,
         companions: impl FnOnce(&Arc<CompanionSeal>) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
-        let mut header = StoreHeader::draw(side).map_err(|_| no_random())?;
+        let custody = Custody::none().map_err(|_| no_random())?;
+        let mut header = StoreHeader::draw(side, drawn()?, custody);
+        let master = SealKey::draw().map_err(|_| no_random())?;
         let mut body = StoreBody::draw().map_err(|_| no_random())?;
         list::read(list, now(), side, &mut body)?;
-        let folder = folder::make(path, |folder| {
-            companions(&seal_of(folder, &header, &body))?;
-            next(path, &mut header, &mut body, act, note)
+        let folder = folder::make(path, Realm::Test, |folder| {
+            companions(&seal_of(folder.path(), &header, &body))?;
+            sealed_with(path, &mut header, &mut body, &master, act)
         })?;
-        let seal = seal_of(&folder, &header, &body);
-        Ok(Self { folder, header, body, seal })
+        Ok(Self::of(folder, header, body))
+    }
+
+    fn of(folder: StoreFolder, header: StoreHeader, body: StoreBody) -> Self {
+        let seal = seal_of(folder.path(), &header, &body);
+        Self { folder, header, body, seal }
     }
 
     /// Opens a TEST store to use its keys: owner, mode, version, digest and seal must be right, and every rule is checked again.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        Self::open_as(path, StoreLock::Shared)
-    }
-
-    fn open_as(path: &Path, lock: StoreLock) -> Result<Self, Failure> {
-        let folder = StoreFolder::open(path, lock)?;
-        let keys = folder.keys()?;
-        let (header, body) = StoreHeader::open(&keys).map_err(|fault| fault.at(path))?;
-        let body = StoreBody::read(&body, header.side).map_err(|fault| fault.at(path))?;
-        folder.check_generation(header.generation, lock)?;
-        let seal = seal_of(&folder, &header, &body);
-        Ok(Self { folder, header, body, seal })
-    }
-
-    /// Returns the recipient to which files for the owner of a store are sealed (`age1...`). Its key is made the first time, by
-    /// who has the store alone.
-    pub fn recipient(path: &Path) -> Result<String, Failure> {
-        if let Some(known) = RecipientKey::of(&Self::open(path)?.seal).public()? {
-            return Ok(known);
+        let locked = LockedStore::locked(path, StoreLock::Shared)?;
+        match locked.realm() {
+            Realm::Test => Ok(locked.open_test()?.keys),
+            Realm::Live => Err(opening::only_by_command(path)),
         }
-        let mut store = Self::open_as(path, StoreLock::Alone)?;
-        let recipient = RecipientKey::of(&store.seal);
-        if let Some(known) = recipient.public()? {
-            return Ok(known);
-        }
-        if store.acts().iter().any(|act| act.kind == ActKind::Recipient) {
-            tracing::warn!("an earlier recipient's key is not there: files sealed to it do not open");
-        }
-        let (public, text) = RecipientKey::draw();
-        // First the record: a key whose making is nowhere recorded is worse than a record of a key that was not kept.
-        let keys =
-            next(store.folder.path(), &mut store.header, &mut store.body, ActKind::Recipient, &public)?;
-        store.folder.write(&keys, "give the command again")?;
-        recipient.keep(text)?;
-        Ok(public)
     }
 
     /// Checks a bureau's audit book and, if there is one, the recipient's key. Not the issuer's RSA keys.
@@ -156,9 +165,17 @@ impl KeyStore {
         Ok(())
     }
 
+    /// The recipient to which files for the owner are sealed (`age1...`), if its key was made.
+    pub fn known_recipient(&self) -> Result<Option<String>, Failure> {
+        Ok(RecipientKey::of(&self.seal).public()?)
+    }
+
     /// The text of a companion of a TEST store, which protects nothing; `None` if it is not there. For tests: no program
     /// shows it.
     pub fn companion_text(&self, kind: CompanionKind) -> Result<Option<Zeroizing<String>>, Failure> {
+        if self.realm() == Realm::Live {
+            return Err(folder::refuse(self.folder.path(), "it is LIVE, and shows nothing"));
+        }
         Ok(CompanionFile::in_store(&self.seal, kind).read()?)
     }
 
@@ -167,9 +184,9 @@ impl KeyStore {
         &self.seal
     }
 
-    /// TEST, so far always.
+    /// TEST or LIVE.
     pub fn realm(&self) -> Realm {
-        Realm::Test
+        self.header.realm()
     }
 
     /// Whether it is a bureau's or an issuer's store.
@@ -231,24 +248,39 @@ impl KeyStore {
 }
 
 /// The next file `keys` of a store, with one act more.
-fn next(
+fn sealed_with(
     path: &Path,
     header: &mut StoreHeader,
     body: &mut StoreBody,
-    act: ActKind,
-    note: &str,
+    master: &SealKey,
+    act: CustodyAct,
 ) -> Result<SealedKeys, Failure> {
-    header.written = now();
+    header.written = act.time;
     let last = || folder::refuse(path, "its generation cannot rise any more: make a new store");
     header.generation = header.generation.checked_add(1).ok_or_else(last)?;
-    body.acts.push(CustodyAct::of_store(header.written, act, note));
-    let too_much = || folder::refuse(path, "it holds too much: make a new one of a shorter list");
-    let keys = header.seal(&body.write().ok_or_else(too_much)?).ok_or_else(no_random)?;
+    body.acts.push(act);
+    let too_much = || folder::refuse(path, "it holds too much: make a new one with less in it");
+    let keys = header.seal(master, &body.write().ok_or_else(too_much)?).ok_or_else(no_random)?;
     SealedKeys::new(header.generation, keys).ok_or_else(too_much)
 }
 
-fn seal_of(folder: &StoreFolder, header: &StoreHeader, body: &StoreBody) -> Arc<CompanionSeal> {
-    Arc::new(CompanionSeal::new(folder.path(), header.id, SealKey::of(body.file_key.expose())))
+fn seal_of(folder: &Path, header: &StoreHeader, body: &StoreBody) -> Arc<CompanionSeal> {
+    Arc::new(CompanionSeal::new(folder, header.id, SealKey::of(body.file_key.expose())))
+}
+
+/// Makes the audit book of a new store that needs one.
+fn audit_book(side: StoreSide, seal: &Arc<CompanionSeal>) -> Result<(), Failure> {
+    match side {
+        StoreSide::Bureau => Ok(AuditBook::make(seal)?),
+        StoreSide::Issuer => Ok(()),
+    }
+}
+
+/// A new identifier of a store.
+fn drawn() -> Result<[u8; 16], Failure> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|_| no_random())?;
+    Ok(id)
 }
 
 fn no_random() -> Failure {

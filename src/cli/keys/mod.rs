@@ -1,18 +1,26 @@
-//! `key init`, `upgrade`, `list`, `acts`, `recipient`, `check`: the key store, for `cardwright` (a bureau's) and
-//! `cardwright-prep` (an issuer's). Never prints a key's value.
+//! The key store, for `cardwright` (a bureau's) and `cardwright-prep` (an issuer's): `key init`, `upgrade`, `list`, `acts`,
+//! `recipient`, `check`; acts of custody (`custody`), backups (`copies`). Never prints a key's value.
+//!
+//! An act is one command in one process, on a store that no line has open: no passphrase crosses a socket.
 
+mod copies;
+mod custody;
+
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use zeroize::Zeroizing;
-
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::common::{json_text, store_path};
 use crate::crypto::KcvMethod;
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::hsm::store::{ActKind, CustodyAct, KeyStore, KeyUsage, SecretEntry, StoreSide, TakenOver};
+use crate::hsm::Realm;
+use crate::hsm::store::{
+    ActKind, CustodyAct, KeyStore, KeyUsage, LockedStore, NewCustodians, SecretEntry, StoreSide, TakenOver,
+};
 use crate::ids::Kcv;
 use crate::laws::rfc3339_seconds;
 use crate::stdout;
@@ -23,15 +31,24 @@ const MAX_LIST: u64 = 1 << 20;
 /// The commands about a key store.
 #[derive(Debug, clap::Subcommand)]
 pub enum KeyCommand {
-    /// Make a new store from a key list.
+    /// Make a new store: a TEST store from a key list, or a LIVE store without keys, which custodians open.
+    #[command(group(clap::ArgGroup::new("realm").required(true).args(["test", "live"])))]
     Init {
-        /// The keys are TEST keys, which everyone may know. Without it the command is refused: this version makes
-        /// TEST stores only.
-        #[arg(long)]
+        /// A TEST store of TEST keys, which everyone may know.
+        #[arg(long, requires = "from")]
         test: bool,
-        /// Key list (TOML).
-        #[arg(long, value_name = "FILE")]
-        from: PathBuf,
+        /// A LIVE store: each custodian chooses a passphrase at this terminal. This version makes no cards with it.
+        #[arg(long, requires_all = ["custodians", "threshold"])]
+        live: bool,
+        /// Key list (TOML) of a TEST store.
+        #[arg(long, value_name = "FILE", conflicts_with = "live")]
+        from: Option<PathBuf>,
+        /// Names of the custodians of a LIVE store.
+        #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "test")]
+        custodians: Vec<String>,
+        /// How many of them open it together.
+        #[arg(long, value_name = "M", conflicts_with = "test")]
+        threshold: Option<u8>,
         /// Store to make; an existing one is not replaced.
         #[arg(long, value_name = "STORE")]
         store: PathBuf,
@@ -67,6 +84,45 @@ pub enum KeyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Give a LIVE store new custodians and passphrases, all at once. Old backups still open with the old ones.
+    Custodians {
+        /// Names of the new custodians.
+        #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
+        new: Vec<String>,
+        /// How many of them open it together.
+        #[arg(long, value_name = "M")]
+        threshold: u8,
+        /// Store to change; no line may have it open.
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
+        store: PathBuf,
+    },
+    /// Destroy a key. Neither its identifier nor its value comes back into this store; backups keep it.
+    Destroy {
+        /// Its label.
+        #[arg(value_name = "LABEL")]
+        label: String,
+        /// Store to change; no line may have it open.
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
+        store: PathBuf,
+    },
+    /// Copy a store into a new folder. A line may have it open; nobody is asked, because the copy is sealed as the store is.
+    Backup {
+        /// Folder to make.
+        #[arg(long, value_name = "FOLDER")]
+        to: PathBuf,
+        /// Store to copy.
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
+        store: PathBuf,
+    },
+    /// Make a store from a backup. Its custodians open it, and accept what is forgotten.
+    Restore {
+        /// Folder of the backup; it stays as it is.
+        #[arg(value_name = "BACKUP")]
+        backup: PathBuf,
+        /// Store to make; an existing one is not replaced.
+        #[arg(long, value_name = "STORE")]
+        store: PathBuf,
+    },
     /// Check a store: owner, mode, digest, seal, every rule of its keys, the recipient's key, and a bureau's audit book.
     Check {
         /// Store to check.
@@ -84,38 +140,56 @@ pub fn run(command: &KeyCommand, side: StoreSide) -> Result<Exit, Failure> {
 
 /// Does the work of [`run`], printing to `out`.
 pub fn run_to(command: &KeyCommand, side: StoreSide, out: &mut impl Write) -> Result<Exit, Failure> {
+    out.write_all(answer(command, side)?.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|e| Failure::new(Exit::Io, format!("us: cannot print: {e}")))?;
+    Ok(Exit::Ok)
+}
+
+/// Carries a command out. Returns what it prints.
+fn answer(command: &KeyCommand, side: StoreSide) -> Result<String, Failure> {
     match command {
-        KeyCommand::Init { test: false, .. } => {
-            return Err(Failure::new(
-                Exit::KeyStore,
-                "key: this version makes TEST stores only: add --test, and use no LIVE key",
-            ));
+        KeyCommand::Init { custodians, threshold: Some(threshold), store, .. } => {
+            custody::init(store, side, NewCustodians::new(custodians, *threshold)?)
         }
-        KeyCommand::Init { test: true, from, store } => {
-            list(&KeyStore::create_test(&key_list(from)?, store, side)?, out)
+        KeyCommand::Init { from, store, .. } => {
+            // The parser requires one or the other.
+            let from = from.as_deref().unwrap_or(Path::new(""));
+            Ok(list_text(&KeyStore::create_test(&key_list(from)?, store, side)?))
         }
         KeyCommand::Upgrade { old, store } => {
             let (store, taken) = KeyStore::upgrade(old, store, side)?;
-            list(&store, out).and_then(|()| taken_over(&taken, side, out))
+            Ok(list_text(&store) + &taken_over(&taken, side))
         }
-        KeyCommand::Acts { store, json } => {
-            let store = KeyStore::open(store)?;
-            out.write_all(acts(&store, *json)?.as_bytes())
-        }
-        KeyCommand::List { store } => list(&KeyStore::open(store)?, out),
-        KeyCommand::Recipient { store } => {
-            let recipient = KeyStore::recipient(store)?;
-            writeln!(out, "{recipient}")
-        }
+        KeyCommand::Acts { store, json } => acts(custody::read(store)?.keys(), *json),
+        KeyCommand::List { store } => Ok(list_text(custody::read(store)?.keys())),
+        KeyCommand::Recipient { store } => Ok(recipient(store)? + "\n"),
         KeyCommand::Check { store } => {
-            let store = KeyStore::open(store)?;
-            store.check_companions()?;
-            check(&store, side, out)
+            let open = custody::read(store)?;
+            open.keys().check_companions()?;
+            Ok(check(open.keys(), side))
         }
+        KeyCommand::Custodians { new, threshold, store } => {
+            custody::change(store, NewCustodians::new(new, *threshold)?)
+        }
+        KeyCommand::Destroy { label, store } => custody::destroy(store, label),
+        KeyCommand::Backup { to, store } => copies::backup(store, to),
+        KeyCommand::Restore { backup, store } => copies::restore(backup, store, side),
     }
-    .and_then(|()| out.flush())
-    .map_err(|e| Failure::new(Exit::Io, format!("us: cannot print: {e}")))?;
-    Ok(Exit::Ok)
+}
+
+/// The recipient of a store. Only who makes its key needs the store alone.
+fn recipient(store: &Path) -> Result<String, Failure> {
+    let locked = LockedStore::to_read(store)?;
+    if locked.realm() == Realm::Test {
+        let known = locked.open_test()?.keys().known_recipient()?;
+        if let Some(known) = known {
+            return Ok(known);
+        }
+    } else {
+        drop(locked);
+    }
+    custody::alone(store)?.recipient()
 }
 
 fn key_list(path: &Path) -> Result<Zeroizing<String>, Failure> {
@@ -125,11 +199,16 @@ fn key_list(path: &Path) -> Result<Zeroizing<String>, Failure> {
     files::read_text(path, MAX_LIST).map_err(fail)
 }
 
-fn list(store: &KeyStore, out: &mut impl Write) -> std::io::Result<()> {
+fn list_text(store: &KeyStore) -> String {
+    let realm = match store.realm() {
+        Realm::Test => "TEST",
+        Realm::Live => "LIVE",
+    };
+    let mut text = String::new();
     for key in store.entries() {
-        writeln!(
-            out,
-            "{:<20}  {:<7}  {:<6}  {:<16}  {}  TEST  {}{}{}",
+        let _ = writeln!(
+            text,
+            "{:<20}  {:<7}  {:<6}  {:<16}  {}  {realm}  {}{}{}",
             key.label(),
             key.usage().to_string(),
             key.key_type().to_string(),
@@ -138,38 +217,38 @@ fn list(store: &KeyStore, out: &mut impl Write) -> std::io::Result<()> {
             key.origin(),
             if key.odd_parity() { "" } else { "  parity was not odd (DES ignores it)" },
             key.doubt().map(|doubt| format!("  warning: {doubt}")).unwrap_or_default(),
-        )?;
+        );
         if let Some(terms) = kek_terms(key) {
-            writeln!(out, "{:<20}  {terms}", "")?;
+            let _ = writeln!(text, "{:<20}  {terms}", "");
         }
     }
     for gone in store.gone() {
         let (usage, id, version) = (gone.usage, &gone.id, gone.version);
         let day = rfc3339_seconds(gone.time);
         let day = day.get(..10).unwrap_or_default();
-        writeln!(out, "gone  {usage} {id}:{version}  {}  {day}", kcvs(&[gone.kcv]))?;
+        let _ = writeln!(text, "gone  {usage} {id}:{version}  {}  {day}", kcvs(&[gone.kcv]));
     }
-    Ok(())
+    text
 }
 
 /// What was taken over of an earlier store, and what becomes of that one.
-fn taken_over(taken: &TakenOver, side: StoreSide, out: &mut impl Write) -> std::io::Result<()> {
+fn taken_over(taken: &TakenOver, side: StoreSide) -> String {
     let names = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    writeln!(
-        out,
-        "taken over: {}; not there: {} (moved elsewhere? then remove the new store, put them beside the old one, and try again)",
-        names(&taken.companions),
-        names(&taken.missing)
-    )?;
     let files: Vec<_> = taken.files.iter().map(|file| file.display().to_string()).collect();
-    writeln!(out, "now remove: {}", files.join(", "))?;
     let why = match side {
         StoreSide::Bureau => {
             "both would sign with one audit key, and the key of a job that is deleted later would still be in the old one"
         }
         StoreSide::Issuer => "serial numbers of certificates would be used twice",
     };
-    writeln!(out, "Never use both stores: {why}. What a line wrote to the old one meanwhile is lost")
+    format!(
+        "taken over: {}; not there: {} (moved elsewhere? then remove the new store, put them beside the old one, and try again)\n\
+         now remove: {}\n\
+         Never use both stores: {why}. What a line wrote to the old one meanwhile is lost\n",
+        names(&taken.companions),
+        names(&taken.missing),
+        files.join(", ")
+    )
 }
 
 /// `AES-GP A801BE  AES-CMAC 08793E`
@@ -243,10 +322,15 @@ fn acts(store: &KeyStore, json: bool) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn check(store: &KeyStore, side: StoreSide, out: &mut impl Write) -> std::io::Result<()> {
-    writeln!(out, "{} keys, {} store, TEST: every rule holds", store.entries().len(), store.side())?;
+fn check(store: &KeyStore, side: StoreSide) -> String {
+    let realm = match store.realm() {
+        Realm::Test => "TEST",
+        Realm::Live => "LIVE",
+    };
+    let mut text =
+        format!("{} keys, {} store, {realm}: every rule holds\n", store.entries().len(), store.side());
     if store.side() != side {
-        writeln!(out, "note: this is the {side}'s program, the store is the {}'s", store.side())?;
+        let _ = writeln!(text, "note: this is the {side}'s program, the store is the {}'s", store.side());
     }
-    Ok(())
+    text
 }

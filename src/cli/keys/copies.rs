@@ -1,0 +1,66 @@
+//! `key backup` and `key restore`.
+//!
+//! Not here: what a backup is (`hsm::store`).
+
+use std::path::Path;
+
+use super::custody::{opened, shown_time};
+use super::list_text;
+use crate::cli::terminal::Terminal;
+use crate::exit::{Exit, Failure};
+use crate::hsm::Realm;
+use crate::hsm::store::{KeyStore, LockedStore, OpenStore, StoreSide, back_up};
+
+/// Makes a backup. Returns what it holds.
+pub(super) fn backup(store: &Path, to: &Path) -> Result<String, Failure> {
+    let made = back_up(store, to)?;
+    let secret = match made.realm {
+        Realm::Test => "TEST, no secret: whoever has it has its keys",
+        Realm::Live => "sealed: as many custodians as open the store open it",
+    };
+    let (id, generation, digest) = (made.id, made.generation, made.digest);
+    Ok(format!("{}: store {id}, generation {generation}, SHA-256 of keys {digest}; {secret}\n", to.display()))
+}
+
+/// Makes a store of a backup. Returns what was made.
+pub(super) fn restore(backup: &Path, store: &Path, side: StoreSide) -> Result<String, Failure> {
+    let locked = LockedStore::of_backup(backup)?;
+    if locked.side() != side {
+        let what = format!("it is the {}'s: use the {}'s program", locked.side(), locked.side());
+        return Err(Failure::new(Exit::KeyStore, format!("key store {}: {what}", backup.display())));
+    }
+    KeyStore::check_new(store, locked.realm())?;
+    let mut terminal = Terminal::open()?;
+    terminal.say(&format!("Restore of {} to {}.", backup.display(), store.display()))?;
+    let open = opened(&mut terminal, locked.collect())?;
+    terminal.say(&state(&open)?)?;
+    let generation = open.keys().generation();
+    if terminal.line("Type the generation to accept it: ")?.trim() != generation.to_string() {
+        return Err(Failure::new(Exit::Custody, "operator: that is another generation: nothing was made"));
+    }
+    let made = open.restored(store)?;
+    let (id, generation) = (made.id(), made.keys().generation());
+    Ok(format!("{} made: store {id}, generation {generation}\n", store.display()))
+}
+
+/// All that tells people which moment a backup is of.
+fn state(open: &OpenStore) -> Result<String, Failure> {
+    let last = open.keys().acts().last().map_or_else(
+        || "none".to_owned(),
+        |act| {
+            format!(
+                "{} by {}",
+                shown_time(act.time),
+                if act.by.is_empty() { "nobody".into() } else { act.by.join(", ") }
+            )
+        },
+    );
+    let ledgers: Vec<_> =
+        open.keys().ledgers()?.iter().map(|place| format!("{} at event {}", place.ledger, place.n)).collect();
+    let ledgers = if ledgers.is_empty() { "none".to_owned() } else { ledgers.join(", ") };
+    Ok(format!(
+        "Last act: {last}. Ledgers: {ledgers}. Keys:\n{}Compare with your last paper. What came later is forgotten: \
+         destructions, custodians, ledgers, used chips.",
+        list_text(open.keys())
+    ))
+}

@@ -1,0 +1,161 @@
+//! Backups of a store, and stores from backups.
+//!
+//! A backup is a folder with the sealed files of a store: `keys`, and the companions that there are. It holds nothing that the
+//! store's folder does not, so nobody is asked for it, and a host may have the store open. `seen` and locks are left out. The
+//! companions are copied first, each while nobody may change it, and `keys` last; if `keys` has changed meanwhile,
+//! all is copied again. Any other copy of a store's folder is a backup too.
+//!
+//! A store from a backup has the identifier and the custodians of then. All that came later is forgotten, which those who open it
+//! are shown and accept.
+//!
+//! Not here: opening (`opening`).
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use nix::fcntl::{Flock, FlockArg};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::acting::OpenStore;
+use super::acts::{ActKind, CustodyAct};
+use super::entry::StoreSide;
+use super::folder::{self, StoreFolder, io, refuse};
+use super::header::SealedFile;
+use super::opening::LockedStore;
+use super::{KeyStore, now, seal_of, sealed_with};
+use crate::audit::ChainPlace;
+use crate::exit::Failure;
+use crate::files;
+use crate::hsm::Realm;
+use crate::hsm::audit_book::AuditBook;
+use crate::hsm::companion::{CompanionFile, CompanionKind};
+use crate::sibling_path::sibling_path;
+
+/// How often a backup is begun.
+const ATTEMPTS: usize = 3;
+
+/// What a backup holds.
+#[derive(Debug)]
+pub struct BackupMade {
+    /// Identifier of the store, in hex.
+    pub id: String,
+    /// How often it had been changed.
+    pub generation: u64,
+    /// SHA-256 of `keys`, in hex.
+    pub digest: String,
+    /// TEST or LIVE.
+    pub realm: Realm,
+}
+
+/// Copies the sealed files of a store into a new folder.
+pub fn back_up(store: &Path, to: &Path) -> Result<BackupMade, Failure> {
+    let folder = StoreFolder::unlocked(store)?;
+    folder::check_new(to, Realm::Test)?;
+    let next = sibling_path(to.components().as_path(), "-next");
+    DirBuilder::new().mode(0o700).create(&next).map_err(|e| io(&next, "cannot be made", &e))?;
+    let made = copied(&folder, &next).and_then(|made| {
+        files::sync_folder(&next.join("keys"))
+            .and_then(|()| std::fs::rename(&next, to))
+            .and_then(|()| files::sync_folder(to))
+            .map_err(|e| io(to, "cannot be made", &e))?;
+        Ok(made)
+    });
+    made.inspect_err(|_| drop(std::fs::remove_dir_all(&next)))
+}
+
+fn copied(folder: &StoreFolder, to: &Path) -> Result<BackupMade, Failure> {
+    for _ in 0..ATTEMPTS {
+        for kind in CompanionKind::ALL {
+            let path = to.join(kind.name());
+            match companion(folder, kind, true)? {
+                Some(file) => {
+                    files::write_private(&path, &file).map_err(|e| io(&path, "cannot be written", &e))?
+                }
+                // There in an earlier attempt.
+                None => drop(std::fs::remove_file(&path)),
+            }
+        }
+        let keys = folder.keys()?;
+        let sealed = SealedFile::read(&keys);
+        if folder.keys()? != keys {
+            continue;
+        }
+        let header = sealed.map_err(|fault| fault.at(folder.path()))?.header;
+        let path = to.join("keys");
+        files::write_private(&path, &keys).map_err(|e| io(&path, "cannot be written", &e))?;
+        return Ok(BackupMade {
+            id: hex::encode_upper(header.id),
+            generation: header.generation,
+            digest: hex::encode_upper(Sha256::digest(&keys)),
+            realm: header.realm(),
+        });
+    }
+    Err(refuse(folder.path(), "it changed again and again while it was copied: try later"))
+}
+
+/// Reads a companion as it lies there; `None` if there is none. Whoever changes it waits meanwhile, if it is locked: a key that is
+/// destroyed is overwritten.
+fn companion(
+    folder: &StoreFolder,
+    kind: CompanionKind,
+    locked: bool,
+) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+    let path = folder.path().join(kind.name());
+    if path.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    let lock = sibling_path(&path, "-lock");
+    let _lock = match locked {
+        true => {
+            let file = files::open_private(&lock).map_err(|e| io(&lock, "cannot be opened", &e))?;
+            let lock = Flock::lock(file, FlockArg::LockExclusive);
+            Some(lock.map_err(|(_, error)| io(&path, "cannot be locked", &error.into()))?)
+        }
+        false => None,
+    };
+    files::read_private(&path, kind.most()).map_err(|e| refuse(&path, &e.to_string()))
+}
+
+impl LockedStore {
+    /// Opens a backup. It is not changed, and not locked.
+    pub fn of_backup(path: &Path) -> Result<Self, Failure> {
+        let folder = StoreFolder::unlocked(path)?;
+        let file = SealedFile::read(&folder.keys()?).map_err(|fault| fault.at(path))?;
+        Ok(Self { folder, file })
+    }
+}
+
+impl KeyStore {
+    /// How far the ledgers had come that a bureau's audit book knows.
+    pub fn ledgers(&self) -> Result<Vec<ChainPlace>, Failure> {
+        match self.side() {
+            StoreSide::Bureau => Ok(AuditBook::of(&self.seal).places()?),
+            StoreSide::Issuer => Ok(Vec::new()),
+        }
+    }
+}
+
+impl OpenStore {
+    /// Makes a store at `path` of the backup that was opened.
+    pub fn restored(mut self, path: &Path) -> Result<Self, Failure> {
+        let note = format!("of generation {}", self.keys.generation());
+        let act = self.signed(CustodyAct::of_store(now(), ActKind::Restored, note));
+        let KeyStore { folder: backup, header, body, seal } = &mut self.keys;
+        let folder = folder::make(path, header.realm(), |new| {
+            for kind in CompanionKind::ALL {
+                // It opens, or is missed now and not when it is needed.
+                CompanionFile::in_store(seal, kind).read()?;
+                if let Some(file) = companion(backup, kind, false)? {
+                    let path = new.path().join(kind.name());
+                    files::write_private(&path, &file).map_err(|e| io(&path, "cannot be written", &e))?;
+                }
+            }
+            sealed_with(path, header, body, &self.master, act)
+        })?;
+        self.keys.seal = seal_of(folder.path(), &self.keys.header, &self.keys.body);
+        self.keys.folder = folder;
+        Ok(self)
+    }
+}
