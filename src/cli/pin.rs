@@ -1,20 +1,17 @@
 //! A PIN from a person or from a program: never on a command line or in the environment, where others can read it.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 
-use nix::libc::O_NOCTTY;
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
+use super::terminal::Terminal;
 use crate::exit::{Exit, Failure};
 
 /// Most bytes of a line with a PIN; tokens take fewer.
 const LONGEST: usize = 256;
-/// What Ctrl-C types while it sends no signal.
-const CTRL_C: u8 = 0x03;
+const NO_TEXT: &str = "the PIN is too long, or holds characters that are no text";
 
 /// The first line of standard input.
 pub(super) fn from_standard_input() -> Result<Zeroizing<String>, Failure> {
@@ -28,43 +25,13 @@ pub(super) fn from_standard_input() -> Result<Zeroizing<String>, Failure> {
 
 /// Asks at the terminal, without echo.
 pub(super) fn from_terminal(prompt: &str) -> Result<Zeroizing<String>, Failure> {
-    let none = |_| {
-        Failure::new(
-            Exit::Io,
-            "operator: the PIN is typed at a terminal, and there is none: give it on standard input, with --pin-stdin",
-        )
-    };
-    let failed = |what: String| Failure::new(Exit::Io, format!("us: the terminal does not work: {what}"));
-    let terminal =
-        File::options().read(true).write(true).custom_flags(O_NOCTTY).open("/dev/tty").map_err(none)?;
-    let before = tcgetattr(&terminal).map_err(|e| failed(e.to_string()))?;
-    let mut silent = before.clone();
-    silent.local_flags.remove(LocalFlags::ECHO | LocalFlags::ECHONL | LocalFlags::ISIG);
-    // What was typed before the question is no answer to it.
-    tcsetattr(&terminal, SetArg::TCSAFLUSH, &silent).map_err(|e| failed(e.to_string()))?;
-    let mut echo = EchoLater { terminal, before };
-    echo.terminal.write_all(prompt.as_bytes()).map_err(|e| failed(e.to_string()))?;
-    let pin = line(&mut echo.terminal);
-    // The end of line was not shown either.
-    let _ = echo.terminal.write_all(b"\n");
-    pin
-}
-
-/// Gives the terminal its echo back.
-struct EchoLater {
-    terminal: File,
-    before: Termios,
-}
-
-impl Drop for EchoLater {
-    fn drop(&mut self) {
-        // A terminal that is gone needs no echo.
-        let _ = tcsetattr(&self.terminal, SetArg::TCSAFLUSH, &self.before);
-    }
+    let none =
+        "the PIN is typed at a terminal, and there is none: give it on standard input, with --pin-stdin";
+    let typed = Terminal::open(none, "stopped; nothing was done")?.secret(prompt)?;
+    text(&typed.ok_or_else(|| wrong(NO_TEXT))?)
 }
 
 fn line(input: &mut impl Read) -> Result<Zeroizing<String>, Failure> {
-    let wrong = |what: &str| Failure::new(Exit::Io, format!("operator: {what}"));
     let mut line = Zeroizing::new(Vec::with_capacity(LONGEST));
     let mut byte = Zeroizing::new([0]);
     loop {
@@ -74,22 +41,28 @@ fn line(input: &mut impl Read) -> Result<Zeroizing<String>, Failure> {
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(wrong(&format!("no PIN can be read: {e}"))),
         }
-        let [typed] = *byte;
-        match typed {
-            b'\n' => break,
-            CTRL_C => return Err(Failure::new(Exit::Stopped, "operator: stopped; nothing was done")),
-            byte => line.push(byte),
+        match *byte {
+            [b'\n'] => break,
+            [byte] => line.push(byte),
         }
         if line.len() == LONGEST {
             return Err(wrong("the PIN is too long"));
         }
     }
-    let text = std::str::from_utf8(&line).map_err(|_| wrong("the PIN holds characters that are no text"))?;
+    text(&line)
+}
+
+fn text(line: &[u8]) -> Result<Zeroizing<String>, Failure> {
+    let text = std::str::from_utf8(line).map_err(|_| wrong(NO_TEXT))?;
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() {
         return Err(wrong("no PIN was given"));
     }
     Ok(Zeroizing::new(text.to_owned()))
+}
+
+fn wrong(what: &str) -> Failure {
+    Failure::new(Exit::Io, format!("operator: {what}"))
 }
 
 #[cfg(test)]
@@ -115,6 +88,5 @@ mod tests {
             assert_eq!(said.exit, Exit::Io);
             assert!(!said.message.contains("12") && !said.message.contains("77"), "{said}");
         }
-        assert_eq!(read(b"12\x034\n").unwrap_err().exit, Exit::Stopped);
     }
 }

@@ -1,5 +1,5 @@
-//! The terminal at which custodians type. A secret never comes in any other way: not by standard input, arguments, environment or
-//! files.
+//! The terminal at which secrets are typed. A custodian's secret never comes in any other way: not by standard input, arguments,
+//! environment or files.
 //!
 //! ```text
 //! cooked ── secret(): echo and signals off, what was typed ahead is lost ──► raw ── end of line, stop ──► cooked
@@ -10,7 +10,7 @@
 //! and only Ctrl-C, Ctrl-D and Ctrl-\ end it. The rest of a paste is lost with the settings, so that the next prompt does not
 //! show it. Only SIGKILL leaves a terminal without echo.
 //!
-//! Not here: which questions are asked (`keys`).
+//! Not here: which questions are asked (`keys`, `pin`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -36,29 +36,28 @@ const IDLE: Duration = Duration::from_mins(20);
 const LINE_MAX: usize = 200;
 /// Room for the bytes of a line, so that growing leaves no copy behind.
 const ROOM: usize = 256;
-/// Printed when a signal ends the program.
-const STOPPED: &str = "stopped; `key acts` shows whether the last act was done";
-
 /// The terminal of this process.
 pub struct Terminal {
     tty: File,
     /// The settings of before, while others are in force.
     before: Arc<Mutex<Option<Termios>>>,
+    /// Printed when the program ends here.
+    stopped: &'static str,
     _signals: Signals,
 }
 
 impl Terminal {
-    /// Opens it. From here on a signal gives it back as it was and ends the program.
-    pub fn open() -> Result<Self, Failure> {
+    /// Opens it; `none` is printed if there is none. From here on a signal gives it back as it was, prints `stopped` and ends
+    /// the program.
+    pub fn open(none: &str, stopped: &'static str) -> Result<Self, Failure> {
         let tty =
             OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open("/dev/tty");
-        let none = |_| Failure::new(Exit::Io, "operator: custodians type at a terminal, and there is none");
-        let tty = tty.map_err(none)?;
+        let tty = tty.map_err(|_| Failure::new(Exit::Io, format!("operator: {none}")))?;
         let (theirs, before) = (tty.try_clone().map_err(|e| broken(&e))?, Arc::default());
-        let signals = Signals::handle(STOPPED)?;
+        let signals = Signals::handle(stopped)?;
         let kept = Arc::clone(&before);
         signals.undo(move || give_back(&theirs, &kept));
-        Ok(Self { tty, before, _signals: signals })
+        Ok(Self { tty, before, stopped, _signals: signals })
     }
 
     /// Shows a line.
@@ -77,7 +76,7 @@ impl Terminal {
             let length = read(&mut self.tty, &mut bytes)?;
             line.extend_from_slice(bytes.get(..length).unwrap_or_default());
             match (line.last(), length) {
-                (_, 0) => return Err(stopped()),
+                (_, 0) => return Err(self.ended()),
                 (Some(b'\n'), _) => break,
                 _ => {}
             }
@@ -97,6 +96,10 @@ impl Terminal {
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {
         self.tty.write_all(text.as_bytes()).and_then(|()| self.tty.flush()).map_err(|e| broken(&e))
+    }
+
+    fn ended(&self) -> Failure {
+        Failure::new(Exit::Stopped, self.stopped)
     }
 
     /// Waits for a byte.
@@ -152,13 +155,13 @@ impl<'a> RawTerminal<'a> {
             let mut bytes = Zeroizing::new([0; 64]);
             let length = read(&mut tty, &mut *bytes)?;
             if length == 0 {
-                return Err(stopped());
+                return Err(self.0.ended());
             }
             for byte in bytes.iter().take(length) {
                 match line.take(*byte) {
                     Typed::More => {}
                     Typed::End => return Ok(line.whole()),
-                    Typed::Stop => return Err(stopped()),
+                    Typed::Stop => return Err(self.0.ended()),
                 }
             }
         }
@@ -231,10 +234,6 @@ fn read(tty: &mut File, bytes: &mut [u8]) -> Result<usize, Failure> {
             Ok(length) => return Ok(length),
         }
     }
-}
-
-fn stopped() -> Failure {
-    Failure::new(Exit::Stopped, STOPPED)
 }
 
 fn broken(error: &std::io::Error) -> Failure {

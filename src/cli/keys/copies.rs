@@ -4,9 +4,8 @@
 
 use std::path::Path;
 
-use super::custody::{opened, shown_time};
+use super::custody::{opened, shown_time, terminal};
 use super::list_text;
-use crate::cli::terminal::Terminal;
 use crate::exit::{Exit, Failure};
 use crate::hsm::Realm;
 use crate::hsm::store::{KeyStore, LockedStore, OpenStore, StoreSide, back_up};
@@ -30,7 +29,7 @@ pub(super) fn restore(backup: &Path, store: &Path, side: StoreSide) -> Result<St
         return Err(Failure::new(Exit::KeyStore, format!("key store {}: {what}", backup.display())));
     }
     KeyStore::check_new(store, locked.realm())?;
-    let mut terminal = Terminal::open()?;
+    let mut terminal = terminal()?;
     terminal.say(&format!("Restore of {} to {}.", backup.display(), store.display()))?;
     let open = opened(&mut terminal, locked.collect())?;
     terminal.say(&state(&open)?)?;

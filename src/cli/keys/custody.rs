@@ -14,6 +14,12 @@ use crate::hsm::store::{
 };
 use crate::laws::rfc3339_seconds;
 
+/// The terminal at which custodians type.
+pub(super) fn terminal() -> Result<Terminal, Failure> {
+    let stopped = "stopped; `key acts` shows whether the last act was done";
+    Terminal::open("custodians type at a terminal, and there is none", stopped)
+}
+
 /// `2026-11-30 10:00:00`, of Unix time in seconds.
 pub(super) fn shown_time(unix: u64) -> String {
     let text = rfc3339_seconds(unix);
@@ -25,7 +31,7 @@ pub(super) fn read(store: &Path) -> Result<OpenStore, Failure> {
     let locked = LockedStore::to_read(store)?;
     match locked.realm() {
         Realm::Test => locked.open_test(),
-        Realm::Live => opened(&mut Terminal::open()?, locked.collect()),
+        Realm::Live => opened(&mut terminal()?, locked.collect()),
     }
 }
 
@@ -34,7 +40,7 @@ pub(super) fn alone(store: &Path) -> Result<OpenStore, Failure> {
     let locked = LockedStore::to_change(store)?;
     match locked.realm() {
         Realm::Test => locked.open_test(),
-        Realm::Live => opened(&mut Terminal::open()?, locked.collect()),
+        Realm::Live => opened(&mut terminal()?, locked.collect()),
     }
 }
 
@@ -77,7 +83,7 @@ pub(super) fn opened(terminal: &mut Terminal, mut collecting: Collecting) -> Res
 /// Makes a LIVE store. Returns what was made.
 pub(super) fn init(store: &Path, side: StoreSide, mut new: NewCustodians) -> Result<String, Failure> {
     KeyStore::check_new(store, Realm::Live)?;
-    let mut terminal = Terminal::open()?;
+    let mut terminal = terminal()?;
     let (all, some) = (new.names().len(), new.threshold());
     terminal.say(&format!("A LIVE store for {}. {all} custodians, of whom {some} open it.", owner(side)))?;
     choose(&mut terminal, &mut new)?;
@@ -131,7 +137,7 @@ pub(super) fn change(store: &Path, mut new: NewCustodians) -> Result<String, Fai
             ),
         ));
     }
-    let mut terminal = Terminal::open()?;
+    let mut terminal = terminal()?;
     terminal.say(&format!(
         "New custodians: {} of {}. Old backups still open with the old passphrases.",
         new.threshold(),
@@ -152,7 +158,7 @@ pub(super) fn change(store: &Path, mut new: NewCustodians) -> Result<String, Fai
 /// Destroys a key. Returns the line to be kept on paper.
 pub(super) fn destroy(store: &Path, label: &str) -> Result<String, Failure> {
     let locked = LockedStore::to_change(store)?;
-    let mut terminal = Terminal::open()?;
+    let mut terminal = terminal()?;
     terminal.say(&format!("Destroy {label}."))?;
     let mut open = opened(&mut terminal, locked.collect())?;
     let key = open.keys().entries().iter().find(|key| key.label() == label).ok_or_else(|| {
