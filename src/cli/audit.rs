@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::common::{Early, LedgerArg, SocketArg, on_stdout, store_path};
 use super::next_step::Desk;
-use super::{foreground, remote, render};
+use super::{remote, render};
 use crate::audit::PublicKey;
+use crate::bureau::key_host::{CallerRole, KeyHost};
 use crate::bureau::{Outcome, ledger_proof};
 use crate::exit::{Exit, Failure};
 use crate::ledger::Reader;
@@ -104,7 +105,8 @@ fn verify(
 ) -> Result<Exit, Early> {
     let reader = Reader::open_as_it_is(ledger)?;
     let known = match keys {
-        Some(_) => Some(foreground::key_host(keys)?.known(reader.id()?)?),
+        // A line may have the store open meanwhile.
+        Some(store) => Some(KeyHost::open(store, CallerRole::Check)?.known(reader.id()?)?),
         None => None,
     };
     let bar = bar(reader.last_event().unwrap_or_default(), "events");

@@ -16,6 +16,9 @@ pub struct HsmHostArgs {
     /// Socket to make; its folder must be yours alone (0700).
     #[arg(long, value_name = "PATH")]
     socket: PathBuf,
+    /// Serve only callers that check a file or a ledger, beside the host of a line that has the store open.
+    #[arg(long)]
+    checks: bool,
 }
 
 /// Serve one device on standard input, which is a socket, until that closes.
@@ -24,12 +27,12 @@ pub struct StationHostArgs {}
 
 /// Runs the HSM host of a bureau.
 pub fn hold_keys(args: &HsmHostArgs) -> Result<Exit, Failure> {
-    hsm_host::run(&args.keys, &args.socket)
+    hsm_host::run(&args.keys, &args.socket, args.checks)
 }
 
 /// Runs the HSM host of an issuer.
 pub fn hold_issuers_keys(args: &HsmHostArgs) -> Result<Exit, Failure> {
-    hsm_host::run_issuers(&args.keys, &args.socket)
+    hsm_host::run_issuers(&args.keys, &args.socket, args.checks)
 }
 
 /// Runs a station host.

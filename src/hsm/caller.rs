@@ -104,6 +104,21 @@ impl CallerSecrets {
         Ok(secrets)
     }
 
+    /// Keeps the secret of one role. Nobody knows those of the others then, so nobody gets in with them.
+    pub fn only(self, role: CallerRole) -> Result<Self, HsmError> {
+        let mut kept = Self::draw()?;
+        let [ledger, source, station, check, issuer] = &mut *kept.0;
+        let place = match role {
+            CallerRole::Ledger => ledger,
+            CallerRole::Source => source,
+            CallerRole::Station => station,
+            CallerRole::Check => check,
+            CallerRole::Issuer => issuer,
+        };
+        *place = *self.of(role);
+        Ok(kept)
+    }
+
     /// The secret of a role.
     pub(super) fn of(&self, role: CallerRole) -> &[u8; SECRET] {
         let [ledger, source, station, check, issuer] = &*self.0;

@@ -168,6 +168,15 @@ impl HostProcess {
     /// Runs `program hsm-host --keys store --socket socket`, gives it secrets for its callers, and waits until it listens.
     /// If a host refuses its store, the failure has its message and exit code.
     pub fn start(program: &Path, store: &Path, socket: &Path) -> Result<Self, Failure> {
+        Self::start_with(program, store, socket, None)
+    }
+
+    /// As [`Self::start`], for callers that only check: beside the host that serves a line or a ledger with this store.
+    pub fn start_for_checks(program: &Path, store: &Path, socket: &Path) -> Result<Self, Failure> {
+        Self::start_with(program, store, socket, Some("--checks"))
+    }
+
+    fn start_with(program: &Path, store: &Path, socket: &Path, more: Option<&str>) -> Result<Self, Failure> {
         let fail = |what: String| Failure::new(Exit::Hsm, format!("HSM host {}: {what}", program.display()));
         let mut child = Command::new(program)
             .arg("hsm-host")
@@ -175,6 +184,7 @@ impl HostProcess {
             .arg(store)
             .arg("--socket")
             .arg(socket)
+            .args(more)
             // A group of its own: the operator's Ctrl-C is for us, and cards under way still need their keys.
             .process_group(0)
             .stdin(Stdio::piped())

@@ -1,8 +1,8 @@
 //! One HSM host has a bureau's store open: what it remembers of ledgers, chips and files has one owner.
 //!
 //! An advisory lock on the file `host` in the store's folder, which notes the program whose host holds it and is never
-//! removed. Programs that only read the keys do not take it, and an issuer's host does not either: it remembers nothing of
-//! earlier files, and several preparations may run at once. Not here: who may change a store while others read it.
+//! removed. Programs that only read the keys do not take it, nor does a host for callers that only check, nor an issuer's
+//! host: it remembers nothing of earlier files, and several preparations may run at once. Not here: who may change a store while others read it.
 
 use std::fs::File;
 use std::io::Read;

@@ -81,7 +81,11 @@ impl KeyHost {
     /// Starts a host for a key store. The command does what this role may.
     pub fn open(store: &Path, role: CallerRole) -> Result<Self, Failure> {
         let directory = socket_directory()?;
-        let host = HostProcess::start(&own_program()?, store, &directory.path().join("hsm.sock"))?;
+        let (program, socket) = (own_program()?, directory.path().join("hsm.sock"));
+        let host = match role {
+            CallerRole::Check => HostProcess::start_for_checks(&program, store, &socket)?,
+            _ => HostProcess::start(&program, store, &socket)?,
+        };
         let (door, hsm) = (host.door().clone(), HsmClient::connect(host.door(), role)?);
         Ok(Self { hsm, door, role, _host: host, _directory: directory })
     }

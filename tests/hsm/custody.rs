@@ -117,7 +117,7 @@ fn no_host_serves_a_live_store() {
     std::fs::write(store.join("keys"), hex::decode(vector["live"]["keys"].as_str().unwrap()).unwrap())
         .unwrap();
     let socket = folder.path().join("hsm.sock");
-    let failure = hsm_host::run(&store, &socket).unwrap_err();
+    let failure = hsm_host::run(&store, &socket, false).unwrap_err();
     assert_eq!(failure.exit, Exit::KeyStore);
     let why = "it is LIVE: this version makes no cards with LIVE keys; the key commands open it";
     assert!(failure.message.contains(why), "{failure}");

@@ -286,6 +286,18 @@ fn a_second_host_of_one_store_is_refused() {
 }
 
 #[test]
+fn a_host_for_checks_stands_beside_another_and_serves_nobody_else() {
+    let place = place();
+    let _line = HostProcess::start(&place.program, &place.store, &place.socket).unwrap();
+    let socket = place.folder.path().join("other");
+    let checks = HostProcess::start_for_checks(&place.program, &place.store, &socket).unwrap();
+    HsmClient::connect(checks.door(), CallerRole::Check).unwrap().info().unwrap();
+    for role in CallerRole::ALL.into_iter().filter(|role| *role != CallerRole::Check) {
+        assert!(HsmClient::connect(checks.door(), role).is_err(), "{role:?}");
+    }
+}
+
+#[test]
 fn a_host_waits_for_the_end_of_one_whose_program_was_killed() {
     let place = place();
     let ending = HostProcess::start(&place.program, &place.store, &place.socket).unwrap();

@@ -30,8 +30,10 @@ const CHILD: &str = "CARDWRIGHT_TEST_HSM_HOST";
 fn child() {
     let Ok(words) = std::env::var(CHILD) else { return };
     let words: Vec<&str> = words.split_whitespace().collect();
-    let ["hsm-host", "--keys", keys, "--socket", socket] = words[..] else { panic!("{words:?}") };
-    match run(keys.as_ref(), socket.as_ref()) {
+    let ["hsm-host", "--keys", keys, "--socket", socket, ref checks @ ..] = words[..] else {
+        panic!("{words:?}")
+    };
+    match run(keys.as_ref(), socket.as_ref(), checks == ["--checks"]) {
         Ok(exit) => std::process::exit(exit as i32),
         Err(failure) => {
             writeln!(std::io::stderr(), "{failure}").unwrap();

@@ -20,21 +20,21 @@ use crate::hsm::pkcs11::{Token, probe};
 use crate::hsm::soft::SoftHsm;
 use crate::hsm::soft::issuer::SoftIssuer;
 use crate::hsm::store::{KeyStore, StoreSide};
-use crate::hsm::{CallerSecrets, HostLock, HostedHsm, HsmDoor, host};
+use crate::hsm::{CallerRole, CallerSecrets, HostLock, HostedHsm, HsmDoor, host};
 use crate::threads;
 
-/// Serves the keys of a bureau's store, as the only host that has it open, until standard input closes, which means that
-/// the parent has ended.
-pub fn run(keys: &Path, socket: &Path) -> Result<Exit, Failure> {
-    let parent = Parent::of_this_process()?;
+/// Serves the keys of a bureau's store until standard input closes, which means that the parent has ended. It is the only
+/// host that has the store open, unless it serves only callers that check, which change nothing that a host remembers.
+pub fn run(keys: &Path, socket: &Path, only_checks: bool) -> Result<Exit, Failure> {
     let hsm = SoftHsm::new(KeyStore::open(keys)?)?;
-    let _alone = HostLock::take(keys)?;
-    parent.serve(hsm, socket)
+    let _alone = if only_checks { None } else { Some(HostLock::take(keys)?) };
+    Parent::of_this_process(only_checks)?.serve(hsm, socket)
 }
 
 /// Serves the keys of an issuer's store, as [`run`] does, beside other hosts that have it open.
-pub fn run_issuers(keys: &Path, socket: &Path) -> Result<Exit, Failure> {
-    Parent::of_this_process()?.serve(SoftIssuer::new(KeyStore::open(keys)?)?, socket)
+pub fn run_issuers(keys: &Path, socket: &Path, only_checks: bool) -> Result<Exit, Failure> {
+    let hsm = SoftIssuer::new(KeyStore::open(keys)?)?;
+    Parent::of_this_process(only_checks)?.serve(hsm, socket)
 }
 
 /// Finds out what a PKCS#11 token does inside. Its module is a foreign library, so a program calls this for nothing but
@@ -74,17 +74,19 @@ struct Parent {
 
 impl Parent {
     /// Takes the secrets. They are read without a buffer, which nobody would wipe.
-    fn of_this_process() -> Result<Self, Failure> {
+    fn of_this_process(only_checks: bool) -> Result<Self, Failure> {
         let taken = || {
             let mut input = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
-            let secrets = Arc::new(CallerSecrets::take(&mut input)?);
-            Ok(Self { input, secrets })
+            let secrets = CallerSecrets::take(&mut input)?;
+            Ok((input, secrets))
         };
-        taken().map_err(|_: std::io::Error| {
+        let (input, secrets) = taken().map_err(|_: std::io::Error| {
             let what = "operator: an HSM host is started by a line or a command, which sends it secrets on standard input: name \
                         the key store to that line or command (--keys)";
             Failure::new(Exit::Io, what)
-        })
+        })?;
+        let secrets = if only_checks { secrets.only(CallerRole::Check)? } else { secrets };
+        Ok(Self { input, secrets: Arc::new(secrets) })
     }
 
     /// Listens, prints `ready`, and serves.
