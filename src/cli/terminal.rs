@@ -47,8 +47,8 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Opens it; `none` is printed if there is none. From here on a signal gives it back as it was, prints `stopped` and ends
-    /// the program.
+    /// Opens it; without one, fails with the message `none`. From here on a signal restores its settings, prints `stopped` and
+    /// ends the program.
     pub fn open(none: &str, stopped: &'static str) -> Result<Self, Failure> {
         let tty =
             OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open("/dev/tty");
@@ -174,7 +174,7 @@ impl Drop for RawTerminal<'_> {
     }
 }
 
-/// Puts the settings of before in force again, if others are. What was typed and not read is lost.
+/// Puts the settings of before in force again, if others are. Bytes that were typed and not read are lost.
 fn give_back(tty: &File, before: &Mutex<Option<Termios>>) {
     if let Some(before) = before.lock().unwrap_or_else(PoisonError::into_inner).take() {
         // The terminal may be gone.

@@ -131,7 +131,7 @@ impl CallerSecrets {
         }
     }
 
-    /// Whether this is the secret of the role. It takes the same time for every answer.
+    /// Whether this is the secret of the role. The time it takes does not depend on the answer.
     pub(super) fn is_right(&self, role: CallerRole, shown: &[u8; SECRET]) -> bool {
         self.of(role).ct_eq(shown).into()
     }

@@ -5,8 +5,8 @@
 //! "CWKC" | kind u8 | store id (16) | seed (16) | length u32 | lines of text, sealed | tag (16)
 //! ```
 //!
-//! Sealed under the store's file key (`store`), so that a file belongs to its store and its kind. An old one of the same store
-//! opens: what must not go back is compared with a ledger. The first line says what it is.
+//! Sealed under the store's file key (`store`), so that a file belongs to its store and its kind. An older
+//! file of that store opens too: a file that must not be put back is compared with a ledger. The first line names its kind.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -105,7 +105,7 @@ impl CompanionSeal {
             return None;
         }
         let mut text = self.key.open(label, HEAD, file)?;
-        // What is authentic was a text when it was sealed, but bytes are no text before they are looked at.
+        // Authentic bytes were a text when they were sealed; the type asks for the check.
         String::from_utf8(std::mem::take(&mut *text)).ok().map(Zeroizing::new)
     }
 }

@@ -7,7 +7,7 @@
 //!                 └─> closed without a word: no secret within the limit, or the oldest of too many that wait
 //! ```
 //!
-//! Whoever waits costs a descriptor and nothing else, and never takes a place of those who got in. Not here: the socket,
+//! A caller that waits costs a descriptor and nothing else, and takes no place from callers that got in. Not here: the socket,
 //! and what a connection does when it is in (`host`).
 
 use std::collections::VecDeque;
@@ -66,7 +66,7 @@ impl<'a> Doorkeeper<'a> {
         loop {
             self.waiting.retain(|waiting| waiting.since.elapsed() < SHOW_LIMIT);
             let readable = self.readable();
-            // Those who have shown something leave before others come.
+            // Callers that have sent something are answered first: each frees a place among those that wait.
             for place in readable.into_iter().rev() {
                 if let Some(waiting) = self.waiting.remove(place)
                     && let Some(admitted) = self.admit(waiting.stream)

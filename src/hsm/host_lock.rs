@@ -1,4 +1,4 @@
-//! One HSM host has a bureau's store open: what it remembers of ledgers, chips and files has one owner.
+//! One HSM host at a time has a bureau's store open, so that its notes of ledgers, files and spools have one owner.
 //!
 //! An advisory lock on the file `host` in the store's folder, which notes the program whose host holds it and is never
 //! removed. Programs that only read the keys do not take it, nor does a host for callers that only check, nor an issuer's
@@ -37,7 +37,7 @@ impl HostLock {
         for look in 0..=LOOKS {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(held) => {
-                    // People are told the number of the program that they know; nothing else depends on it.
+                    // For a message to people, who know the program and not its host; nothing else depends on it.
                     let note = format!("{}\n", std::os::unix::process::parent_id());
                     let noted = held.set_len(0).and_then(|()| held.write_all_at(note.as_bytes(), 0));
                     if let Err(error) = noted {

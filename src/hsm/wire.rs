@@ -193,7 +193,7 @@ impl FrameClock {
     fn wait(&mut self, stream: &mut impl TimedRead) -> Result<()> {
         let Some(limit) = self.limit else { return Ok(()) };
         let left = limit.saturating_sub(self.begun.get_or_insert_with(Instant::now).elapsed());
-        // What is there already was sent in time: it is this host that was late to read it.
+        // Bytes that are there already were sent in time; this host was late to read them.
         stream.limit(Some(left.max(AT_ONCE)))
     }
 }

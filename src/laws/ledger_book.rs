@@ -1,7 +1,7 @@
 //! Follows a whole ledger: the state of all its jobs, from the bytes of its events. The HSM follows a ledger by it
 //! without names of cards, which it does not know. Pure.
 //!
-//! An event is followed completely or not at all: what breaks a law changes nothing.
+//! An event is followed completely or not at all: an event that breaks a law changes nothing.
 //!
 //! Not here: events of chain version 1, and whether a file was admitted (the caller compares the terms of ACCEPTED with
 //! its admission before it lets the event in: the number of records decides how much memory a job takes).

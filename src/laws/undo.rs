@@ -7,7 +7,7 @@ use super::event::{ChipIdentity, LedgerEvent};
 use super::records::RecordLife;
 use super::types::{Balance, JobState, Stock};
 
-/// What one event may change in a job's book, as it was before.
+/// Every part of a job's book that one event may change, as it was before the event.
 pub(super) struct BookBefore {
     simulated: bool,
     state: JobState,

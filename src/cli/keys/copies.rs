@@ -14,8 +14,8 @@ use crate::hsm::store::{KeyStore, LockedStore, OpenStore, StoreSide, back_up};
 pub(super) fn backup(store: &Path, to: &Path) -> Result<String, Failure> {
     let made = back_up(store, to)?;
     let secret = match made.realm {
-        Realm::Test => "TEST, no secret: whoever has it has its keys",
-        Realm::Live => "sealed: as many custodians as open the store open it",
+        Realm::Test => "TEST, no secret: a person who has it has its keys",
+        Realm::Live => "sealed: custodians open it as they open the store",
     };
     let (id, generation, digest) = (made.id, made.generation, made.digest);
     Ok(format!("{}: store {id}, generation {generation}, SHA-256 of keys {digest}; {secret}\n", to.display()))
@@ -35,14 +35,14 @@ pub(super) fn restore(backup: &Path, store: &Path, side: StoreSide) -> Result<St
     terminal.say(&state(&open)?)?;
     let generation = open.keys().generation();
     if terminal.line("Type the generation to accept it: ")?.trim() != generation.to_string() {
-        return Err(Failure::new(Exit::Custody, "operator: that is another generation: nothing was made"));
+        return Err(Failure::new(Exit::Custody, "operator: you typed another generation: nothing was made"));
     }
     let made = open.restored(store)?;
     let (id, generation) = (made.id(), made.keys().generation());
     Ok(format!("{} made: store {id}, generation {generation}\n", store.display()))
 }
 
-/// All that tells people which moment a backup is of.
+/// All that shows people which moment a backup is of.
 fn state(open: &OpenStore) -> Result<String, Failure> {
     let last = open.keys().acts().last().map_or_else(
         || "none".to_owned(),
@@ -58,8 +58,8 @@ fn state(open: &OpenStore) -> Result<String, Failure> {
         open.keys().ledgers()?.iter().map(|place| format!("{} at event {}", place.ledger, place.n)).collect();
     let ledgers = if ledgers.is_empty() { "none".to_owned() } else { ledgers.join(", ") };
     Ok(format!(
-        "Last act: {last}. Ledgers: {ledgers}. Keys:\n{}Compare with your last paper. What came later is forgotten: \
-         destructions, custodians, ledgers, used chips.",
+        "Last act: {last}. Ledgers: {ledgers}. Keys:\n{}Compare with your last paper. The new store knows nothing of later \
+         destructions, custodians, ledgers, accepted files and serial numbers.",
         list_text(open.keys())
     ))
 }

@@ -35,7 +35,7 @@ pub(super) fn read(store: &Path) -> Result<OpenStore, Failure> {
     }
 }
 
-/// Opens a store to change it; who opens a TEST store is not asked.
+/// Opens a store to change it. A TEST store asks nobody.
 pub(super) fn alone(store: &Path) -> Result<OpenStore, Failure> {
     let locked = LockedStore::to_change(store)?;
     match locked.realm() {
@@ -173,7 +173,7 @@ pub(super) fn destroy(store: &Path, label: &str) -> Result<String, Failure> {
         kcvs(&key.kcvs())
     ))?;
     if terminal.line("Type its label to destroy it: ")? != label {
-        return Err(Failure::new(Exit::Custody, "operator: that is another label: nothing was changed"));
+        return Err(Failure::new(Exit::Custody, "operator: you typed another label: nothing was changed"));
     }
     let gone = open.destroy(label)?;
     Ok(format!(

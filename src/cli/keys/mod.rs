@@ -37,7 +37,7 @@ pub enum KeyCommand {
         /// A TEST store of TEST keys, which everyone may know.
         #[arg(long, requires = "from")]
         test: bool,
-        /// A LIVE store: each custodian chooses a passphrase at this terminal. This version makes no cards with it.
+        /// A LIVE store: each custodian chooses a passphrase at this terminal. No key can be brought into it yet.
         #[arg(long, requires_all = ["custodians", "threshold"])]
         live: bool,
         /// Key list (TOML) of a TEST store.
@@ -53,8 +53,8 @@ pub enum KeyCommand {
         #[arg(long, value_name = "STORE")]
         store: PathBuf,
     },
-    /// Make a new store from a TEST store of an earlier version and the files beside it. End the line that uses it first: what
-    /// that writes after this command is lost.
+    /// Make a new store from a TEST store of an earlier version and the files beside it. End the line that uses it first:
+    /// the new store has nothing that the line writes after this command.
     Upgrade {
         /// The store of an earlier version; it stays as it is.
         #[arg(value_name = "OLD")]
@@ -114,7 +114,7 @@ pub enum KeyCommand {
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
         store: PathBuf,
     },
-    /// Make a store from a backup. Its custodians open it, and accept what is forgotten.
+    /// Make a store from a backup. Its custodians open it, and accept that it knows nothing of later changes.
     Restore {
         /// Folder of the backup; it stays as it is.
         #[arg(value_name = "BACKUP")]
@@ -178,7 +178,7 @@ fn answer(command: &KeyCommand, side: StoreSide) -> Result<String, Failure> {
     }
 }
 
-/// The recipient of a store. Only who makes its key needs the store alone.
+/// The recipient of a store. Only making its key needs a TEST store alone.
 fn recipient(store: &Path) -> Result<String, Failure> {
     let locked = LockedStore::to_read(store)?;
     if locked.realm() == Realm::Test {
@@ -244,7 +244,7 @@ fn taken_over(taken: &TakenOver, side: StoreSide) -> String {
     format!(
         "taken over: {}; not there: {} (moved elsewhere? then remove the new store, put them beside the old one, and try again)\n\
          now remove: {}\n\
-         Never use both stores: {why}. What a line wrote to the old one meanwhile is lost\n",
+         Never use both stores: {why}. The new one has nothing that a line wrote to the old one meanwhile\n",
         names(&taken.companions),
         names(&taken.missing),
         files.join(", ")

@@ -11,8 +11,8 @@
 //! encrypted { bits of the key 2 | key | padding } | MAC           in hex
 //! ```
 //!
-//! [`KeyBlock::read`] checks the form and believes nothing; what a block says can be read on an [`OpenedBlock`] alone,
-//! after its MAC.
+//! [`KeyBlock::read`] checks the form and believes nothing. Only an [`OpenedBlock`], whose MAC is right, shows what the block
+//! says.
 
 mod header;
 mod open;
@@ -32,7 +32,7 @@ pub struct KeyBlock {
     mac: Vec<u8>,
 }
 
-/// A key block whose MAC is right: what it says is what its sender wrote.
+/// A key block whose MAC is right: its sender wrote all that it says.
 pub struct OpenedBlock {
     /// What the sender says of the key.
     pub header: BlockHeader,
@@ -54,11 +54,11 @@ pub enum KeyBlockFault {
         fault: FormFault,
     },
     /// Versions A and C, whose keys are variants of the KBPK.
-    #[error("key block of version {0}, an old binding: ask for version B (TDES) or D (AES)")]
+    #[error("key block of version {0}, an old binding: ask the sender for version B (TDES) or D (AES)")]
     Old(char),
     /// An optional block that may restrict the key; this program would not keep to it.
     #[error(
-        "key block, character {place}: optional block {id} may restrict the key: ask for a block without it"
+        "key block, character {place}: optional block {id} may restrict the key: ask the sender for a block without it"
     )]
     Restricting {
         /// The character, counted from 1.
@@ -67,24 +67,26 @@ pub enum KeyBlockFault {
         id: String,
     },
     /// The sender wrapped the key for his own storage (context 1).
-    #[error("the key block is for its sender's own storage: ask for one for exchange")]
+    #[error("the key block is for its sender's own storage: ask the sender for one for exchange")]
     ForStorage,
     /// Version B is under TDES, version D under AES.
     #[error(
-        "a key block of version {0} is under {1}, and this is another key: look for the key that the sender named"
+        "a key block of version {0} is under a {1} key, and this is no {1} key: take the KBPK that the sender named"
     )]
     WrongKbpkType(BlockVersion, &'static str),
     /// The MAC is wrong.
-    #[error("the MAC is wrong: the block was changed, or is under another key")]
+    #[error(
+        "the MAC is wrong: the key block was changed, or is under another key: compare the KCV of the KBPK with its sender"
+    )]
     Mac,
     /// The block holds a key of another algorithm than TDES and AES.
-    #[error("the block holds a key of algorithm {0}: T (TDES) and A (AES) are taken")]
+    #[error("the block holds a key of algorithm {0}: ask the sender for T (TDES) or A (AES)")]
     Algorithm(char),
     /// A TDES key of 24 bytes.
-    #[error("the block holds a three-key TDES key: ask for two keys or AES")]
+    #[error("the block holds a three-key TDES key: ask the sender for two-key TDES or AES")]
     ThreeKey,
     /// A DES key of 8 bytes.
-    #[error("the block holds a single DES key: ask for two-key TDES or AES")]
+    #[error("the block holds a single DES key: ask the sender for two-key TDES or AES")]
     SingleDes,
     /// The length of the key fits neither its algorithm nor the block.
     #[error("the length of the key in the block is wrong: ask the sender for a new block")]
@@ -94,7 +96,7 @@ pub enum KeyBlockFault {
     KcvOfKey,
     /// The block states a KCV of its KBPK, and the KBPK has another.
     #[error(
-        "the KCV that the block states of the key above it (KP) is another: ask the sender for a new block"
+        "the KCV that the block states of its KBPK (KP) is not that of this key: ask the sender for a new block"
     )]
     KcvOfKbpk,
 }
@@ -106,10 +108,10 @@ pub enum FormFault {
     #[error("a key block has 1 to 1024 characters")]
     Size,
     /// A character that no key block holds.
-    #[error("no printable ASCII character")]
+    #[error("it is no printable ASCII character")]
     Character,
     /// The first character is not A to D.
-    #[error("no version of key blocks that is known here")]
+    #[error("this version of key blocks is unknown")]
     Version,
     /// The stated length is not that of the text.
     #[error("the stated length is not that of the text")]
@@ -118,7 +120,7 @@ pub enum FormFault {
     #[error("{0} is not a whole number of blocks")]
     NotWhole(&'static str),
     /// A field does not hold what it may hold, or the text ends in it.
-    #[error("no {0}")]
+    #[error("expected {0}")]
     Field(&'static str),
     /// An optional block of more than 255 characters.
     #[error("optional block {0} has the long form of length, which is not taken")]

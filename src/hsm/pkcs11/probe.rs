@@ -22,7 +22,7 @@ const TDES_CBC: Mechanism<'_> = Mechanism::Des3Cbc([0; 8]);
 const AES_ECB: Mechanism<'_> = Mechanism::AesEcb;
 const AES_CBC: Mechanism<'_> = Mechanism::AesCbc([0; 16]);
 
-/// What came of trying a step. If it was done right: whether the token shows the result to its user.
+/// The result of trying a step. `Ok`: it was done right, and the flag says whether the token shows the result to its user.
 type Tried = Result<bool, StepObstacle>;
 
 /// Tries every step.
@@ -48,7 +48,7 @@ pub fn probe(token: &Token) -> TokenReport {
     TokenReport { label, maker, findings }
 }
 
-/// What a step's trial inside means, and if that failed, its trial with the host.
+/// The finding about a step, from its trial inside and, if that failed, its trial with the host.
 pub(super) fn found(step: TokenStep, inside: Tried, on_host: impl FnOnce() -> Tried) -> StepFinding {
     match inside {
         Ok(readable) => StepFinding { step, place: StepPlace::Inside, obstacle: None, readable },

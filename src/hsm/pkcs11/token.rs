@@ -36,7 +36,7 @@ pub enum TokenFault {
     Module(String, String),
     /// No token, or not the one that was meant.
     #[error(
-        "operator: the module has no token {0}; it has: {1}: name one of them, or look why the token is not there"
+        "operator: the module has no token {0}; it has: {1}: name one of them, or find out why the token is not there"
     )]
     NoToken(String, String),
     /// Several tokens may be meant.

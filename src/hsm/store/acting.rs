@@ -1,4 +1,4 @@
-//! What custodians do with a store that they have opened. Each act is one writing of one file, with its record in it.
+//! The acts of custodians on a store that they have opened. Each act writes one file once, with its record in it.
 //!
 //! Not here: opening (`opening`), what an act changes in the body (`change`), copies of a store (`copies`).
 
@@ -13,8 +13,8 @@ use crate::exit::Failure;
 use crate::hsm::Realm;
 use crate::hsm::recipient::RecipientKey;
 
-/// What to do if an act is done but its generation is not noted.
-const DONE: &str = "what was asked for is done: make room; the next opening by a key command mends it";
+/// The next step for people if an act is done but its generation is not noted.
+const DONE: &str = "the change itself is made: make room on the disk; the next command that changes the store writes the note";
 
 /// A store that its custodians have opened. It has no `Debug`.
 pub struct OpenStore {
@@ -86,7 +86,7 @@ impl OpenStore {
             tracing::warn!("an earlier recipient's key is not there: files sealed to it do not open");
         }
         let (public, text) = RecipientKey::draw();
-        // First the record: a key whose making is nowhere recorded is worse than a record of a key that was not kept.
+        // The record comes first: a key without a record is worse than a record of a key that was not kept.
         let act = CustodyAct::of_store(now(), ActKind::Recipient, &*public);
         self.record_or(act, false, "give the command again")?;
         recipient.keep(text)?;

@@ -6,7 +6,7 @@ use super::acts::{ActKind, CustodyAct};
 use super::body::{GoneKey, StoreBody};
 use crate::exit::{Exit, Failure};
 
-/// Takes a key out. What stays is its name, one check value, and a mark by which its value is known again.
+/// Takes a key out. The store keeps its name, one check value, and a mark that recognizes its value.
 pub(super) fn destroy(body: &mut StoreBody, label: &str, time: u64) -> Result<CustodyAct, Failure> {
     let at = body.entries.iter().position(|entry| entry.label() == label).ok_or_else(|| unknown(label))?;
     let entry = body.entries.remove(at);

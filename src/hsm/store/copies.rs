@@ -5,8 +5,8 @@
 //! companions are copied first, each while nobody may change it, and `keys` last; if `keys` has changed meanwhile,
 //! all is copied again. Any other copy of a store's folder is a backup too.
 //!
-//! A store from a backup has the identifier and the custodians of then. All that came later is forgotten, which those who open it
-//! are shown and accept.
+//! A store from a backup has the identifier and the custodians of that moment, and knows nothing of later changes. The people who
+//! open it are shown that moment, and accept it.
 //!
 //! Not here: opening (`opening`).
 
@@ -95,8 +95,8 @@ fn copied(folder: &StoreFolder, to: &Path) -> Result<BackupMade, Failure> {
     Err(refuse(folder.path(), "it changed again and again while it was copied: try later"))
 }
 
-/// Reads a companion as it lies there; `None` if there is none. Whoever changes it waits meanwhile, if it is locked: a key that is
-/// destroyed is overwritten.
+/// Reads a companion as it lies there; `None` if there is none. With `locked`, a process that would change it waits meanwhile:
+/// it wipes the file that it replaces, and a copy of that would hold zeros.
 fn companion(
     folder: &StoreFolder,
     kind: CompanionKind,

@@ -4,7 +4,7 @@
 //! keys                             keys and acts, sealed (`header`, `body`)
 //! seen                             "cardwright store seen 1", "generation N", SHA-256 of both lines
 //! audit spools recipient rsa       companions (`companion`); audit: a bureau's, rsa: an issuer's
-//! lock                             empty: shared by hosts and by who reads; a command that changes `keys` has it alone
+//! lock                             empty: hosts and commands that read share it; a command that changes `keys` has it alone
 //! audit-lock and its like          empty: one process at a time changes the file
 //! host                             the program whose HSM host has a bureau's store open (`hsm::host_lock`)
 //! ```
@@ -35,7 +35,7 @@ use crate::sibling_path::sibling_path;
 const MAX_KEYS: u64 = 1 << 24;
 /// Most bytes of `seen`.
 const MAX_SEEN: u64 = 1 << 10;
-/// What a folder is not.
+/// Why a folder is no store.
 const NO_KEYS: &str = "it is no key store: it has no file keys";
 const SEEN: &str = "cardwright store seen 1\ngeneration ";
 
@@ -143,7 +143,7 @@ fn not_safe(path: &Path, error: &std::io::Error) -> Failure {
 /// The path of a folder without a slash at its end, which would follow a link.
 fn named(path: &Path) -> Result<&Path, Failure> {
     let plain = path.components().as_path();
-    // What is called "." or ".." may stand anywhere.
+    // A folder called "." or ".." may be any folder.
     plain.file_name().map(|_| plain).ok_or_else(|| refuse(path, "call the folder by its own name"))
 }
 
@@ -206,7 +206,7 @@ impl StoreFolder {
         Ok(Self { path: path.to_owned(), lock: Some(lock) })
     }
 
-    /// Refuses a folder that another user could put something else in the place of, from the root down.
+    /// Refuses a folder that another user could replace: checks every folder above it, up to the root.
     pub(super) fn check_way(&self) -> Result<(), Failure> {
         files::check_way(&self.path).map_err(|e| not_safe(&self.path, &e))
     }
@@ -223,8 +223,8 @@ impl StoreFolder {
         keys.ok_or_else(|| refuse(&self.path, NO_KEYS))
     }
 
-    /// Replaces `keys`, durably, notes its generation, and wipes the old file if asked to. `unnoted` says what to do if the
-    /// generation could not be noted.
+    /// Replaces `keys`, durably, notes its generation, and wipes the old file if asked to. `unnoted` is the next step for people if
+    /// the generation cannot be noted.
     pub(super) fn write(&self, keys: &SealedKeys, wipe: bool, unnoted: &str) -> Result<(), Failure> {
         if self.lock.is_none() {
             return Err(refuse(&self.path, "it is a backup, and stays as it is"));
@@ -240,7 +240,7 @@ impl StoreFolder {
         }
         self.note(keys.generation).map_err(|e| {
             let (path, trouble) = (self.path.display(), files::trouble(&e));
-            let what = "keys is written, but the note of its generation could not be";
+            let what = "keys is written, but the note of its generation, seen, is not";
             Failure::new(Exit::Io, format!("us: key store {path}: {what}: {trouble}; {unnoted}"))
         })
     }
@@ -251,13 +251,14 @@ impl StoreFolder {
         let seen = self.path.join("seen");
         let text = files::read_private(&seen, MAX_SEEN).map_err(|e| refuse(&seen, &e.to_string()))?;
         let known = text.as_deref().and_then(|bytes| generation_of(bytes)).ok_or_else(|| {
-            refuse(&self.path, "its note of the last generation, seen, is missing or damaged: put keys and seen of one backup back, and leave the \
-                 other files")
+            refuse(&self.path, "its note of the last generation, seen, is missing or damaged: restore a backup to another folder, put the \
+                 keys and seen of that store here, and leave the other files")
         })?;
         if known > generation {
             let what = format!(
-                "keys is of generation {generation}, and the store was at {known}: an older file was put back. Put the newer \
-                 one back, or keys and seen of one backup, and leave the other files"
+                "keys is of generation {generation}, and the store was at {known}: somebody put an older file back. Put the \
+                 newer one back; or restore a backup to another folder, put the keys and seen of that store here, and leave the \
+                 other files"
             );
             return Err(refuse(&self.path, &what));
         }

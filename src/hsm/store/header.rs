@@ -9,8 +9,8 @@
 //! end     SHA-256 (32) of all before
 //! ```
 //!
-//! The digest tells damage (restore it) from a change on purpose (find out who). A TEST store protects nothing: whoever reads
-//! its file has its master key. A LIVE store's master key is nowhere: m custodians have it together.
+//! A wrong digest shows damage; a right digest with a wrong field or seal shows a change on purpose. A TEST store protects
+//! nothing: its file has its master key in the clear. A LIVE store's master key is stored nowhere: m custodians give it together.
 //!
 //! Not here: the body (`body`), the file itself (`folder`).
 
@@ -39,12 +39,14 @@ const BODY: &[u8] = b"CWKS2 body";
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FormatFault {
     /// Cut short, or its digest is wrong.
-    #[error("it is damaged: put keys and seen of one backup back, and leave the other files")]
+    #[error(
+        "it is damaged: restore a backup to another folder, put the keys and seen of that store here, and leave the other files"
+    )]
     Damaged,
     /// The digest is right, but a field or the seal is wrong.
     #[error(
-        "it was changed after it was written: put keys and seen of one backup back, leave the other files, and find out who can \
-         write it"
+        "it was changed after it was written: find out who can write it, restore a backup to another folder, put the keys and seen \
+         of that store here, and leave the other files"
     )]
     Changed,
     /// Authentic, but a code in it has no meaning here.

@@ -95,7 +95,7 @@ pub(super) fn read(text: &str, made: u64, side: StoreSide, body: &mut StoreBody)
     Ok(())
 }
 
-/// What an entry of a list says of its key.
+/// The terms of a key, from its entry in a list.
 fn terms(raw: RawKey, made: u64) -> Result<KeyTerms, String> {
     let kek = raw.usage == KeyUsage::Kek;
     if !kek

@@ -79,7 +79,7 @@ impl KeyStore {
     }
 
     /// Takes a TEST store of version 1 and the files beside it over into a new store at `path`. No line may use the old one:
-    /// what it writes from now on is not in the new one.
+    /// the new one has nothing that it writes from now on.
     pub fn upgrade(old: &Path, path: &Path, side: StoreSide) -> Result<(Self, TakenOver), Failure> {
         let earlier = upgrade::read(old)?;
         if earlier.side != side {

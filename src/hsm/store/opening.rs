@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A wrong passphrase makes its process wait; the fifth ends the opening. The store's lock is held meanwhile, so that no other
-//! process guesses beside it. The names of a TEST store's custodians are not proved: whoever has its file opens it.
+//! process guesses at the same time. The names given for a TEST store are not proved: its file alone opens it.
 //!
 //! Not here: prompts and the waiting itself (`cli`), what is done with an open store (`acting`).
 
@@ -163,7 +163,7 @@ impl Collecting {
     pub fn refuse_name(&self, name: &str) -> Option<String> {
         let custodians = self.locked.custodians();
         if self.names.iter().any(|given| given == name) {
-            return Some(format!("{name} was asked already: another custodian"));
+            return Some(format!("{name} was asked already: name another custodian"));
         }
         let known = match self.locked.realm() {
             Realm::Test => is_name(name),
@@ -216,7 +216,7 @@ impl Collecting {
         let all: u32 = self.wrong.iter().map(|(_, times)| times).sum();
         if all >= WRONG_MAX {
             return Err(too_few(&format!(
-                "five wrong passphrases ({}): nothing was changed. Forgotten: the others change the custodians",
+                "five wrong passphrases ({}): nothing was changed. If one is forgotten, the other custodians replace all of them",
                 self.wrong_ones()
             )));
         }

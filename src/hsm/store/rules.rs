@@ -15,7 +15,7 @@ use crate::scp::{KeyDerivation, SecLevel};
 
 /// Most characters of a label.
 pub(super) const MAX_LABEL: usize = 64;
-/// What the identifier of every key but a KMC is.
+/// The form of every identifier but a KMC's.
 const ISSUER_RULE: &str = "is the issuer identifier, up to 8 digits, padded on the right with F to 8";
 
 /// Takes a key into a store whose other keys these are. A check value that is stated must be right.

@@ -123,7 +123,7 @@ fn beside(path: &Path, kind: CompanionKind) -> PathBuf {
     sibling_path(path, &format!("-{}", kind.name()))
 }
 
-/// Locks the files beside a store against its programs. Whoever changes one has made its lock before.
+/// Locks the files beside a store against its programs. A program makes the lock before it changes the file.
 fn locks(path: &Path) -> Result<Vec<Flock<File>>, Failure> {
     let mut held = Vec::new();
     for kind in CompanionKind::ALL {
