@@ -1,7 +1,8 @@
 //! Who calls the HSM host: the part of a program that a connection serves, and the secret by which the host knows it.
 //!
-//! The program that starts a host draws a secret for each role and gives them to it on its standard input, where no other
-//! process of the same user can read them. A connection shows one of them first, and then may do what its role needs:
+//! The program that starts a host draws a secret for each role and gives them to it on its standard input, a socket that no
+//! other process can open. (Until the host has closed its memory, in its first moments, its user's debugger could read them:
+//! with TEST keys that user can read the store anyway.) A connection shows one of them first, and then may do what its role needs:
 //! each operation lists its callers (`operations`).
 //!
 //! Not here: how a secret is shown (`greeting`), the host's door (`door`), a service that no program starts.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -162,6 +163,8 @@ impl HsmClient {
 pub struct HostProcess {
     child: Child,
     door: HsmDoor,
+    /// The host's standard input.
+    _life: UnixStream,
 }
 
 impl HostProcess {
@@ -178,6 +181,8 @@ impl HostProcess {
 
     fn start_with(program: &Path, store: &Path, socket: &Path, more: Option<&str>) -> Result<Self, Failure> {
         let fail = |what: String| Failure::new(Exit::Hsm, format!("HSM host {}: {what}", program.display()));
+        // Not a pipe: any process of this user could open that through /proc, and read the secrets.
+        let (life, theirs) = UnixStream::pair().map_err(|e| fail(format!("cannot be started: {e}")))?;
         let mut child = Command::new(program)
             .arg("hsm-host")
             .arg("--keys")
@@ -187,19 +192,17 @@ impl HostProcess {
             .args(more)
             // A group of its own: the operator's Ctrl-C is for us, and cards under way still need their keys.
             .process_group(0)
-            .stdin(Stdio::piped())
+            .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|e| fail(format!("cannot be started: {e}")))?;
         let (output, errors) = (child.stdout.take(), child.stderr.take());
         let secrets = CallerSecrets::draw()?;
-        if let Some(input) = &mut child.stdin {
-            // A host that has ended already says why.
-            let _ = secrets.give(input);
-        }
+        // A host that has ended already says why.
+        let _ = secrets.give(&mut &life);
         let door = HsmDoor::new(socket, child.id(), Arc::new(secrets));
-        let mut host = Self { child, door };
+        let mut host = Self { child, door, _life: life };
         let (Some(output), Some(errors)) = (output, errors) else {
             return Err(fail("has no output".into()));
         };

@@ -128,6 +128,11 @@ impl CompanionFile {
         &self.path
     }
 
+    /// Whether these bytes are such a file.
+    pub(super) fn opens(&self, bytes: &[u8]) -> bool {
+        self.seal.open(self.kind, bytes).is_some()
+    }
+
     /// Locks the file against other processes until the returned lock is dropped.
     pub(super) fn lock(&self) -> Result<Flock<File>, HsmError> {
         let path = sibling_path(&self.path, "-lock");

@@ -59,7 +59,7 @@ fn state(open: &OpenStore) -> Result<String, Failure> {
     let ledgers = if ledgers.is_empty() { "none".to_owned() } else { ledgers.join(", ") };
     Ok(format!(
         "Last act: {last}. Ledgers: {ledgers}. Keys:\n{}Compare with your last paper. The new store knows nothing of later \
-         destructions, custodians, ledgers, accepted files and serial numbers.",
+         destructions, custodians, ledgers, accepted files and serial numbers. If the old store is still there, never use both.",
         list_text(open.keys())
     ))
 }

@@ -67,7 +67,8 @@ impl SpoolKeys {
         let _lock = self.kept.lock()?;
         let mut keys = self.read()?;
         keys.insert(name, (ledger, Some(key)));
-        self.kept.write(to_text(&keys))?;
+        // The old file is wiped: keys that are destroyed later stand in it.
+        self.kept.replace(to_text(&keys))?;
         self.open()?.insert(name, open);
         Ok(name)
     }

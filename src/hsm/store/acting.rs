@@ -54,7 +54,7 @@ impl OpenStore {
     /// Destroys a key. Its identifier and its value never come back into this store.
     pub fn destroy(&mut self, label: &str) -> Result<GoneKey, Failure> {
         let act = change::destroy(&mut self.keys.body, label, now())?;
-        self.record(act, true)?;
+        self.record(act)?;
         // The change put it at the end.
         self.keys.gone().last().cloned().ok_or_else(|| change::unknown(label))
     }
@@ -73,7 +73,7 @@ impl OpenStore {
         self.keys.header.custody = custody;
         self.master = master;
         let note = self.keys.header.custody.note();
-        self.record(CustodyAct::of_store(now(), ActKind::Custodians, note), true)
+        self.record(CustodyAct::of_store(now(), ActKind::Custodians, note))
     }
 
     /// Returns the recipient to which files for the owner are sealed (`age1...`), and makes its key the first time.
@@ -88,21 +88,21 @@ impl OpenStore {
         let (public, text) = RecipientKey::draw();
         // The record comes first: a key without a record is worse than a record of a key that was not kept.
         let act = CustodyAct::of_store(now(), ActKind::Recipient, &*public);
-        self.record_or(act, false, "give the command again")?;
+        self.record_or(act, "give the command again")?;
         recipient.keep(text)?;
         Ok(public)
     }
 
-    fn record(&mut self, act: CustodyAct, wipe: bool) -> Result<(), Failure> {
-        self.record_or(act, wipe, DONE)
+    fn record(&mut self, act: CustodyAct) -> Result<(), Failure> {
+        self.record_or(act, DONE)
     }
 
-    /// Writes the store with one act more, and wipes the file of before if asked to.
-    fn record_or(&mut self, act: CustodyAct, wipe: bool, unnoted: &str) -> Result<(), Failure> {
+    /// Writes the store with one act more, and wipes the file of before: a key that is destroyed later stands in it.
+    fn record_or(&mut self, act: CustodyAct, unnoted: &str) -> Result<(), Failure> {
         let act = self.signed(act);
         let KeyStore { folder, header, body, .. } = &mut self.keys;
         let keys = sealed_with(folder.path(), header, body, &self.master, act)?;
-        folder.write(&keys, wipe, unnoted)
+        folder.write(&keys, unnoted)
     }
 
     /// An act with the names of those who opened the store, and their wrong passphrases.

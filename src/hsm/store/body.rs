@@ -92,11 +92,14 @@ impl StoreBody {
         if !fields.is_empty() {
             return Err(FormatFault::Changed);
         }
-        let mut body = Self { file_key, entries: Vec::with_capacity(entries.len()), gone, acts };
+        let entry_room = Vec::with_capacity(entries.len());
+        let mut body = Self { file_key, entries: entry_room, gone: Vec::new(), acts };
         for (terms, value) in entries {
             let entry = rules::admit(terms, value, None, side, &body).map_err(FormatFault::Key)?;
             body.entries.push(entry);
         }
+        // They come last: they refuse keys that come in, and a key that stayed may have the value of one that was destroyed.
+        body.gone = gone;
         Ok(body)
     }
 

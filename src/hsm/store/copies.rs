@@ -1,9 +1,8 @@
 //! Backups of a store, and stores from backups.
 //!
 //! A backup is a folder with the sealed files of a store: `keys`, and the companions that there are. It holds nothing that the
-//! store's folder does not, so nobody is asked for it, and a host may have the store open. `seen` and locks are left out. The
-//! companions are copied first, each while nobody may change it, and `keys` last; if `keys` has changed meanwhile,
-//! all is copied again. Any other copy of a store's folder is a backup too.
+//! store's folder does not, so nobody is asked for it, and a host may have the store open. `seen` and locks are left out. Each
+//! companion is copied while nobody may change it; if `keys` has changed meanwhile, all is copied again. Any other copy of a store's folder is a backup too.
 //!
 //! A store from a backup has the identifier and the custodians of that moment, and knows nothing of later changes. The people who
 //! open it are shown that moment, and accept it.
@@ -67,6 +66,7 @@ pub fn back_up(store: &Path, to: &Path) -> Result<BackupMade, Failure> {
 
 fn copied(folder: &StoreFolder, to: &Path) -> Result<BackupMade, Failure> {
     for _ in 0..ATTEMPTS {
+        let before = folder.keys()?;
         for kind in CompanionKind::ALL {
             let path = to.join(kind.name());
             match companion(folder, kind, true)? {
@@ -79,7 +79,7 @@ fn copied(folder: &StoreFolder, to: &Path) -> Result<BackupMade, Failure> {
         }
         let keys = folder.keys()?;
         let sealed = SealedFile::read(&keys);
-        if folder.keys()? != keys {
+        if before != keys {
             continue;
         }
         let header = sealed.map_err(|fault| fault.at(folder.path()))?.header;
@@ -145,9 +145,12 @@ impl OpenStore {
         let KeyStore { folder: backup, header, body, seal } = &mut self.keys;
         let folder = folder::make(path, header.realm(), |new| {
             for kind in CompanionKind::ALL {
-                // It opens, or is missed now and not when it is needed.
-                CompanionFile::in_store(seal, kind).read()?;
                 if let Some(file) = companion(backup, kind, false)? {
+                    // It opens, or is missed now and not when it is needed.
+                    let of_backup = CompanionFile::in_store(seal, kind);
+                    if !of_backup.opens(&file) {
+                        return Err(of_backup.damaged().into());
+                    }
                     let path = new.path().join(kind.name());
                     files::write_private(&path, &file).map_err(|e| io(&path, "cannot be written", &e))?;
                 }

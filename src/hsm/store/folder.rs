@@ -223,21 +223,19 @@ impl StoreFolder {
         keys.ok_or_else(|| refuse(&self.path, NO_KEYS))
     }
 
-    /// Replaces `keys`, durably, notes its generation, and wipes the old file if asked to. `unnoted` is the next step for people if
+    /// Replaces `keys`, durably, wipes the old file, and notes its generation. `unnoted` is the next step for people if
     /// the generation cannot be noted.
-    pub(super) fn write(&self, keys: &SealedKeys, wipe: bool, unnoted: &str) -> Result<(), Failure> {
+    pub(super) fn write(&self, keys: &SealedKeys, unnoted: &str) -> Result<(), Failure> {
         if self.lock.is_none() {
             return Err(refuse(&self.path, "it is a backup, and stays as it is"));
         }
-        let old = wipe.then(|| files::OldFile::open(&self.path.join("keys")));
+        let old = files::OldFile::open(&self.path.join("keys"));
         let next = self.path.join("keys.next");
         files::write_private(&next, &keys.file)
             .map_err(|e| io(&self.path, "cannot be written, and nothing was changed", &e))?;
         files::rename_private(&next, &self.path.join("keys"))
             .map_err(|e| io(&self.path, "cannot be written", &e))?;
-        if let Some(old) = old {
-            old.wipe();
-        }
+        old.wipe();
         self.note(keys.generation).map_err(|e| {
             let (path, trouble) = (self.path.display(), files::trouble(&e));
             let what = "keys is written, but the note of its generation, seen, is not";

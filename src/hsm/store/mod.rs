@@ -260,7 +260,15 @@ fn sealed_with(
     header.generation = header.generation.checked_add(1).ok_or_else(last)?;
     body.acts.push(act);
     let too_much = || folder::refuse(path, "it holds too much: make a new one with less in it");
-    let keys = header.seal(master, &body.write().ok_or_else(too_much)?).ok_or_else(no_random)?;
+    let written = body.write().ok_or_else(too_much)?;
+    // A file that does not open would cost every key.
+    StoreBody::read(&written, header.side).map_err(|_| {
+        folder::refuse(
+            path,
+            "us: it would not open again after this change, so nothing was changed: report it",
+        )
+    })?;
+    let keys = header.seal(master, &written).ok_or_else(no_random)?;
     SealedKeys::new(header.generation, keys).ok_or_else(too_much)
 }
 

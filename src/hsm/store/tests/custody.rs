@@ -116,6 +116,18 @@ fn a_key_that_was_destroyed_stays_as_a_mark() {
 }
 
 #[test]
+fn a_value_that_another_key_has_is_destroyed_under_one_name_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let list = include_str!("../../../../tests/data/keys-issuer.toml");
+    drop(KeyStore::create_test(list, &path, StoreSide::Issuer).unwrap());
+    LockedStore::to_change(&path).unwrap().open_test().unwrap().destroy("imk-ac").unwrap();
+    let store = KeyStore::open(&path).unwrap();
+    let labels: Vec<_> = store.entries().iter().map(SecretEntry::label).collect();
+    assert!(labels.contains(&"cvk") && labels.contains(&"pvk") && !labels.contains(&"imk-ac"), "{labels:?}");
+}
+
+#[test]
 fn a_hard_linked_backup_survives_a_destruction() {
     let folder = put(&vector(["live", "keys"]), 3);
     let kept = tempfile::tempdir().unwrap();
