@@ -14,6 +14,7 @@ use crate::support::{Ended, World, lines};
 
 const DENIED: i32 = 42;
 const NOT_ALLOWED: i32 = 47;
+const KEYS: i32 = 22;
 const LEDGER: i32 = 40;
 const IO: i32 = 50;
 const DAEMON: i32 = 46;
@@ -29,14 +30,14 @@ pub fn people(world: &World, roles: &str) {
     std::fs::write(world.path("people.toml"), text).unwrap();
 }
 
-fn command(world: &World, speed: &str, seed: &str) -> Command {
-    command_on(world, "sim-8", speed, seed)
+pub fn command_on(world: &World, line: &str, speed: &str, seed: &str) -> Command {
+    command_with(world, line, "bureau.store", speed, seed)
 }
 
-pub fn command_on(world: &World, line: &str, speed: &str, seed: &str) -> Command {
+fn command_with(world: &World, line: &str, keys: &str, speed: &str, seed: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cardwrightd"));
     command
-        .args(["--line", line, "--keys", "bureau.store", "--people", "people.toml"])
+        .args(["--line", line, "--keys", keys, "--people", "people.toml"])
         .env("CARDWRIGHT_SOCKET", "d.sock")
         .env("TMPDIR", world.path(""))
         .args(["--simulate", "--speed", speed, "--dump", "dumps", "--seed", seed])
@@ -420,21 +421,28 @@ fn only_people_in_the_people_file_are_served() {
 }
 
 #[test]
-fn one_daemon_to_a_ledger_and_one_to_a_socket() {
+fn one_daemon_to_a_store_one_to_a_ledger_and_one_to_a_socket() {
     let world = World::new();
     people(&world, "\"operator\"");
     let daemon = Daemon::start(&world, "0", "1");
-    let second = |change: &dyn Fn(&mut Command)| {
-        let mut second = command(&world, "0", "2");
-        change(&mut second);
-        refused(&mut second)
+    // No other line may have the daemon's store open, so each second one has a copy.
+    let mut copied = Command::new("cp");
+    copied.args(["-a", "bureau.store", "copy.store"]).current_dir(world.path(""));
+    assert!(copied.status().unwrap().success());
+    let second = |keys: &str, ledger: &str| {
+        refused(command_with(&world, "sim-8", keys, "0", "2").args(["--ledger", ledger]))
     };
-    let same_ledger = second(&|_| ());
-    assert_eq!(same_ledger.code, LEDGER, "{}", same_ledger.stderr);
-    assert!(same_ledger.stderr.contains(&format!("pid {}", daemon.child.id())), "{}", same_ledger.stderr);
-    let same_socket = second(&|second| {
-        second.args(["--ledger", "other.db"]);
-    });
+    let names_it = |ended: &Ended| ended.stderr.contains(&format!("pid {}", daemon.child.id()));
+    let same_store = second("bureau.store", "other.db");
+    assert!(same_store.code == KEYS && names_it(&same_store), "{}: {}", same_store.code, same_store.stderr);
+    let same_ledger = second("copy.store", "cardwright.db");
+    assert!(
+        same_ledger.code == LEDGER && names_it(&same_ledger),
+        "{}: {}",
+        same_ledger.code,
+        same_ledger.stderr
+    );
+    let same_socket = second("copy.store", "other.db");
     assert_eq!(same_socket.code, IO, "{}", same_socket.stderr);
     assert_eq!(world.cardwright(&["card", "resolve", "J1", "1", "--good"]).code, 43);
     daemon.ok("job list");
