@@ -58,6 +58,18 @@ impl CallerRole {
         }
     }
 
+    /// The part of this role, of parts in the order of [`Self::ALL`].
+    pub(super) fn of<T>(self, all: &[T; ROLES]) -> &T {
+        let [ledger, source, station, check, issuer] = all;
+        match self {
+            Self::Ledger => ledger,
+            Self::Source => source,
+            Self::Station => station,
+            Self::Check => check,
+            Self::Issuer => issuer,
+        }
+    }
+
     /// Most connections of this role at a time. Those of one role never take the places of another.
     pub(super) fn most_connections(self) -> usize {
         match self {
@@ -87,8 +99,7 @@ impl CallerSecrets {
     /// Draws new secrets.
     pub fn draw() -> Result<Self, HsmError> {
         let mut secrets = Self::default();
-        getrandom::fill(secrets.0.as_flattened_mut())
-            .map_err(|_| HsmError::Host("the system gives no random numbers".into()))?;
+        fill(secrets.0.as_flattened_mut())?;
         Ok(secrets)
     }
 
@@ -106,36 +117,28 @@ impl CallerSecrets {
     }
 
     /// Keeps the secret of one role. Nobody knows those of the others then, so nobody gets in with them.
-    pub fn only(self, role: CallerRole) -> Result<Self, HsmError> {
-        let mut kept = Self::draw()?;
-        let [ledger, source, station, check, issuer] = &mut *kept.0;
-        let place = match role {
-            CallerRole::Ledger => ledger,
-            CallerRole::Source => source,
-            CallerRole::Station => station,
-            CallerRole::Check => check,
-            CallerRole::Issuer => issuer,
-        };
-        *place = *self.of(role);
-        Ok(kept)
+    pub fn only(mut self, role: CallerRole) -> Result<Self, HsmError> {
+        for (secret, of) in self.0.iter_mut().zip(CallerRole::ALL) {
+            if of != role {
+                fill(secret)?;
+            }
+        }
+        Ok(self)
     }
 
     /// The secret of a role.
     pub(super) fn of(&self, role: CallerRole) -> &[u8; SECRET] {
-        let [ledger, source, station, check, issuer] = &*self.0;
-        match role {
-            CallerRole::Ledger => ledger,
-            CallerRole::Source => source,
-            CallerRole::Station => station,
-            CallerRole::Check => check,
-            CallerRole::Issuer => issuer,
-        }
+        role.of(&self.0)
     }
 
     /// Whether this is the secret of the role. The time it takes does not depend on the answer.
     pub(super) fn is_right(&self, role: CallerRole, shown: &[u8; SECRET]) -> bool {
         self.of(role).ct_eq(shown).into()
     }
+}
+
+fn fill(bytes: &mut [u8]) -> Result<(), HsmError> {
+    getrandom::fill(bytes).map_err(|_| HsmError::Host("the system gives no random numbers".into()))
 }
 
 /// Where a host listens, and what its callers show it.

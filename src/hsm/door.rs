@@ -145,29 +145,18 @@ pub(super) struct RolePlace {
 }
 
 impl RolePlaces {
-    fn of(&self, role: CallerRole) -> &AtomicUsize {
-        let [ledger, source, station, check, issuer] = &*self.0;
-        match role {
-            CallerRole::Ledger => ledger,
-            CallerRole::Source => source,
-            CallerRole::Station => station,
-            CallerRole::Check => check,
-            CallerRole::Issuer => issuer,
-        }
-    }
-
     /// Takes a place. Only the thread of the door does.
     fn take(&self, role: CallerRole) -> Option<RolePlace> {
-        if self.of(role).load(Ordering::SeqCst) >= role.most_connections() {
+        if role.of(&self.0).load(Ordering::SeqCst) >= role.most_connections() {
             return None;
         }
-        self.of(role).fetch_add(1, Ordering::SeqCst);
+        role.of(&self.0).fetch_add(1, Ordering::SeqCst);
         Some(RolePlace { places: self.clone(), role })
     }
 }
 
 impl Drop for RolePlace {
     fn drop(&mut self) {
-        self.places.of(self.role).fetch_sub(1, Ordering::SeqCst);
+        self.role.of(&self.places.0).fetch_sub(1, Ordering::SeqCst);
     }
 }

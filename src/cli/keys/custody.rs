@@ -28,16 +28,15 @@ pub(super) fn shown_time(unix: u64) -> String {
 
 /// Opens a store to read it. Only a LIVE one asks for its custodians.
 pub(super) fn read(store: &Path) -> Result<OpenStore, Failure> {
-    let locked = LockedStore::to_read(store)?;
-    match locked.realm() {
-        Realm::Test => locked.open_test(),
-        Realm::Live => opened(&mut terminal()?, locked.collect()),
-    }
+    unasked_if_test(LockedStore::to_read(store)?)
 }
 
 /// Opens a store to change it. A TEST store asks nobody.
 pub(super) fn alone(store: &Path) -> Result<OpenStore, Failure> {
-    let locked = LockedStore::to_change(store)?;
+    unasked_if_test(LockedStore::to_change(store)?)
+}
+
+fn unasked_if_test(locked: LockedStore) -> Result<OpenStore, Failure> {
     match locked.realm() {
         Realm::Test => locked.open_test(),
         Realm::Live => opened(&mut terminal()?, locked.collect()),
