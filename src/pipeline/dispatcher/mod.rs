@@ -326,24 +326,24 @@ impl Dispatcher<'_> {
     /// station.
     fn late_cards_are_awaited(&mut self) {
         for index in 0..self.stages.len() {
-            match self.floor.stations.late_card_for(index) {
-                Some(late) if self.floor.stations.service(index) == Service::Awaited => {
-                    let detail = format!(
-                        "a card that station {} called for may still come, and until then no other device of its kind \
-                         can be proved",
-                        self.name(late)
-                    );
-                    if let Some(stage) = self.stages.get_mut(index) {
-                        let fault = || Fault::new(Blame::Device, ReasonWord::Transport, detail);
-                        stage.awaited.get_or_insert_with(|| (Instant::now(), late, fault()));
-                    }
-                }
-                _ if self.floor.stations.service(index) == Service::Up => {
-                    if let Some(stage) = self.stages.get_mut(index) {
-                        stage.awaited = None;
-                    }
-                }
-                _ => {}
+            let service = self.floor.stations.service(index);
+            let late = match service {
+                Service::Awaited => self.floor.stations.late_card_for(index),
+                Service::Up | Service::Lost => None,
+            };
+            let late = late.map(|place| (place, self.name(place)));
+            let Some(stage) = self.stages.get_mut(index) else { continue };
+            if service == Service::Up {
+                stage.awaited = None;
+            } else if let Some((place, name)) = late
+                && stage.awaited.is_none()
+            {
+                let detail = format!(
+                    "a card that station {name} called for may still come, and until then no other device of its kind \
+                     can be proved"
+                );
+                let fault = Fault::new(Blame::Device, ReasonWord::Transport, detail);
+                stage.awaited = Some((Instant::now(), place, fault));
             }
         }
     }
