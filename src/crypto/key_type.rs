@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::cwf1::Suite;
+use super::symmetric::KcvMethod;
 
 /// Cipher and length of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,19 @@ impl KeyType {
             Self::Aes192 => 24,
             Self::Aes256 => 32,
         }
+    }
+
+    /// By how much it protects: higher is stronger. TDES of two keys has at most 112 bits.
+    pub fn strength(self) -> usize {
+        match self {
+            Self::Tdes2 => 0,
+            Self::Aes128 | Self::Aes192 | Self::Aes256 => self.length(),
+        }
+    }
+
+    /// The method of its check values, if there is one only: partners state either of two for AES.
+    pub fn only_method(self) -> Option<KcvMethod> {
+        (self == Self::Tdes2).then_some(KcvMethod::Des)
     }
 
     /// The cipher suite of files under a KEK of this type; AES-192 has none.

@@ -1,6 +1,6 @@
 //! The acts of custodians on a store that they have opened. Each act writes one file once, with its record in it.
 //!
-//! Not here: opening (`opening`), what an act changes in the body (`change`), copies of a store (`copies`).
+//! Not here: opening (`opening`), keys that come (`ceremony`), what an act changes in the body (`change`), copies of a store (`copies`).
 
 use super::acts::{ActKind, CustodyAct};
 use super::body::GoneKey;
@@ -54,12 +54,12 @@ impl OpenStore {
     /// Destroys a key. Its identifier and its value never come back into this store.
     pub fn destroy(&mut self, label: &str) -> Result<GoneKey, Failure> {
         let act = change::destroy(&mut self.keys.body, label, now())?;
-        self.record(act)?;
+        self.record(vec![act])?;
         // The change put it at the end.
         self.keys.gone().last().cloned().ok_or_else(|| change::unknown(label))
     }
 
-    /// Gives a LIVE store other custodians and another master key. Copies of before still open as they did.
+    /// Gives a LIVE store other custodians and another master key, and drops components of keys. Copies of before still open as they did.
     pub fn set_custodians(&mut self, new: &NewCustodians) -> Result<(), Failure> {
         let path = self.keys.folder.path();
         if self.keys.realm() == Realm::Test {
@@ -72,8 +72,10 @@ impl OpenStore {
         let custody = new.custody(&self.keys.header.id, &master).ok_or_else(no_random)?;
         self.keys.header.custody = custody;
         self.master = master;
-        let note = self.keys.header.custody.note();
-        self.record(CustodyAct::of_store(now(), ActKind::Custodians, note))
+        let (time, note) = (now(), self.keys.header.custody.note());
+        let mut acts = change::drop_all_components(&mut self.keys.body, time);
+        acts.push(CustodyAct::of_store(time, ActKind::Custodians, note));
+        self.record(acts)
     }
 
     /// Returns the recipient to which files for the owner are sealed (`age1...`), and makes its key the first time.
@@ -88,20 +90,20 @@ impl OpenStore {
         let (public, text) = RecipientKey::draw();
         // The record comes first: a key without a record is worse than a record of a key that was not kept.
         let act = CustodyAct::of_store(now(), ActKind::Recipient, &*public);
-        self.record_or(act, "give the command again")?;
+        self.record_or(vec![act], "give the command again")?;
         recipient.keep(text)?;
         Ok(public)
     }
 
-    fn record(&mut self, act: CustodyAct) -> Result<(), Failure> {
-        self.record_or(act, DONE)
+    pub(super) fn record(&mut self, acts: Vec<CustodyAct>) -> Result<(), Failure> {
+        self.record_or(acts, DONE)
     }
 
-    /// Writes the store with one act more, and wipes the file of before: a key that is destroyed later stands in it.
-    fn record_or(&mut self, act: CustodyAct, unnoted: &str) -> Result<(), Failure> {
-        let act = self.signed(act);
+    /// Writes the store with these acts more, and wipes the file of before: a key that is destroyed later stands in it.
+    fn record_or(&mut self, acts: Vec<CustodyAct>, unnoted: &str) -> Result<(), Failure> {
+        let acts = acts.into_iter().map(|act| self.signed(act)).collect();
         let KeyStore { folder, header, body, .. } = &mut self.keys;
-        let keys = sealed_with(folder.path(), header, body, &self.master, act)?;
+        let keys = sealed_with(folder.path(), header, body, &self.master, acts)?;
         folder.write(&keys, unnoted)
     }
 

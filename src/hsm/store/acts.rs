@@ -115,7 +115,7 @@ impl CustodyAct {
             label: text(fields)?,
             usage: match fields.u8()? {
                 0 => None,
-                code => Some(KeyUsage::from_code(code).ok_or(FormatFault::Unknown)?),
+                code => Some(coded(&KeyUsage::ALL, code)?),
             },
             id: hex::encode_upper(fields.l1()?.bytes),
             version: fields.u8()?,
@@ -129,7 +129,7 @@ impl CustodyAct {
         out.bytes(&self.time.to_be_bytes());
         out.bytes(&[code_of(&ActKind::ALL, self.kind)]);
         out.l1(self.label.as_bytes())?;
-        out.bytes(&[self.usage.map_or(0, KeyUsage::code)]);
+        out.bytes(&[self.usage.map_or(0, |usage| code_of(&KeyUsage::ALL, usage))]);
         out.l1(&hex::decode(&self.id).ok()?)?;
         out.bytes(&[self.version, u8::try_from(self.kcvs.len()).ok()?]);
         self.kcvs.iter().for_each(|(method, kcv)| out.kcv(*method, *kcv));

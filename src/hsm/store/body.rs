@@ -4,38 +4,44 @@
 //! body     file key (32) | count u16 { entry } | count u8 { pending } | count u16 { gone } | count u32 { act }
 //! entry    L1 label | usage u8 | type u8 | L1 id | version u8 | L1 value | origin u8 (1 list, 2 components, 3 block)
 //!          | made u64 (Unix s) | L1 partner | min_seclev u8 | count u16 { KMC_ID (6) | version u8 }
+//! pending  L1 label | usage | type | L1 id | version | L1 partner | min_seclev | count u16 { KMC_ID (6) | version u8 }
+//!          | method u8 (0: not known yet) | kcv (3) of the whole key | wanted u8 (2, 3) | count u8 { component }
+//! component  L1 custodian | L1 value | method u8 | kcv (3) | time u64
 //! gone     usage u8 | L1 id | version u8 | type u8 | method u8 | kcv (3) | mark (32) | time u64
 //! act      time u64 | kind u8 | L1 label | usage u8 (0 none) | L1 id | version u8 | count u8 { method u8 | kcv (3) }
 //!          | count u8 { L1 name } | L1 note
-//! usage    1 KEK 2 KMC 4 KML 5 KMU 6 IMK-AC 7 IMK-SMI 8 IMK-SMC 9 CVK 10 PVK
+//! usage    1 KEK 2 KMC 3 ZMK 4 KML 5 KMU 6 IMK-AC 7 IMK-SMI 8 IMK-SMC 9 CVK 10 PVK
 //! type     1 TDES2 2 AES128 3 AES192 4 AES256
 //! method   1 DES (E of zeros) 2 AES-GP (E of 01s) 3 AES-CMAC (CMAC of zeros)
 //! ```
 //!
-//! The file key seals the companions and makes the marks; it is drawn once. `partner` of a KEK is its issuer; `min_seclev`
+//! The file key seals the companions and makes the marks; it is drawn once. `partner` of a KEK is its issuer, of a ZMK who has it too; `min_seclev`
 //! and the KMCs are a KEK's alone. `gone` is a key that was destroyed: its mark is HMAC-SHA-256(file key,
-//! "CWKS2 gone" | value with odd parity in each byte), so that its value never comes back. `pending` are keys of
-//! which components are missing: this version has none.
+//! "CWKS2 gone" | value with odd parity in each byte), so that its value never comes back. `pending` is a key of
+//! which components are missing ([`pending`](super::pending)).
 //!
 //! Not here: rules of keys (`rules`), the header and the seal (`header`).
 
 use zeroize::Zeroizing;
 
 use super::acts::CustodyAct;
-use super::entry::{KeyOrigin, KeyTerms, KeyUsage, SecretEntry, StoreSide};
+use super::entry::{KeyOrigin, KeyTerms, KeyUsage, SecretEntry};
 use super::header::FormatFault;
-use super::rules;
+use super::pending::PendingKey;
+use super::rules::{self, StoreRules};
 use super::seal::SealKey;
 use crate::crypto::{KcvMethod, KeyType, set_odd_parity};
 use crate::ids::{Kcv, KmcRef};
 use crate::record::cursor::FieldCursor;
 
-const METHODS: [KcvMethod; 3] = [KcvMethod::Des, KcvMethod::AesGp, KcvMethod::AesCmac];
+/// Methods of check values, in the order of their numbers.
+pub(super) const METHODS: [KcvMethod; 3] = [KcvMethod::Des, KcvMethod::AesGp, KcvMethod::AesCmac];
 
 /// What a store holds.
 pub(super) struct StoreBody {
     pub(super) file_key: SealKey,
     pub(super) entries: Vec<SecretEntry>,
+    pub(super) pending: Vec<PendingKey>,
     pub(super) gone: Vec<GoneKey>,
     pub(super) acts: Vec<CustodyAct>,
 }
@@ -62,7 +68,8 @@ pub struct GoneKey {
 impl StoreBody {
     /// An empty one, with a new file key.
     pub(super) fn draw() -> Result<Self, getrandom::Error> {
-        Ok(Self { file_key: SealKey::draw()?, entries: Vec::new(), gone: Vec::new(), acts: Vec::new() })
+        let file_key = SealKey::draw()?;
+        Ok(Self { file_key, entries: Vec::new(), pending: Vec::new(), gone: Vec::new(), acts: Vec::new() })
     }
 
     /// Whether a value was in the store and is destroyed.
@@ -79,24 +86,27 @@ impl StoreBody {
     }
 
     /// Reads a body, and checks every rule of its keys.
-    pub(super) fn read(bytes: &[u8], side: StoreSide) -> Result<Self, FormatFault> {
+    pub(super) fn read(bytes: &[u8], keeps: StoreRules) -> Result<Self, FormatFault> {
         let fields = &mut FieldCursor::new(bytes, 0);
         let file_key = SealKey::of(&Zeroizing::new(fields.array::<{ SealKey::LENGTH }>()?));
         let entries = several(fields.u16()?.into(), || entry(fields))?;
-        if fields.u8()? != 0 {
-            return Err(FormatFault::Unknown);
-        }
+        let pending = several(fields.u8()?.into(), || PendingKey::read(fields))?;
         let gone = several(fields.u16()?.into(), || GoneKey::read(fields))?;
         let count = usize::try_from(fields.u32()?).map_err(|_| FormatFault::Changed)?;
         let acts = several(count, || CustodyAct::read(fields))?;
         if !fields.is_empty() {
             return Err(FormatFault::Changed);
         }
-        let entry_room = Vec::with_capacity(entries.len());
-        let mut body = Self { file_key, entries: entry_room, gone: Vec::new(), acts };
+        // An act adds one key at most; growing would leave copies of keys behind.
+        let room = Vec::with_capacity(entries.len().saturating_add(1));
+        let mut body = Self { file_key, entries: room, pending: Vec::new(), gone: Vec::new(), acts };
         for (terms, value) in entries {
-            let entry = rules::admit(terms, value, None, side, &body).map_err(FormatFault::Key)?;
+            let entry = rules::admit(terms, value, None, keeps, &body).map_err(FormatFault::Key)?;
             body.entries.push(entry);
+        }
+        for key in pending {
+            rules::check_terms(&key.terms, keeps, &body).map_err(FormatFault::Key)?;
+            body.pending.push(key);
         }
         // They come last: they refuse keys that come in, and a key that stayed may have the value of one that was destroyed.
         body.gone = gone;
@@ -105,14 +115,16 @@ impl StoreBody {
 
     /// The bytes; `None` if there is too much of something for its count.
     pub(super) fn write(&self) -> Option<Zeroizing<Vec<u8>>> {
-        let entries = self.entries.iter().map(|entry| 512 + 7 * entry.terms.allow.len()).sum::<usize>();
+        let entries = self.entries.iter().map(|entry| entry.terms.room()).sum::<usize>();
+        let pending = self.pending.iter().map(PendingKey::room).sum::<usize>();
         let acts = self.acts.iter().map(CustodyAct::room).sum::<usize>();
-        let mut out =
-            BodyWriter(Zeroizing::new(Vec::with_capacity(64 + entries + 320 * self.gone.len() + acts)));
+        let room = 64 + entries + pending + 320 * self.gone.len() + acts;
+        let mut out = BodyWriter(Zeroizing::new(Vec::with_capacity(room)));
         out.bytes(self.file_key.expose());
         out.count(self.entries.len())?;
         self.entries.iter().try_for_each(|entry| write_entry(entry, &mut out))?;
-        out.bytes(&[0]);
+        out.bytes(&[u8::try_from(self.pending.len()).ok()?]);
+        self.pending.iter().try_for_each(|key| key.write(&mut out))?;
         out.count(self.gone.len())?;
         self.gone.iter().try_for_each(|gone| gone.write(&mut out))?;
         out.bytes(&u32::try_from(self.acts.len()).ok()?.to_be_bytes());
@@ -123,44 +135,78 @@ impl StoreBody {
 
 /// Reads the terms and the value of a key.
 fn entry<'a>(fields: &mut FieldCursor<'a>) -> Result<(KeyTerms, &'a [u8]), FormatFault> {
-    let label = text(fields)?;
-    let usage = KeyUsage::from_code(fields.u8()?).ok_or(FormatFault::Unknown)?;
-    let key_type = coded(&KeyType::ALL, fields.u8()?)?;
-    let id = hex::encode_upper(fields.l1()?.bytes);
-    let version = fields.u8()?;
+    let mut terms = KeyTerms::read_name(fields)?;
     let value = fields.l1()?.bytes;
-    let origin = coded(&KeyOrigin::ALL, fields.u8()?)?;
-    let made = fields.u64()?;
-    let partner = text(fields)?;
-    let min_seclev = fields.u8()?;
-    let allow = several(fields.u16()?.into(), || Ok(KmcRef { id: fields.array()?, version: fields.u8()? }))?;
-    let terms = KeyTerms { label, usage, key_type, id, version, origin, made, partner, min_seclev, allow };
+    terms.origin = coded(&KeyOrigin::ALL, fields.u8()?)?;
+    terms.made = fields.u64()?;
+    terms.read_rules(fields)?;
     Ok((terms, value))
 }
 
 fn write_entry(entry: &SecretEntry, out: &mut BodyWriter) -> Option<()> {
     let terms = &entry.terms;
-    out.l1(terms.label.as_bytes())?;
-    out.bytes(&[terms.usage.code(), code_of(&KeyType::ALL, terms.key_type)]);
-    out.l1(&hex::decode(&terms.id).ok()?)?;
-    out.bytes(&[terms.version]);
+    terms.write_name(out)?;
     out.l1(entry.key.expose())?;
     out.bytes(&[code_of(&KeyOrigin::ALL, terms.origin)]);
     out.bytes(&terms.made.to_be_bytes());
-    out.l1(terms.partner.as_bytes())?;
-    out.bytes(&[terms.min_seclev]);
-    out.count(terms.allow.len())?;
-    for kmc in &terms.allow {
-        out.bytes(&kmc.id);
-        out.bytes(&[kmc.version]);
+    terms.write_rules(out)
+}
+
+impl KeyTerms {
+    /// Reads what a key is called; the rest of its terms is not known yet.
+    pub(super) fn read_name(fields: &mut FieldCursor<'_>) -> Result<Self, FormatFault> {
+        Ok(Self {
+            label: text(fields)?,
+            usage: coded(&KeyUsage::ALL, fields.u8()?)?,
+            key_type: coded(&KeyType::ALL, fields.u8()?)?,
+            id: hex::encode_upper(fields.l1()?.bytes),
+            version: fields.u8()?,
+            origin: KeyOrigin::Components,
+            made: 0,
+            partner: String::new(),
+            min_seclev: 0,
+            allow: Vec::new(),
+        })
     }
-    Some(())
+
+    /// Reads whose the key is, and where its secrets may go.
+    pub(super) fn read_rules(&mut self, fields: &mut FieldCursor<'_>) -> Result<(), FormatFault> {
+        self.partner = text(fields)?;
+        self.min_seclev = fields.u8()?;
+        let kmc = |fields: &mut FieldCursor<'_>| Ok(KmcRef { id: fields.array()?, version: fields.u8()? });
+        self.allow = several(fields.u16()?.into(), || kmc(fields))?;
+        Ok(())
+    }
+
+    pub(super) fn write_name(&self, out: &mut BodyWriter) -> Option<()> {
+        out.l1(self.label.as_bytes())?;
+        out.bytes(&[code_of(&KeyUsage::ALL, self.usage), code_of(&KeyType::ALL, self.key_type)]);
+        out.l1(&hex::decode(&self.id).ok()?)?;
+        out.bytes(&[self.version]);
+        Some(())
+    }
+
+    pub(super) fn write_rules(&self, out: &mut BodyWriter) -> Option<()> {
+        out.l1(self.partner.as_bytes())?;
+        out.bytes(&[self.min_seclev]);
+        out.count(self.allow.len())?;
+        for kmc in &self.allow {
+            out.bytes(&kmc.id);
+            out.bytes(&[kmc.version]);
+        }
+        Some(())
+    }
+
+    /// Most bytes that it takes in a body, with a value.
+    pub(super) fn room(&self) -> usize {
+        512 + 7 * self.allow.len()
+    }
 }
 
 impl GoneKey {
     fn read(fields: &mut FieldCursor<'_>) -> Result<Self, FormatFault> {
         Ok(Self {
-            usage: KeyUsage::from_code(fields.u8()?).ok_or(FormatFault::Unknown)?,
+            usage: coded(&KeyUsage::ALL, fields.u8()?)?,
             id: hex::encode_upper(fields.l1()?.bytes),
             version: fields.u8()?,
             key_type: coded(&KeyType::ALL, fields.u8()?)?,
@@ -171,7 +217,7 @@ impl GoneKey {
     }
 
     fn write(&self, out: &mut BodyWriter) -> Option<()> {
-        out.bytes(&[self.usage.code()]);
+        out.bytes(&[code_of(&KeyUsage::ALL, self.usage)]);
         out.l1(&hex::decode(&self.id).ok()?)?;
         out.bytes(&[self.version, code_of(&KeyType::ALL, self.key_type)]);
         let (method, kcv) = self.kcv;
@@ -201,7 +247,7 @@ impl BodyWriter {
         self.bytes(&kcv);
     }
 
-    fn count(&mut self, count: usize) -> Option<()> {
+    pub(super) fn count(&mut self, count: usize) -> Option<()> {
         self.bytes(&u16::try_from(count).ok()?.to_be_bytes());
         Some(())
     }

@@ -155,7 +155,7 @@ impl OpenStore {
                     files::write_private(&path, &file).map_err(|e| io(&path, "cannot be written", &e))?;
                 }
             }
-            sealed_with(path, header, body, &self.master, act)
+            sealed_with(path, header, body, &self.master, vec![act])
         })?;
         self.keys.seal = seal_of(folder.path(), &self.keys.header, &self.keys.body);
         self.keys.folder = folder;

@@ -12,7 +12,7 @@ use crate::scp::SecLevel;
 /// The owner's side, which decides which keys a store may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreSide {
-    /// KEK and KMC only.
+    /// KEK, KMC and ZMK only.
     Bureau,
     /// Issuers' keys too.
     Issuer,
@@ -36,6 +36,9 @@ pub enum KeyUsage {
     /// Supplier's master key: gives the keys of each blank.
     #[serde(rename = "KMC")]
     Kmc,
+    /// Zone master key: opens the key blocks in which a partner sends keys.
+    #[serde(rename = "ZMK")]
+    Zmk,
     /// Issuer's master load key of the purse.
     #[serde(rename = "KML")]
     Kml,
@@ -60,35 +63,32 @@ pub enum KeyUsage {
 }
 
 impl KeyUsage {
+    /// Every usage, in the order of their numbers in a store, from 1.
+    pub const ALL: [Self; 10] = [
+        Self::Kek,
+        Self::Kmc,
+        Self::Zmk,
+        Self::Kml,
+        Self::Kmu,
+        Self::ImkAc,
+        Self::ImkSmi,
+        Self::ImkSmc,
+        Self::Cvk,
+        Self::Pvk,
+    ];
+
     /// The issuer's master keys, which a bureau's store may not hold.
     pub const MASTERS: [Self; 7] =
         [Self::Kml, Self::Kmu, Self::ImkAc, Self::ImkSmi, Self::ImkSmc, Self::Cvk, Self::Pvk];
 
+    /// Whether it is a master key of the issuer.
+    pub fn is_master(self) -> bool {
+        Self::MASTERS.contains(&self)
+    }
+
     /// Whether a store of this side may hold it.
     pub fn allowed(self, side: StoreSide) -> bool {
-        side == StoreSide::Issuer || matches!(self, Self::Kek | Self::Kmc)
-    }
-}
-
-impl KeyUsage {
-    /// Its number in a store.
-    pub(super) fn code(self) -> u8 {
-        match self {
-            Self::Kek => 1,
-            Self::Kmc => 2,
-            Self::Kml => 4,
-            Self::Kmu => 5,
-            Self::ImkAc => 6,
-            Self::ImkSmi => 7,
-            Self::ImkSmc => 8,
-            Self::Cvk => 9,
-            Self::Pvk => 10,
-        }
-    }
-
-    /// The usage with this number.
-    pub(super) fn from_code(code: u8) -> Option<Self> {
-        [Self::Kek, Self::Kmc].into_iter().chain(Self::MASTERS).find(|usage| usage.code() == code)
+        side == StoreSide::Issuer || !self.is_master()
     }
 }
 
@@ -97,6 +97,7 @@ impl fmt::Display for KeyUsage {
         f.write_str(match self {
             Self::Kek => "KEK",
             Self::Kmc => "KMC",
+            Self::Zmk => "ZMK",
             Self::Kml => "KML",
             Self::Kmu => "KMU",
             Self::ImkAc => "IMK-AC",
@@ -127,7 +128,7 @@ pub struct KekRules {
 pub(super) enum EntryRole {
     Kek(KekRules),
     Kmc(KmcRef),
-    Issuer,
+    Other,
 }
 
 /// How a key came into the store.
@@ -157,22 +158,28 @@ impl fmt::Display for KeyOrigin {
 }
 
 /// All that is said of a key, in whatever way it comes.
-pub(super) struct KeyTerms {
-    pub(super) label: String,
-    pub(super) usage: KeyUsage,
-    pub(super) key_type: KeyType,
+#[derive(Debug, Clone)]
+pub struct KeyTerms {
+    /// Operator's name for it.
+    pub label: String,
+    /// Its purpose.
+    pub usage: KeyUsage,
+    /// Cipher and length.
+    pub key_type: KeyType,
     /// In hex, upper case.
-    pub(super) id: String,
-    pub(super) version: u8,
-    pub(super) origin: KeyOrigin,
-    /// Unix time in seconds.
-    pub(super) made: u64,
-    /// Who holds the key too; of a KEK its issuer.
-    pub(super) partner: String,
+    pub id: String,
+    /// Its version.
+    pub version: u8,
+    /// How it came into the store, which notes it.
+    pub origin: KeyOrigin,
+    /// Unix time in seconds when it came into the store, which notes it.
+    pub made: u64,
+    /// Who holds the key too; of a KEK its issuer. A ZMK has one, others may.
+    pub partner: String,
     /// A KEK's, else 0.
-    pub(super) min_seclev: u8,
+    pub min_seclev: u8,
     /// A KEK's, else none.
-    pub(super) allow: Vec<KmcRef>,
+    pub allow: Vec<KmcRef>,
 }
 
 /// A key of the store. Shows everything but its value.
@@ -185,6 +192,11 @@ pub struct SecretEntry {
 }
 
 impl SecretEntry {
+    /// All that is said of it.
+    pub fn terms(&self) -> &KeyTerms {
+        &self.terms
+    }
+
     /// Operator's name for it.
     pub fn label(&self) -> &str {
         &self.terms.label
@@ -208,6 +220,11 @@ impl SecretEntry {
     /// Version; for a KMC the key version number.
     pub fn version(&self) -> u8 {
         self.terms.version
+    }
+
+    /// Who holds it too, if that is known; of a KEK its issuer.
+    pub fn partner(&self) -> &str {
+        &self.terms.partner
     }
 
     /// Key check value, computed from the key.
@@ -245,7 +262,7 @@ impl SecretEntry {
     pub fn kek(&self) -> Option<&KekRules> {
         match &self.role {
             EntryRole::Kek(rules) => Some(rules),
-            EntryRole::Kmc(_) | EntryRole::Issuer => None,
+            EntryRole::Kmc(_) | EntryRole::Other => None,
         }
     }
 
@@ -253,7 +270,7 @@ impl SecretEntry {
     pub fn kmc(&self) -> Option<KmcRef> {
         match &self.role {
             EntryRole::Kmc(kmc) => Some(*kmc),
-            EntryRole::Kek(_) | EntryRole::Issuer => None,
+            EntryRole::Kek(_) | EntryRole::Other => None,
         }
     }
 }

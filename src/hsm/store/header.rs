@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::custodians::Custody;
 use super::entry::StoreSide;
+use super::rules::StoreRules;
 use super::seal::SealKey;
 use crate::exit::{Exit, Failure};
 use crate::hsm::Realm;
@@ -131,6 +132,11 @@ impl StoreHeader {
     /// TEST or LIVE.
     pub(super) fn realm(&self) -> Realm {
         self.custody.realm()
+    }
+
+    /// What the store asks of its keys.
+    pub(super) fn rules(&self) -> StoreRules {
+        StoreRules { realm: self.realm(), side: self.side }
     }
 
     /// Seals a body behind this header: the file `keys`.

@@ -8,9 +8,10 @@ use zeroize::Zeroizing;
 
 use super::body::StoreBody;
 use super::entry::{KeyOrigin, KeyTerms, KeyUsage, StoreSide};
-use super::rules::{self, MAX_LABEL, refuse, wrong_id, wrong_version};
+use super::rules::{self, MAX_LABEL, StoreRules, refuse, wrong_id, wrong_version};
 use crate::crypto::KeyType;
 use crate::exit::Failure;
+use crate::hsm::Realm;
 use crate::ids::{IssuerId, Kcv, KmcRef};
 use crate::scp::SecLevel;
 use crate::toml_text::{self, Quoting, TomlFault};
@@ -35,10 +36,11 @@ struct RawKey {
     #[serde(rename = "type")]
     key_type: KeyType,
     id: String,
-    /// Required for KEK and KMC; an issuer's key has version 1 without it.
+    /// Required for KEK, KMC and ZMK; an issuer's key has version 1 without it.
     version: Option<u8>,
     value: HexValue,
     kcv: Option<Kcv>,
+    partner: Option<IssuerId>,
     issuer_id: Option<IssuerId>,
     allow: Option<Vec<KmcRef>>,
     min_seclev: Option<SecLevel>,
@@ -74,6 +76,8 @@ impl<'de> Deserialize<'de> for HexValue {
 
 /// Reads a whole list into an empty store, whose time of making is `made`.
 pub(super) fn read(text: &str, made: u64, side: StoreSide, body: &mut StoreBody) -> Result<(), Failure> {
+    // Lists make TEST stores only.
+    let keeps = StoreRules { realm: Realm::Test, side };
     let list: KeyList = toml_text::parse(text, Quoting::Keys).map_err(|fault| malformed(&fault))?;
     if list.key.is_empty() {
         return Err(refuse("the key list holds no [[key]]"));
@@ -89,7 +93,7 @@ pub(super) fn read(text: &str, made: u64, side: StoreSide, body: &mut StoreBody)
         }
         let (value, kcv) = (std::mem::take(&mut raw.value.0), raw.kcv);
         let terms = terms(raw, made).map_err(|what| refuse(format!("{label:?}: {what}")))?;
-        let entry = rules::admit(terms, &value, kcv, side, body)?;
+        let entry = rules::admit(terms, &value, kcv, keeps, body)?;
         body.entries.push(entry);
     }
     Ok(())
@@ -116,12 +120,15 @@ fn terms(raw: RawKey, made: u64) -> Result<KeyTerms, String> {
         return Err(wrong_id(raw.usage, raw.id.chars().count()));
     }
     let version = match raw.version {
-        None if matches!(raw.usage, KeyUsage::Kek | KeyUsage::Kmc) => {
+        None if !raw.usage.is_master() => {
             return Err(wrong_version(raw.usage, None));
         }
         version => version.unwrap_or(1),
     };
-    let issuer = raw.issuer_id.as_ref().map_or("", IssuerId::as_str);
+    if kek && raw.partner.is_some() {
+        return Err("the partner of a KEK is its issuer_id".into());
+    }
+    let issuer = raw.issuer_id.as_ref().or(raw.partner.as_ref()).map_or("", IssuerId::as_str);
     if kek && issuer.is_empty() {
         return Err("a KEK names its issuer_id".into());
     }

@@ -6,19 +6,22 @@
 //!
 //! ```text
 //! opening ──> folder ── keys ── header (custodians) ── seal ── body ── entry, acts
-//! acting ───> change ──> body                   an act: one change, one record, one writing
+//! acting, ceremony ───> change ──> body         an act: one change, its records, one writing
 //! list, body ──> rules ──> entry                every key, whatever the way it comes
 //! ```
 //!
 //! `folder` is the folder and its lock, `header` and `body` are the format of its file `keys`, `custodians` share its master key,
 //! `seal` seals it and the companions, `entry` is one key, `rules` admits it, `doubt` looks for weak values, `list` reads the key
-//! list (TOML), `opening` asks custodians, `acting` does what they want, `acts` is what was done, `copies` makes backups and puts
+//! list (TOML), `opening` asks custodians, `acting` does what they want, `ceremony` takes keys in
+//! components (`pending`) and key blocks (`block_rules`), `acts` is what was done, `copies` makes backups and puts
 //! them back, `upgrade` reads stores of version 1.
 //! Not here: what keys do (`soft`, `scp`, `prep`), the terminal (`cli`).
 
 mod acting;
 mod acts;
+mod block_rules;
 mod body;
+mod ceremony;
 mod change;
 mod copies;
 mod custodians;
@@ -29,6 +32,7 @@ mod header;
 mod lines;
 mod list;
 mod opening;
+mod pending;
 mod rules;
 mod seal;
 mod upgrade;
@@ -41,16 +45,19 @@ use zeroize::Zeroizing;
 
 pub use acting::OpenStore;
 pub use acts::{ActKind, CustodyAct};
+pub use block_rules::read_block;
 pub use body::GoneKey;
 use body::StoreBody;
+pub use ceremony::ArrivedKey;
 pub use copies::{BackupMade, back_up};
 use custodians::Custody;
 pub use custodians::NewCustodians;
 pub use doubt::KeyDoubt;
-pub use entry::{KekRules, KeyOrigin, KeyUsage, SecretEntry, StoreSide};
+pub use entry::{KekRules, KeyOrigin, KeyTerms, KeyUsage, SecretEntry, StoreSide};
 use folder::{SealedKeys, StoreFolder, StoreLock};
 use header::StoreHeader;
 pub use opening::{Collecting, Given, LockedStore};
+pub use pending::{KeyComponent, PendingKey};
 pub(super) use seal::SealKey;
 pub use upgrade::TakenOver;
 
@@ -117,7 +124,7 @@ impl KeyStore {
         act.by = new.names().to_vec();
         let folder = folder::make(path, Realm::Live, |folder| {
             audit_book(side, &seal_of(folder.path(), &header, &body))?;
-            sealed_with(path, &mut header, &mut body, &master, act)
+            sealed_with(path, &mut header, &mut body, &master, vec![act])
         })?;
         Ok(OpenStore::new(Self::of(folder, header, body), master, new.names().to_vec(), String::new()))
     }
@@ -137,7 +144,7 @@ impl KeyStore {
         list::read(list, now(), side, &mut body)?;
         let folder = folder::make(path, Realm::Test, |folder| {
             companions(&seal_of(folder.path(), &header, &body))?;
-            sealed_with(path, &mut header, &mut body, &master, act)
+            sealed_with(path, &mut header, &mut body, &master, vec![act])
         })?;
         Ok(Self::of(folder, header, body))
     }
@@ -204,6 +211,11 @@ impl KeyStore {
         &self.body.entries
     }
 
+    /// The keys of which components are missing.
+    pub fn pending(&self) -> &[PendingKey] {
+        &self.body.pending
+    }
+
     /// The keys that were destroyed.
     pub fn gone(&self) -> &[GoneKey] {
         &self.body.gone
@@ -247,22 +259,22 @@ impl KeyStore {
     }
 }
 
-/// The next file `keys` of a store, with one act more.
+/// The next file `keys` of a store, with these acts more.
 fn sealed_with(
     path: &Path,
     header: &mut StoreHeader,
     body: &mut StoreBody,
     master: &SealKey,
-    act: CustodyAct,
+    acts: Vec<CustodyAct>,
 ) -> Result<SealedKeys, Failure> {
-    header.written = act.time;
+    header.written = acts.last().map_or_else(now, |act| act.time);
     let last = || folder::refuse(path, "its generation cannot rise any more: make a new store");
     header.generation = header.generation.checked_add(1).ok_or_else(last)?;
-    body.acts.push(act);
+    body.acts.extend(acts);
     let too_much = || folder::refuse(path, "it holds too much: make a new one with less in it");
     let written = body.write().ok_or_else(too_much)?;
     // A file that does not open would cost every key.
-    StoreBody::read(&written, header.side).map_err(|_| {
+    StoreBody::read(&written, header.rules()).map_err(|_| {
         folder::refuse(
             path,
             "us: it would not open again after this change, so nothing was changed: report it",

@@ -118,7 +118,7 @@ impl LockedStore {
         let path = self.folder.path();
         let body = self.file.open(&master).map_err(|fault| fault.at(path))?;
         let header = self.file.header;
-        let body = StoreBody::read(&body, header.side).map_err(|fault| fault.at(path))?;
+        let body = StoreBody::read(&body, header.rules()).map_err(|fault| fault.at(path))?;
         let seal = super::seal_of(path, &header, &body);
         Ok(OpenStore::new(KeyStore { folder: self.folder, header, body, seal }, master, by, wrong))
     }

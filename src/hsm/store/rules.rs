@@ -6,10 +6,11 @@
 use zeroize::Zeroizing;
 
 use super::body::StoreBody;
-use super::doubt;
+use super::doubt::{self, KeyDoubt};
 use super::entry::{EntryRole, KekRules, KeyTerms, KeyUsage, SecretEntry, StoreSide};
-use crate::crypto::{CipherKey, KeyType, set_odd_parity};
+use crate::crypto::{CipherKey, KcvMethod, KeyType, set_odd_parity};
 use crate::exit::{Exit, Failure};
+use crate::hsm::Realm;
 use crate::ids::{IssuerId, Kcv, KekId, KmcRef};
 use crate::scp::{KeyDerivation, SecLevel};
 
@@ -18,41 +19,70 @@ pub(super) const MAX_LABEL: usize = 64;
 /// The form of every identifier but a KMC's.
 const ISSUER_RULE: &str = "is the issuer identifier, up to 8 digits, padded on the right with F to 8";
 
-/// Takes a key into a store whose other keys these are. A check value that is stated must be right.
+/// What a store asks of every key of it.
+#[derive(Clone, Copy)]
+pub(super) struct StoreRules {
+    pub(super) realm: Realm,
+    pub(super) side: StoreSide,
+}
+
+/// Takes a key into a store whose other keys these are. A check value that is stated must be right; only a key list and a store
+/// that is read may state none.
 pub(super) fn admit(
     terms: KeyTerms,
     value: &[u8],
     stated: Option<Kcv>,
-    side: StoreSide,
+    keeps: StoreRules,
     others: &StoreBody,
 ) -> Result<SecretEntry, Failure> {
-    if !is_label(&terms.label) {
-        return Err(refuse(format!("a label is not 1 to {MAX_LABEL} printable ASCII characters")));
-    }
+    let role = check_terms(&terms, keeps, others)?;
     let refused = |what: String| refuse(format!("{:?}: {what}", terms.label));
-    if !terms.usage.allowed(side) {
-        return Err(refused(format!(
-            "a {side} key store holds KEK and KMC only; {} is an issuer's key and never leaves the issuer",
-            terms.usage
-        )));
-    }
     let kept = canonical(terms.key_type, value);
     let key = cipher_key(terms.key_type, &kept).map_err(refused)?;
     if let Some(stated) = stated {
         check_kcv(&key, stated)
             .map_err(|what| Failure::new(Exit::KeyMismatch, format!("key: {:?}: {what}", terms.label)))?;
     }
-    let role = role(&terms).map_err(refused)?;
+    is_new_value(&terms, &kept, keeps.realm, others)?;
+    let odd_parity = value == kept.as_slice();
+    let doubt = doubt::about(terms.key_type, &kept);
+    match doubt {
+        Some(doubt) if keeps.realm == Realm::Live => Err(refused(live_refuses(doubt))),
+        _ => Ok(SecretEntry { terms, key, odd_parity, doubt, role }),
+    }
+}
+
+/// Checks all that is said of a key before its value is known.
+pub(super) fn check_terms(
+    terms: &KeyTerms,
+    keeps: StoreRules,
+    others: &StoreBody,
+) -> Result<EntryRole, Failure> {
+    if !is_label(&terms.label) {
+        return Err(refuse(format!("a label is not 1 to {MAX_LABEL} printable ASCII characters")));
+    }
+    let refused = |what: String| refuse(format!("{:?}: {what}", terms.label));
+    let side = keeps.side;
+    if !terms.usage.allowed(side) {
+        return Err(refused(format!(
+            "a {side} key store holds KEK, KMC and ZMK only; {} is an issuer's key and never leaves the issuer",
+            terms.usage
+        )));
+    }
+    let role = role(terms).map_err(refused)?;
     if terms.usage == KeyUsage::Kmc && !KeyDerivation::any_takes(terms.key_type) {
         return Err(refused(format!(
             "no secure channel of this version derives card keys from a KMC of type {}",
             terms.key_type
         )));
     }
-    is_new(&terms, &kept, others)?;
-    let odd_parity = value == kept.as_slice();
-    let doubt = doubt::about(terms.key_type, &kept);
-    Ok(SecretEntry { terms, key, odd_parity, doubt, role })
+    is_new(terms, others)?;
+    Ok(role)
+}
+
+/// The message about a value that only a TEST store takes.
+pub(super) fn live_refuses(doubt: KeyDoubt) -> String {
+    format!("{doubt}: a LIVE store refuses it; ask the partner for another key")
 }
 
 /// The failure of a key that is refused.
@@ -80,7 +110,7 @@ pub(super) fn is_label(label: &str) -> bool {
 }
 
 /// The value as it is kept: TDES with odd parity.
-fn canonical(key_type: KeyType, value: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(super) fn canonical(key_type: KeyType, value: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut value = Zeroizing::new(value.to_vec());
     if key_type == KeyType::Tdes2 {
         set_odd_parity(&mut value);
@@ -88,7 +118,7 @@ fn canonical(key_type: KeyType, value: &[u8]) -> Zeroizing<Vec<u8>> {
     value
 }
 
-fn cipher_key(key_type: KeyType, value: &[u8]) -> Result<CipherKey, String> {
+pub(super) fn cipher_key(key_type: KeyType, value: &[u8]) -> Result<CipherKey, String> {
     if value.len() != key_type.length() {
         let (found, needed) = (value.len(), key_type.length());
         return Err(format!(
@@ -102,12 +132,16 @@ fn cipher_key(key_type: KeyType, value: &[u8]) -> Result<CipherKey, String> {
     key.map_err(|e| e.to_string())
 }
 
+/// The method by which a check value comes from a key; else the name of a method that is not taken, if it comes by that.
+pub(super) fn method_of(key: &CipherKey, stated: Kcv) -> Result<KcvMethod, Option<&'static str>> {
+    let kcvs = key.kcvs();
+    let found = kcvs.iter().find(|(_, kcv)| *kcv == stated);
+    found.map(|(method, _)| *method).ok_or_else(|| key.other_method_of(stated))
+}
+
 /// Refuses a check value that comes from the key by none of its methods.
 fn check_kcv(key: &CipherKey, stated: Kcv) -> Result<(), String> {
-    if key.kcvs().iter().any(|(_, kcv)| *kcv == stated) {
-        return Ok(());
-    }
-    Err(match key.other_method_of(stated) {
+    method_of(key, stated).map(drop).map_err(|other| match other {
         Some(method) => format!(
             "the stated KCV is right by another method ({method}); state it by DES (TDES), AES-GP or AES-CMAC (AES)"
         ),
@@ -120,11 +154,15 @@ fn role(terms: &KeyTerms) -> Result<EntryRole, String> {
     if terms.usage != KeyUsage::Kek && (terms.min_seclev != 0 || !terms.allow.is_empty()) {
         return Err("allow and min_seclev belong to a KEK".into());
     }
+    if !terms.partner.is_empty() {
+        IssuerId::new(terms.partner.as_str()).map_err(|e| format!("its partner {e}"))?;
+    }
     let id = hex::decode(&terms.id).unwrap_or_default();
     let wrong = || wrong_id(terms.usage, terms.id.chars().count());
     match terms.usage {
         KeyUsage::Kek => kek_rules(terms, issuer_identifier(&id).ok_or_else(wrong)?).map(EntryRole::Kek),
-        KeyUsage::Kmc if terms.version == 0 => Err(wrong_version(terms.usage, Some(0))),
+        KeyUsage::Kmc | KeyUsage::Zmk if terms.version == 0 => Err(wrong_version(terms.usage, Some(0))),
+        KeyUsage::Zmk if terms.partner.is_empty() => Err("a ZMK names its partner, who has it too".into()),
         KeyUsage::Kmc => {
             let id = id.try_into().map_err(|_| wrong())?;
             Ok(EntryRole::Kmc(KmcRef { id, version: terms.version }))
@@ -132,7 +170,7 @@ fn role(terms: &KeyTerms) -> Result<EntryRole, String> {
         KeyUsage::Cvk | KeyUsage::Pvk if terms.key_type != KeyType::Tdes2 => {
             Err(format!("a {} is TDES2", terms.usage))
         }
-        _ => issuer_identifier(&id).map(|_| EntryRole::Issuer).ok_or_else(wrong),
+        _ => issuer_identifier(&id).map(|_| EntryRole::Other).ok_or_else(wrong),
     }
 }
 
@@ -161,35 +199,57 @@ fn issuer_identifier(id: &[u8]) -> Option<[u8; 4]> {
     id.try_into().ok()
 }
 
-/// Refuses a key whose label, identifier or value another has or had.
-fn is_new(terms: &KeyTerms, kept: &[u8], others: &StoreBody) -> Result<(), Failure> {
+/// Refuses a key whose label or identifier another has or had.
+fn is_new(terms: &KeyTerms, others: &StoreBody) -> Result<(), Failure> {
     let KeyTerms { label, usage, id, version, .. } = terms;
-    if others.entries.iter().any(|entry| entry.label() == label) {
+    let kept = others.entries.iter().map(|entry| &entry.terms);
+    let all = || kept.clone().chain(others.pending.iter().map(|key| &key.terms));
+    if all().any(|other| other.label == *label) {
         return Err(refuse(format!("label {label:?} stands twice; labels are unique")));
     }
     let same = |other: KeyUsage, other_id: &str, other_version: u8| {
         (other, other_id, other_version) == (*usage, id.as_str(), *version)
     };
-    if let Some(other) = others.entries.iter().find(|entry| same(entry.usage(), entry.id(), entry.version()))
-    {
+    if let Some(other) = all().find(|other| same(other.usage, &other.id, other.version)) {
         return Err(refuse(format!(
             "{:?} and {label:?} are both {usage} {id}:{version}; an identifier has one type and value for ever",
-            other.label()
+            other.label
         )));
     }
-    let gone =
-        others.gone.iter().any(|gone| same(gone.usage, &gone.id, gone.version)) || others.is_gone(kept);
-    if gone {
-        return Err(refuse(format!(
-            "{label:?}: this identifier or this value was destroyed, and never comes back: ask for another key"
-        )));
-    }
-    let keks = others.entries.iter().filter(|entry| *usage == KeyUsage::Kek && entry.kek().is_some());
-    if let Some(other) = keks.into_iter().find(|entry| entry.key().expose() == kept) {
-        return Err(refuse(format!(
-            "KEKs {:?} and {label:?} have the same value; each needs its own",
-            other.label()
-        )));
+    if others.gone.iter().any(|gone| same(gone.usage, &gone.id, gone.version)) {
+        return Err(was_destroyed(label));
     }
     Ok(())
+}
+
+/// Refuses a value that was destroyed, or that another key has.
+fn is_new_value(terms: &KeyTerms, kept: &[u8], realm: Realm, others: &StoreBody) -> Result<(), Failure> {
+    let KeyTerms { label, usage, .. } = terms;
+    if others.is_gone(kept) {
+        return Err(was_destroyed(label));
+    }
+    let apart = |entry: &SecretEntry| match realm {
+        Realm::Live => true,
+        Realm::Test => *usage == KeyUsage::Kek && entry.kek().is_some(),
+    };
+    // Any two keys are compared by their marks, since parity does not make a value another one.
+    let mark = others.mark(kept);
+    let mut candidates = others.entries.iter().filter(|entry| apart(entry));
+    match candidates.find(|entry| others.mark(entry.key().expose()) == mark) {
+        Some(other) if realm == Realm::Test => Err(refuse(format!(
+            "KEKs {:?} and {label:?} have the same value; each needs its own",
+            other.label()
+        ))),
+        Some(other) => Err(refuse(format!(
+            "{:?} and {label:?} have the same value; a LIVE store keeps a value once: ask the partner for another key",
+            other.label()
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn was_destroyed(label: &str) -> Failure {
+    refuse(format!(
+        "{label:?}: this identifier or this value was destroyed, and never comes back: ask for another key"
+    ))
 }

@@ -86,8 +86,7 @@ impl FileReceiver for SoftIssuer {
 
 impl Issuer for SoftIssuer {
     fn issuer_keys(&mut self) -> Result<IssuerInfo, HsmError> {
-        let masters =
-            self.shared.store.entries().iter().filter(|entry| entry.kek().is_none() && entry.kmc().is_none());
+        let masters = self.shared.store.entries().iter().filter(|entry| entry.usage().is_master());
         let masters = masters.map(|entry| MasterKeyInfo {
             label: entry.label().to_owned(),
             usage: entry.usage(),
