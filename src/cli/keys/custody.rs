@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::thread::sleep;
 
+use super::component::confirm;
 use super::kcvs;
 use crate::cli::terminal::Terminal;
 use crate::exit::{Exit, Failure};
@@ -143,6 +144,11 @@ pub(super) fn change(store: &Path, mut new: NewCustodians) -> Result<String, Fai
         new.names().join(", ")
     ))?;
     let mut open = opened(&mut terminal, locked.collect())?;
+    let pending: Vec<_> = open.keys().pending().iter().map(|key| key.terms().label.as_str()).collect();
+    if !pending.is_empty() {
+        let pending = pending.join(", ");
+        confirm(&mut terminal, &format!("Pending components are dropped: {pending}. Type yes to go on: "))?;
+    }
     choose(&mut terminal, &mut new)?;
     open.set_custodians(&new)?;
     Ok(format!(

@@ -1,10 +1,14 @@
 //! The key store, for `cardwright` (a bureau's) and `cardwright-prep` (an issuer's): `key init`, `upgrade`, `list`, `acts`,
-//! `recipient`, `check`; acts of custody (`custody`), backups (`copies`). Never prints a key's value.
+//! `recipient`, `check`; acts of custody (`custody`), keys in components (`component`) and key blocks (`block`), backups (`copies`).
+//! Never prints a key's value.
 //!
 //! An act is one command in one process, on a store that no line has open: no passphrase crosses a socket.
 
+mod block;
+mod component;
 mod copies;
 mod custody;
+mod terms;
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -14,16 +18,20 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::common::{json_text, store_path};
-use crate::crypto::KcvMethod;
+use crate::crypto::{KcvMethod, KeyType};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::hsm::Realm;
 use crate::hsm::store::{
-    ActKind, CustodyAct, KeyStore, KeyUsage, LockedStore, NewCustodians, SecretEntry, StoreSide, TakenOver,
+    ActKind, CustodyAct, KeyStore, KeyUsage, LockedStore, NewCustodians, PendingKey, StoreSide, TakenOver,
 };
 use crate::ids::Kcv;
 use crate::laws::rfc3339_seconds;
 use crate::stdout;
+
+use component::FirstTerms;
+pub use terms::KeyRulesArgs;
+use terms::NamedKey;
 
 /// Most bytes of a key list.
 const MAX_LIST: u64 = 1 << 20;
@@ -63,7 +71,8 @@ pub enum KeyCommand {
         #[arg(long, value_name = "STORE")]
         store: PathBuf,
     },
-    /// List the keys: label, usage, type, id:version, KCV with its method, and how they came; then keys that were destroyed.
+    /// List the keys: label, usage, type, id:version, KCV with its method, and how they came; then keys of which components are missing, and keys that
+    /// were destroyed.
     List {
         /// Store to read.
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
@@ -84,7 +93,73 @@ pub enum KeyCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Give a LIVE store new custodians and passphrases, all at once. Old backups still open with the old ones.
+    /// Give the next component of a key: its custodian types it at this terminal. The first one comes with all that is said of the
+    /// key, the last one stores it.
+    Component {
+        /// Label of the key.
+        #[arg(value_name = "LABEL")]
+        label: String,
+        /// Usage of the key.
+        #[arg(long, value_name = "USAGE", value_parser = terms::usage(), requires_all = ["key_type", "id", "version", "of", "kcv"])]
+        usage: Option<KeyUsage>,
+        /// Its type.
+        #[arg(long = "type", value_name = "TYPE", value_parser = terms::key_type(), requires = "usage")]
+        key_type: Option<KeyType>,
+        /// Its identifier: KMC_ID, or the issuer identifier padded with F.
+        #[arg(long, value_name = "ID", requires = "usage")]
+        id: Option<String>,
+        /// Its version.
+        #[arg(long, value_name = "N", requires = "usage")]
+        version: Option<u8>,
+        /// How many components it has, 2 or 3.
+        #[arg(long, value_name = "N", requires = "usage")]
+        of: Option<u8>,
+        /// KCV of the whole key, as its sender states it.
+        #[arg(long, value_name = "KCV", value_parser = terms::kcv, requires = "usage")]
+        kcv: Option<Kcv>,
+        #[command(flatten)]
+        rules: KeyRulesArgs,
+        /// Forget the components that were given.
+        #[arg(long, conflicts_with = "usage")]
+        drop: bool,
+        /// Store to change; no line may have it open.
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
+        store: PathBuf,
+    },
+    /// Store a key that a partner sent in a key block (TR-31 or X9.143, version B or D) under a ZMK of the store.
+    ImportBlock {
+        /// File with the key block.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Label of the ZMK that the block is under.
+        #[arg(long, value_name = "LABEL")]
+        zmk: String,
+        /// Label of the key.
+        #[arg(long, value_name = "LABEL")]
+        label: String,
+        /// Its usage.
+        #[arg(long, value_name = "USAGE", value_parser = terms::usage())]
+        usage: KeyUsage,
+        /// Its type.
+        #[arg(long = "type", value_name = "TYPE", value_parser = terms::key_type())]
+        key_type: KeyType,
+        /// Its identifier: KMC_ID, or the issuer identifier padded with F.
+        #[arg(long, value_name = "ID")]
+        id: String,
+        /// Its version.
+        #[arg(long, value_name = "N")]
+        version: u8,
+        /// Its KCV, as the sender states it in another letter.
+        #[arg(long, value_name = "KCV", value_parser = terms::kcv)]
+        kcv: Kcv,
+        #[command(flatten)]
+        rules: KeyRulesArgs,
+        /// Store to change; no line may have it open.
+        #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
+        store: PathBuf,
+    },
+    /// Give a LIVE store new custodians and passphrases, all at once. Components of keys are dropped. Old backups still open with the
+    /// old passphrases.
     Custodians {
         /// Names of the new custodians.
         #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
@@ -173,8 +248,44 @@ fn answer(command: &KeyCommand, side: StoreSide) -> Result<String, Failure> {
             custody::change(store, NewCustodians::new(new, *threshold)?)
         }
         KeyCommand::Destroy { label, store } => custody::destroy(store, label),
+        KeyCommand::Component { label, drop: true, store, .. } => component::forget(store, label),
+        KeyCommand::Component { label, store, .. } => {
+            component::give(store, label, first_terms(command)?, side)
+        }
+        KeyCommand::ImportBlock { file, zmk, label, usage, key_type, id, version, kcv, rules, store } => {
+            let key = NamedKey { label, usage: *usage, key_type: *key_type, id, version: *version };
+            block::import(store, file, zmk, rules.terms(&key)?, *kcv)
+        }
         KeyCommand::Backup { to, store } => copies::backup(store, to),
         KeyCommand::Restore { backup, store } => copies::restore(backup, store, side),
+    }
+}
+
+/// What a command says of a key before its first component.
+fn first_terms(command: &KeyCommand) -> Result<Option<FirstTerms>, Failure> {
+    let KeyCommand::Component {
+        label,
+        usage: Some(usage),
+        key_type: Some(key_type),
+        id: Some(id),
+        version: Some(version),
+        of: Some(of),
+        kcv: Some(kcv),
+        rules,
+        ..
+    } = command
+    else {
+        return Ok(None);
+    };
+    let key = NamedKey { label, usage: *usage, key_type: *key_type, id, version: *version };
+    Ok(Some((rules.terms(&key)?, *kcv, *of)))
+}
+
+/// The program of this side.
+fn program(side: StoreSide) -> &'static str {
+    match side {
+        StoreSide::Bureau => "cardwright",
+        StoreSide::Issuer => "cardwright-prep",
     }
 }
 
@@ -218,9 +329,12 @@ fn list_text(store: &KeyStore) -> String {
             if key.odd_parity() { "" } else { "  parity was not odd (DES ignores it)" },
             key.doubt().map(|doubt| format!("  warning: {doubt}")).unwrap_or_default(),
         );
-        if let Some(terms) = kek_terms(key) {
-            let _ = writeln!(text, "{:<20}  {terms}", "");
+        if let Some(rules) = terms::rules(key.terms()) {
+            let _ = writeln!(text, "{:<20}  {rules}", "");
         }
+    }
+    for key in store.pending() {
+        let _ = writeln!(text, "{:<20}  {}", key.terms().label, missing(key));
     }
     for gone in store.gone() {
         let (usage, id, version) = (gone.usage, &gone.id, gone.version);
@@ -257,13 +371,13 @@ fn kcvs(kcvs: &[(KcvMethod, Kcv)]) -> String {
     each.join("  ")
 }
 
-/// Whose a KEK is, and where its secrets may go.
-fn kek_terms(key: &SecretEntry) -> Option<String> {
-    let rules = key.kek()?;
-    let allow: Vec<_> = rules.allow.iter().map(ToString::to_string).collect();
-    let allow = if allow.is_empty() { "no KMC".to_owned() } else { allow.join(" ") };
-    let level = rules.min_seclev.byte();
-    Some(format!("issuer {}, goes to {allow}, from level {level:02X}", rules.issuer_id.as_str()))
+/// `component 3 of 3 is missing`
+fn missing(key: &PendingKey) -> String {
+    let (next, wanted) = (key.next(), key.wanted());
+    match wanted.saturating_sub(next) {
+        0 => format!("component {next} of {wanted} is missing"),
+        _ => format!("components {next} and {wanted} of {wanted} are missing"),
+    }
 }
 
 /// An act as other programs read it.
