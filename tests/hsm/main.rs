@@ -15,8 +15,10 @@
 
 mod callers;
 mod card;
+mod ceremony;
 mod custody;
 mod file;
+mod key_blocks;
 mod keys;
 mod raw;
 mod raw_caller;

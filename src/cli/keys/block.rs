@@ -16,12 +16,15 @@ use crate::ids::Kcv;
 const MAX_BLOCK: u64 = 4096;
 
 /// Imports a key. Returns what is stored.
-pub(super) fn import(store: &Path, file: &Path, zmk: &str, key: KeyTerms, kcv: Kcv) -> Result<String, Failure> {
+pub(super) fn import(
+    store: &Path,
+    file: &Path,
+    zmk: &str,
+    key: KeyTerms,
+    kcv: Kcv,
+) -> Result<String, Failure> {
     let text = files::read_text(file, MAX_BLOCK).map_err(|error| {
-        Failure::new(
-            Exit::Io,
-            format!("operator: key block {}: {}", file.display(), files::trouble(&error)),
-        )
+        Failure::new(Exit::Io, format!("operator: key block {}: {}", file.display(), files::trouble(&error)))
     })?;
     let block = read_block(&text)?;
     let locked = LockedStore::to_change(store)?;
@@ -45,12 +48,7 @@ fn state(arrived: &ArrivedKey, zmk: &str) -> String {
     let (header, options) = (&arrived.header, &arrived.header.options);
     let mut text = format!(
         "Block: version {}, usage {}, mode {}, key version {}, exportability {}, under {zmk} (partner {}).",
-        header.version,
-        header.usage,
-        header.mode,
-        header.key_version,
-        header.exportability,
-        arrived.partner
+        header.version, header.usage, header.mode, header.key_version, header.exportability, arrived.partner
     );
     for (what, said) in
         [("label", &options.label), ("key made", &options.made), ("block made", &options.wrapped)]

@@ -85,7 +85,9 @@ pub(super) fn stored(key: &SecretEntry) -> String {
 
 fn pending<'a>(open: &'a OpenStore, label: &str) -> Result<&'a PendingKey, Failure> {
     open.pending(label).ok_or_else(|| {
-        let what = format!("no component of {label:?} is there: the first one comes with --usage and all that it requires");
+        let what = format!(
+            "no component of {label:?} is there: the first one comes with --usage and all that it requires"
+        );
         Failure::new(Exit::KeyUnknown, format!("key: {what}"))
     })
 }

@@ -117,6 +117,7 @@ pub enum KeyCommand {
         /// KCV of the whole key, as its sender states it.
         #[arg(long, value_name = "KCV", value_parser = terms::kcv, requires = "usage")]
         kcv: Option<Kcv>,
+        /// Whose it is, and where the secrets under a KEK may go.
         #[command(flatten)]
         rules: KeyRulesArgs,
         /// Forget the components that were given.
@@ -152,6 +153,7 @@ pub enum KeyCommand {
         /// Its KCV, as the sender states it in another letter.
         #[arg(long, value_name = "KCV", value_parser = terms::kcv)]
         kcv: Kcv,
+        /// Whose it is, and where the secrets under a KEK may go.
         #[command(flatten)]
         rules: KeyRulesArgs,
         /// Store to change; no line may have it open.

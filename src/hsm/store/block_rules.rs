@@ -98,7 +98,10 @@ pub(super) fn check_block(
     };
     if !rule.codes.contains(&header.usage.as_str()) {
         let codes = rule.codes.join(" or ");
-        return refused(format!("the block is a {} key, and a {usage} comes as {codes}: ask the sender", header.usage));
+        return refused(format!(
+            "the block is a {} key, and a {usage} comes as {codes}: ask the sender",
+            header.usage
+        ));
     }
     let modes = match side {
         StoreSide::Bureau => rule.bureau,
@@ -153,11 +156,16 @@ pub(super) fn check_partner(terms: &mut KeyTerms, zmk: &SecretEntry, side: Store
 }
 
 /// A LIVE store refuses a ZMK weaker than the key that it brings; for a TEST store this is the warning.
-pub(super) fn check_strength(zmk: &SecretEntry, key_type: KeyType, realm: Realm) -> Result<Option<String>, Failure> {
+pub(super) fn check_strength(
+    zmk: &SecretEntry,
+    key_type: KeyType,
+    realm: Realm,
+) -> Result<Option<String>, Failure> {
     if zmk.key_type().strength() >= key_type.strength() {
         return Ok(None);
     }
-    let what = format!("{} ({}) is weaker than the {key_type} key that it brings", zmk.label(), zmk.key_type());
+    let what =
+        format!("{} ({}) is weaker than the {key_type} key that it brings", zmk.label(), zmk.key_type());
     match realm {
         Realm::Test => Ok(Some(what)),
         Realm::Live => Err(Failure::new(

@@ -102,7 +102,8 @@ impl OpenStore {
     ) -> Result<ArrivedKey, Failure> {
         let keeps = self.keys.header.rules();
         rules::check_terms(&terms, keeps, &self.keys.body)?;
-        let zmk = self.keys.entries().iter().find(|entry| entry.usage() == KeyUsage::Zmk && entry.label() == zmk);
+        let zmk =
+            self.keys.entries().iter().find(|entry| entry.usage() == KeyUsage::Zmk && entry.label() == zmk);
         let Some(zmk) = zmk else {
             let what = "no ZMK of the store has this label: look at the list, or give it in components first";
             return Err(Failure::new(Exit::KeyUnknown, format!("key: {what}")));

@@ -80,9 +80,9 @@ impl PendingKey {
     /// Refuses a custodian who gave a component.
     pub fn check_giver(&self, name: &str) -> Result<(), Failure> {
         match (1..).zip(self.given_by()).find(|(_, by)| *by == name) {
-            Some((number, _)) => Err(operator(format!(
-                "{name} gave component {number}; another custodian gives this one"
-            ))),
+            Some((number, _)) => {
+                Err(operator(format!("{name} gave component {number}; another custodian gives this one")))
+            }
             None => Ok(()),
         }
     }

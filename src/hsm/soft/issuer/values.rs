@@ -227,9 +227,8 @@ fn verification_key<'s>(
 /// A key of the issuer.
 fn master<'s>(store: &'s KeyStore, issuer: &str, wanted: MasterKeyRef) -> Result<&'s SecretEntry, HsmError> {
     let mut masters = store.entries().iter().filter(|entry| entry.usage().is_master());
-    let found = masters.find(|entry| {
-         (entry.usage(), entry.id(), entry.version()) == (wanted.usage, issuer, wanted.version)
-    });
+    let found = masters
+        .find(|entry| (entry.usage(), entry.id(), entry.version()) == (wanted.usage, issuer, wanted.version));
     found.ok_or_else(|| HsmError::UnknownMaster {
         usage: wanted.usage,
         issuer: issuer.to_owned(),

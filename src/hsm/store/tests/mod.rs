@@ -31,6 +31,8 @@ value = "404142434445464748494A4B4C4D4E4F"
 kcv = "8BAF47"
 "#;
 
+const BUREAU: rules::StoreRules = rules::StoreRules { realm: Realm::Test, side: StoreSide::Bureau };
+
 fn recipient(path: &Path) -> Result<String, Failure> {
     LockedStore::to_change(path)?.open_test()?.recipient()
 }
@@ -91,6 +93,8 @@ fn every_rule_of_a_kek() {
         ("label = \"kek-1\"", "label = \"two\\nlines\""),
         ("label = \"kek-1\"", "label = \"kmc-1\""),
         ("usage = \"KEK\"", "usage = \"ZMK\""),
+        ("issuer_id = \"TESTBANK\"", "issuer_id = \"TESTBANK\"\npartner = \"TESTBANK\""),
+        ("issuer_id = \"TESTBANK\"", "partner = \"TESTBANK\""),
         ("wrap = \"cwf1\"", "colour = \"red\""),
         ("[[key]]", "[note]\n[[key]]"),
     ] {
@@ -160,6 +164,31 @@ fn issuers(usage: &str, key_type: &str, version: &str, value: &str) -> String {
         "{GOOD}[[key]]\nlabel = \"x\"\nusage = \"{usage}\"\ntype = \"{key_type}\"\nid = \"476173FF\"\n{version}value = \
          \"{value}\"\n"
     )
+}
+
+/// A ZMK has a partner and a version; a bureau has ZMKs too.
+#[test]
+fn a_zmk_names_its_partner() {
+    let zmk = |lines: &str| {
+        let list = format!(
+            "{GOOD}[[key]]\nlabel = \"zmk\"\nusage = \"ZMK\"\ntype = \"AES192\"\nid = \"476173FF\"\nvalue = \
+             \"{AES192_VALUE}\"\n{lines}"
+        );
+        create(&list, StoreSide::Bureau)
+    };
+    let store = zmk("version = 1\npartner = \"CARDS\"\n").unwrap();
+    let key = store.key(KeyUsage::Zmk, "476173FF", None).unwrap();
+    assert_eq!((key.partner(), key.kek().is_none(), key.kmc()), ("CARDS", true, None));
+    for (lines, said) in [
+        ("version = 1\n", "a ZMK names its partner"),
+        ("version = 0\npartner = \"CARDS\"\n", "a ZMK has a version from 1 to 255"),
+        ("partner = \"CARDS\"\n", "a ZMK has a version from 1 to 255"),
+        ("version = 1\npartner = \"\"\n", "key.partner"),
+        ("version = 1\nissuer_id = \"CARDS\"\n", "belong to a KEK"),
+    ] {
+        let message = zmk(lines).err().unwrap().message;
+        assert!(message.contains(said), "{message}");
+    }
 }
 
 const AES192_VALUE: &str = "000102030405060708090A0B0C0D0E0F1011121314151617";
@@ -453,13 +482,14 @@ fn a_store_made_by_another_program_opens() {
 fn a_destroyed_key_never_comes_back_by_id_or_by_value() {
     let file = vector(["test", "keys"]);
     let (header, body) = whole(&file).unwrap();
-    let body = StoreBody::read(&body, header.side).map_err(|fault| fault.to_string()).unwrap();
+    let body = StoreBody::read(&body, header.rules()).map_err(|fault| fault.to_string()).unwrap();
     let add = |id: &str, version: u8, value: &str| {
         let list =
             GOOD.replacen("47617399", id, 1).replacen("version = 1", &format!("version = {version}"), 1);
         let list = list.replacen("00112233445566778899AABBCCDDEEFF", value, 1);
         let mut body = StoreBody {
             entries: Vec::new(),
+            pending: Vec::new(),
             acts: Vec::new(),
             gone: body.gone.clone(),
             file_key: SealKey::of(body.file_key.expose()),
@@ -651,7 +681,7 @@ proptest::proptest! {
         let to = (from + bytes.len()).min(body.len());
         body.splice(from..to, bytes);
         body.truncate(body.len().saturating_sub(cut % 7));
-        let _ = StoreBody::read(&body, StoreSide::Bureau);
+        let _ = StoreBody::read(&body, BUREAU);
     }
 }
 
@@ -663,7 +693,7 @@ fn a_body_with_codes_of_another_version_is_named() {
     for at in [label + 5, label + 6] {
         let mut body = good.clone();
         body[at] = 99;
-        let said = StoreBody::read(&body, StoreSide::Bureau).err().unwrap().to_string();
+        let said = StoreBody::read(&body, BUREAU).err().unwrap().to_string();
         assert!(said.contains("install the version that wrote it"), "{said}");
     }
 }
@@ -686,6 +716,8 @@ fn a_store_that_cannot_be_filled_leaves_nothing_and_says_so() {
 #[test]
 fn every_usage_and_type_is_found_again() {
     let mut list = GOOD.to_owned();
+    list += "[[key]]\nlabel = \"zmk\"\nusage = \"ZMK\"\ntype = \"AES192\"\nid = \"476173FF\"\nversion = 1\npartner = \"CARDS\"\n";
+    list += &format!("value = \"{AES192_VALUE}\"\n");
     for (number, usage) in (1..).zip(KeyUsage::MASTERS) {
         for (version, (key_type, value)) in (1..).zip([
             ("TDES2", "8C25D16B3E5897AB7A1C0D92F3E4B568"),
@@ -709,9 +741,10 @@ fn every_usage_and_type_is_found_again() {
             let id =
                 format!("{} {} {} {}:{}", key.label(), key.usage(), key.key_type(), key.id(), key.version());
             format!(
-                "{id} {:?} {:?} {:?}",
+                "{id} {:?} {:?} {} {:?}",
                 key.kcvs(),
                 key.origin(),
+                key.partner(),
                 key.kek().map(|rules| format!("{rules:?}"))
             )
         });
@@ -720,7 +753,7 @@ fn every_usage_and_type_is_found_again() {
     let made = KeyStore::create_test(&list, &path, StoreSide::Issuer).unwrap();
     let opened = KeyStore::open(&path).unwrap();
     assert_eq!(shown(&opened), shown(&made));
-    assert_eq!(opened.entries().len(), 2 + 5 * 4 + 2);
+    assert_eq!(opened.entries().len(), 2 + 1 + 5 * 4 + 2);
     assert_eq!(*opened.body.write().unwrap(), *made.body.write().unwrap());
     assert!(opened.entries().iter().all(SecretEntry::odd_parity), "kept with odd parity");
     assert!(!made.entries().iter().all(SecretEntry::odd_parity));
