@@ -14,6 +14,8 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 
 use crate::file::KEYS;
+use crate::key_blocks::made;
+use crate::raw;
 
 const CARDWRIGHT: &str = env!("CARGO_BIN_EXE_cardwright");
 /// Longest wait for a prompt on a busy machine.
@@ -135,6 +137,23 @@ fn open(session: &mut Session, names: [&str; 2]) {
         session.sees(&format!("Custodian {number} of 2, name: ")).types(&format!("{name}\n"));
         session.sees(&format!("Passphrase of {name}: ")).types(&format!("{}\n", words(name)));
     }
+}
+
+/// Types a component and its check value.
+fn component(session: &mut Session, number: u8, value: &[u8], kcv: &str) {
+    session.sees(&format!("Component {number}, 32 hex digits: ")).types(&format!("{}\n", grouped(value)));
+    session.sees(&format!("KCV of component {number}, 6 hex digits: ")).types(&format!("{kcv}\n"));
+}
+
+/// A component as it stands on a form.
+fn grouped(value: &[u8]) -> String {
+    let groups: Vec<_> = value.chunks(2).map(hex::encode_upper).collect();
+    groups.join(" ")
+}
+
+/// Check value of a TDES key.
+fn kcv(key: &[u8]) -> String {
+    hex::encode_upper(&raw::ecb(raw::TDES, key, &[0; 8])[..3])
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -313,5 +332,194 @@ fn without_a_terminal_nothing_is_asked() {
     assert_eq!(ended.status.code(), Some(50));
     let said = String::from_utf8(ended.stderr).unwrap();
     assert!(said.contains("custodians type at a terminal, and there is none"), "{said}");
+    assert_eq!(KeyStore::open(&store).unwrap().generation(), 1);
+}
+
+/// A ceremony from an empty LIVE store: a ZMK in two components, each slip once, then a KEK in a key block under it.
+#[test]
+fn custodians_give_a_zmk_in_components_and_import_a_block() {
+    let (folder, store) = live();
+    let shown = store.to_str().unwrap();
+    // Two of the published components of three: their sum has even parity.
+    let parts = ["5D2A7F10BC94E6438F20D3A47C195E6B", "A8C4709E0B3DF2657C80164F9BB325D0"]
+        .map(|part| hex::decode(part).unwrap());
+    let sum: Vec<u8> = parts[0].iter().zip(&parts[1]).map(|(a, b)| a ^ b).collect();
+    let mut secrets: Vec<String> = parts.iter().map(hex::encode_upper).collect();
+    secrets.extend(parts.iter().map(|part| grouped(part)));
+    secrets.extend(["anna", "ben", "carla"].map(words));
+    let clean = |all: &str| assert!(!secrets.iter().any(|secret| all.contains(secret.as_str())), "{all}");
+
+    let whole = kcv(&sum);
+    let said = ["--usage", "ZMK", "--type", "TDES2", "--id", "47617399", "--version", "1", "--of", "2"];
+    let first = [
+        &["component", "zmk 1"][..],
+        &said[..],
+        &["--kcv", &whole, "--partner", "TESTBANK", "--store", shown],
+    ];
+    let mut session = Session::start(&first.concat());
+    session.sees(&format!(
+        "A component of zmk 1: ZMK 47617399:1, TDES2, partner TESTBANK, KCV {whole}, the first of 2."
+    ));
+    open(&mut session, ["anna", "ben"]);
+    session.sees("Component 1 of 2 of zmk 1: ZMK 47617399:1, TDES2, partner TESTBANK, whole key DES ");
+    session.sees("Given so far: none.");
+    session
+        .sees("Who gives component 1, name: ")
+        .types("carla\n")
+        .sees("none of those who opened the store: anna, ben");
+    session.sees("Who gives component 1, name: ").types("anna\n");
+    session.sees("Component 1, 32 hex digits: ").types("5D2A 7F10 BC94 E643 8F20 D3A4 7C19 5E6\n");
+    session.sees("operator: 31 digits, 32 are needed: again");
+    component(&mut session, 1, &parts[0], "08D7B4");
+    session.sees("the KCV does not fit component 1 (DES): look for a slip, else ask the partner: again");
+    component(&mut session, 1, &parts[0], "B6616B");
+    session.sees("component 1 of 2 stored; 1 is missing. next: cardwright key component 'zmk 1' --store ");
+    let (code, all) = session.ends();
+    assert_eq!(code, 0, "{all}");
+    clean(&all);
+
+    let mut session = Session::start(&["list", "--store", shown]);
+    open(&mut session, ["anna", "carla"]);
+    session.sees("zmk 1").sees("component 2 of 2 is missing");
+    assert_eq!(session.ends().0, 0);
+
+    // Three slips end the command, and nothing is stored.
+    let mut session = Session::start(&["component", "zmk 1", "--store", shown]);
+    session.sees("A component of zmk 1.");
+    open(&mut session, ["anna", "carla"]);
+    session.sees("Given so far: 1 by anna.");
+    session.sees("Who gives component 2, name: ").types("anna\n");
+    session.sees("operator: anna gave component 1; another custodian gives this one");
+    session.sees("Who gives component 2, name: ").types("carla\n");
+    for _ in 0..3 {
+        component(&mut session, 2, &parts[1], "B6616B");
+        session.sees("the KCV does not fit component 2");
+    }
+    let (code, all) = session.ends();
+    assert!(code == 21 && !all.contains("FA1B19"), "the right one is not shown: {all}");
+    clean(&all);
+
+    let mut session = Session::start(&["component", "zmk 1", "--store", shown]);
+    open(&mut session, ["ben", "carla"]);
+    session.sees("Who gives component 2, name: ").types("ben\n");
+    component(&mut session, 2, &parts[1], "FA1B19");
+    session.sees(&format!("zmk 1 stored: ZMK 47617399:1, DES {whole}"));
+    let (code, all) = session.ends();
+    assert_eq!(code, 0, "{all}");
+    clean(&all);
+
+    let key = hex::decode("F4CD4AE93E02D9C80D7C7F7391FE49AB").unwrap();
+    let file = folder.path().join("kek.txt");
+    std::fs::write(&file, made('B', &raw::odd_parity(&sum), "K0TB00N", &key) + "\n").unwrap();
+    let said =
+        ["--zmk", "zmk 1", "--label", "kek-2", "--usage", "KEK", "--type", "TDES2", "--id", "476173FF"];
+    let rules = ["--version", "2", "--kcv", "B82EC5", "--issuer", "TESTBANK", "--allow", "FFFFFF476173:1"];
+    let import =
+        [&["import-block", file.to_str().unwrap()][..], &said[..], &rules[..], &["--store", shown]].concat();
+    for (word, ended) in [("no", 24), ("yes", 0)] {
+        let mut session = Session::start(&import);
+        session.sees(
+            "Import of kek-2: KEK 476173FF:2, TDES2, issuer TESTBANK, goes to FFFFFF476173:1, from level 01, KCV B82EC5.",
+        );
+        open(&mut session, ["anna", "carla"]);
+        session.sees(
+            "Block: version B, usage K0, mode B, key version 00, exportability N, under zmk 1 (partner TESTBANK).",
+        );
+        session.sees("Type yes to store it: ").types(&format!("{word}\n"));
+        let (code, all) = session.ends();
+        assert_eq!(code, ended, "{all}");
+        assert_eq!(all.contains("kek-2 stored: KEK 476173FF:2, DES B82EC5"), ended == 0, "{all}");
+        clean(&all);
+    }
+
+    let mut session = Session::start(&["list", "--store", shown]);
+    open(&mut session, ["anna", "ben"]);
+    session.sees("zmk 1").sees("LIVE  components").sees("partner TESTBANK");
+    session.sees("kek-2").sees("DES B82EC5  LIVE  block");
+    session.sees("issuer TESTBANK, goes to FFFFFF476173:1, from level 01");
+    assert_eq!(session.ends().0, 0);
+    let mut session = Session::start(&["acts", "--store", shown]);
+    open(&mut session, ["anna", "ben"]);
+    session.sees("COMPONENT  zmk 1  ZMK  47617399:1  DES B6616B  by anna, ben  component 1 of 2 by anna");
+    session.sees("STORED  zmk 1").sees("by ben, carla");
+    session.sees("IMPORTED  kek-2  KEK  476173FF:2  DES B82EC5  by anna, carla  K0 B 00 N under zmk 1");
+    assert_eq!(session.ends().0, 0);
+}
+
+/// A change of custodians drops what was given, since one person could give a second component under a new name.
+#[test]
+fn a_change_drops_pending_components() {
+    let (_folder, store) = live();
+    let shown = store.to_str().unwrap();
+    let said = ["--usage", "KMC", "--type", "TDES2", "--id", "FFFFFF476173", "--version", "1", "--of", "3"];
+    let first = [&["component", "kmc-1"][..], &said[..], &["--kcv", "B82EC5", "--store", shown]].concat();
+    let give = || {
+        let mut session = Session::start(&first);
+        open(&mut session, ["anna", "ben"]);
+        session.sees("Who gives component 1, name: ").types("ben\n");
+        component(&mut session, 1, &hex::decode("5D2A7F10BC94E6438F20D3A47C195E6B").unwrap(), "B6616B");
+        session.sees("component 1 of 3 stored; 2 are missing.");
+        assert_eq!(session.ends().0, 0);
+    };
+    give();
+    let change = ["custodians", "--new", "dora,emil", "--threshold", "2", "--store", shown];
+    let mut session = Session::start(&change);
+    open(&mut session, ["anna", "ben"]);
+    session.sees("Pending components are dropped: kmc-1. Type yes to go on: ").types("no\n");
+    assert_eq!(session.ends().0, 24);
+
+    let mut session = Session::start(&["component", "kmc-1", "--drop", "--store", shown]);
+    session.sees("Drop the components of kmc-1.");
+    open(&mut session, ["anna", "carla"]);
+    session.sees("kmc-1: KMC FFFFFF476173:1, TDES2. Given so far: 1 by ben.");
+    session.sees("Type yes to drop them: ").types("yes\n").sees("components of kmc-1 dropped");
+    assert_eq!(session.ends().0, 0);
+    let mut session = Session::start(&["component", "kmc-1", "--store", shown]);
+    open(&mut session, ["anna", "carla"]);
+    let (code, all) = session.ends();
+    assert!(code == 20 && all.contains("no component of \"kmc-1\" is there"), "{all}");
+
+    give();
+    let mut session = Session::start(&change);
+    open(&mut session, ["anna", "ben"]);
+    session.sees("Type yes to go on: ").types("yes\n");
+    for name in ["dora", "emil"] {
+        session.sees(&format!("New passphrase of {name}, ")).types(&format!("{}\n", words(name)));
+        session.sees("The same again: ").types(&format!("{}\n", words(name)));
+    }
+    assert_eq!(session.ends().0, 0);
+    let mut session = Session::start(&["acts", "--store", shown]);
+    open(&mut session, ["dora", "emil"]);
+    session.sees("DROPPED  kmc-1").sees("by anna, ben  1 of 3 components").sees("CUSTODIANS  by anna, ben");
+    assert_eq!(session.ends().0, 0);
+}
+
+/// What is missing or too much on a command line ends it before anybody is asked.
+#[test]
+fn a_command_line_that_says_too_little_of_a_key_asks_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    drop(KeyStore::create_test(KEYS, &store, StoreSide::Bureau).unwrap());
+    let whole = "--usage KEK --type AES128 --id 476173FF --version 7 --kcv B82EC5";
+    for (words, code) in [
+        ("component k --usage KMC".to_owned(), 2),
+        ("component k --type TDES2".to_owned(), 2),
+        ("component k --partner P".to_owned(), 2),
+        ("component k --drop --usage KMC --type TDES2 --id FF --version 1 --of 2 --kcv B82EC5".to_owned(), 2),
+        (format!("component k {whole} --of 2"), 2),
+        (format!("component k {whole} --of 2 --issuer T"), 2),
+        (format!("component k {whole} --of 2 --issuer T --allow FFFF"), 2),
+        (format!("component k {whole} --of 2 --issuer T --partner P --allow FFFFFF476173:1"), 2),
+        (format!("component k {} --of 2 --issuer T --allow FFFFFF476173:1", whole.replace("KEK", "KMC")), 2),
+        (format!("component k {} --of 2", whole.replace("KEK", "KEY")), 2),
+        (format!("component k {} --of 2", whole.replace("B82EC5", "B82E")), 2),
+        (format!("import-block none.txt --label k {whole}"), 2),
+        (format!("import-block none.txt --zmk z --label k {whole} --issuer T --allow FFFFFF476173:1"), 50),
+    ] {
+        let mut command = Command::new("setsid");
+        command.args(["--wait", CARDWRIGHT, "key"]).args(words.split(' ')).arg("--store").arg(&store);
+        let ended = command.stdin(Stdio::null()).output().unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{words}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
     assert_eq!(KeyStore::open(&store).unwrap().generation(), 1);
 }

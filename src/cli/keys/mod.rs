@@ -45,7 +45,7 @@ pub enum KeyCommand {
         /// A TEST store of TEST keys, which everyone may know.
         #[arg(long, requires = "from")]
         test: bool,
-        /// A LIVE store: each custodian chooses a passphrase at this terminal. No key can be brought into it yet.
+        /// A LIVE store: each custodian chooses a passphrase at this terminal. No card is made with it yet.
         #[arg(long, requires_all = ["custodians", "threshold"])]
         live: bool,
         /// Key list (TOML) of a TEST store.
