@@ -47,13 +47,13 @@ pub enum Exit {
     /// The file is sealed to others, or uses a KEK that the key store does not hold, or the store has no KMC to whose cards its
     /// secrets may go.
     KeyUnknown = 20,
-    /// A key's type, KCV or issuer differs from what the file states, or no allowed KMC fits the product's channel.
+    /// A key's type, KCV or issuer differs from what the file or its sender states, or no allowed KMC fits the product's channel.
     KeyMismatch = 21,
     /// The key store is refused: malformed, usage not allowed here, LIVE.
     KeyStore = 22,
     /// The HSM host cannot be reached or died; a PKCS#11 token cannot be used.
     Hsm = 23,
-    /// Too few custodians, wrong passphrases, or an act that was not confirmed.
+    /// Too few custodians, wrong passphrases, a component that is refused, or an act that was not confirmed.
     Custody = 24,
     /// A profile is wrong: unknown field, missing field, contradiction.
     Profile = 30,

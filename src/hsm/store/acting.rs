@@ -1,6 +1,7 @@
 //! The acts of custodians on a store that they have opened. Each act writes one file once, with its record in it.
 //!
-//! Not here: opening (`opening`), keys that come (`ceremony`), what an act changes in the body (`change`), copies of a store (`copies`).
+//! Not here: opening (`opening`), keys that come (`ceremony`), what an act changes in the body (`change`), copies of a store
+//! (`copies`).
 
 use super::acts::{ActKind, CustodyAct};
 use super::body::GoneKey;
@@ -59,7 +60,8 @@ impl OpenStore {
         self.keys.gone().last().cloned().ok_or_else(|| change::unknown(label))
     }
 
-    /// Gives a LIVE store other custodians and another master key, and drops components of keys. Copies of before still open as they did.
+    /// Gives a LIVE store other custodians and another master key, and drops components of keys. Copies of before still open as
+    /// they did.
     pub fn set_custodians(&mut self, new: &NewCustodians) -> Result<(), Failure> {
         let path = self.keys.folder.path();
         if self.keys.realm() == Realm::Test {

@@ -123,8 +123,10 @@ impl StoreBody {
         out.bytes(self.file_key.expose());
         out.count(self.entries.len())?;
         self.entries.iter().try_for_each(|entry| write_entry(entry, &mut out))?;
-        out.bytes(&[u8::try_from(self.pending.len()).ok()?]);
-        self.pending.iter().try_for_each(|key| key.write(&mut out))?;
+        // A key is kept with its first component, not before.
+        let begun: Vec<_> = self.pending.iter().filter(|key| !key.components.is_empty()).collect();
+        out.bytes(&[u8::try_from(begun.len()).ok()?]);
+        begun.iter().try_for_each(|key| key.write(&mut out))?;
         out.count(self.gone.len())?;
         self.gone.iter().try_for_each(|gone| gone.write(&mut out))?;
         out.bytes(&u32::try_from(self.acts.len()).ok()?.to_be_bytes());

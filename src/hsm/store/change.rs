@@ -38,7 +38,9 @@ pub(super) fn give(
     keeps: StoreRules,
     time: u64,
 ) -> Result<Vec<CustodyAct>, Failure> {
-    let at = body.pending.iter().position(|key| key.terms.label == label).ok_or_else(|| unknown(label))?;
+    let found = body.pending.iter().enumerate().find(|(_, key)| key.terms.label == label);
+    let (at, key) = found.ok_or_else(|| unknown(label))?;
+    key.check_giver(&component.by)?;
     // The rules compare a key with all others, so it is not among them meanwhile.
     let mut key = body.pending.remove(at);
     let note = format!("component {} of {} by {}", key.next(), key.wanted(), component.by);

@@ -1,6 +1,7 @@
 //! The rules of a key list, every one broken once; the file of a store.
 
 mod custody;
+mod pending;
 
 use zeroize::Zeroizing;
 
