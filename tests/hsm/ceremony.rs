@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 
 use cardwright::crypto::KeyType;
 use cardwright::exit::{Exit, Failure};
+use cardwright::hsm::Issuer;
+use cardwright::hsm::soft::issuer::SoftIssuer;
 use cardwright::hsm::store::{
     ActKind, ArrivedKey, Given, KeyOrigin, KeyStore, KeyTerms, KeyUsage, LockedStore, NewCustodians,
     OpenStore, StoreSide, read_block,
@@ -482,6 +484,26 @@ fn every_act_of_custody_is_in_the_log() {
     );
     assert_eq!(open.keys().generation(), 7, "each act is one writing");
     assert!(open.keys().acts().iter().all(|act| act.by == ["anna", "ben", "carla"]));
+}
+
+/// It is no master key of an issuer, and no key of a line.
+#[test]
+fn a_zmk_serves_key_blocks_alone() {
+    let list = format!(
+        "{ZMKS}{}",
+        ZMKS.split("[[key]]")
+            .nth(1)
+            .map(|zmk| {
+                let master =
+                    zmk.replace("ZMK", "KML").replace("zmk-t", "kml").replace("partner = \"TESTBANK\"\n", "");
+                format!("[[key]]{master}")
+            })
+            .unwrap()
+    );
+    let (_folder, path) = test_store(&list, StoreSide::Issuer);
+    let mut hsm = SoftIssuer::new(KeyStore::open(&path).unwrap()).unwrap();
+    let masters: Vec<_> = hsm.issuer_keys().unwrap().masters.into_iter().map(|key| key.label).collect();
+    assert_eq!(masters, ["kml"]);
 }
 
 /// The whole table: which blocks become which keys on which side.

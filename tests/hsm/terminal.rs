@@ -410,7 +410,12 @@ fn custodians_give_a_zmk_in_components_and_import_a_block() {
 
     let key = hex::decode("F4CD4AE93E02D9C80D7C7F7391FE49AB").unwrap();
     let file = folder.path().join("kek.txt");
-    std::fs::write(&file, made('B', &raw::odd_parity(&sum), "K0TB00N", &key) + "\n").unwrap();
+    let block = made('B', &raw::odd_parity(&sum), "K0TB00N", &key);
+    let page = include_str!("../../src/manual/custody.md");
+    for printed in [&block, &whole, &grouped(&parts[0]), &grouped(&parts[1])] {
+        assert!(page.contains(printed.as_str()), "the walk of the page is this one: {printed}");
+    }
+    std::fs::write(&file, block + "\n").unwrap();
     let said =
         ["--zmk", "zmk 1", "--label", "kek-2", "--usage", "KEK", "--type", "TDES2", "--id", "476173FF"];
     let rules = ["--version", "2", "--kcv", "B82EC5", "--issuer", "TESTBANK", "--allow", "FFFFFF476173:1"];
