@@ -11,7 +11,9 @@ use crate::exit::{Exit, Failure};
 
 /// Most bytes of a line with a PIN; tokens take fewer.
 const LONGEST: usize = 256;
-const NO_TEXT: &str = "the PIN is too long, or holds characters that are no text";
+const NO_TEXT: &str = "the PIN holds bytes that are no text (UTF-8)";
+/// Keyboards and terminals differ in other characters.
+const NOT_TYPED: &str = "a PIN that is typed has at most 200 letters, digits and signs of ASCII: give any other one on standard input, with --pin-stdin";
 
 /// The first line of standard input.
 pub(super) fn from_standard_input() -> Result<Zeroizing<String>, Failure> {
@@ -27,8 +29,9 @@ pub(super) fn from_standard_input() -> Result<Zeroizing<String>, Failure> {
 pub(super) fn from_terminal(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     let none =
         "the PIN is typed at a terminal, and there is none: give it on standard input, with --pin-stdin";
-    let typed = Terminal::open(none, "stopped; nothing was done")?.secret(prompt)?;
-    text(&typed.ok_or_else(|| wrong(NO_TEXT))?)
+    let typed =
+        Terminal::open(none, "stopped; if a PIN was typed, the token may have counted it")?.secret(prompt)?;
+    text(&typed.ok_or_else(|| wrong(NOT_TYPED))?)
 }
 
 fn line(input: &mut impl Read) -> Result<Zeroizing<String>, Failure> {

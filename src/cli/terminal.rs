@@ -2,13 +2,16 @@
 //! environment or files.
 //!
 //! ```text
-//! cooked ── secret(): echo and signals off, what was typed ahead is lost ──► raw ── end of line, stop ──► cooked
-//!                                                                             └── signal, 20 minutes ──► cooked, program ends
+//! theirs ── open ──► quiet ── line() ──► shown ── end of line ──► quiet
+//!                      ├──── secret() ──► raw ── end of line ──► quiet
+//!                      └── end, stop, signal, 20 minutes ──► theirs, for good
 //! ```
 //!
-//! While a secret is typed, the terminal sends every byte at once: keys that would stop or suspend the program arrive as bytes,
-//! and only Ctrl-C, Ctrl-D and Ctrl-\ end it. The rest of a paste is lost with the settings, so that the next prompt does not
-//! show it. Only SIGKILL leaves a terminal without echo.
+//! quiet: no echo, because a person may type a secret before the question for it is there. raw: the terminal sends every
+//! byte at once: keys that would stop the program arrive as bytes, and only Ctrl-C, Ctrl-D and Ctrl-\ end it. Nothing suspends
+//! the program while it has the terminal, because a suspended one would keep a store open. At each change of settings the bytes
+//! that were typed and not read are lost, so that the rest of a paste is not shown at the next prompt. Only SIGKILL leaves a
+//! terminal without echo.
 //!
 //! Not here: which questions are asked (`keys`, `pin`).
 
@@ -21,13 +24,13 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::libc::_POSIX_VDISABLE;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{
-    FlushArg, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcflush, tcgetattr, tcsetattr,
-};
+use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure};
+use crate::printable::one_line;
 use crate::signals::Signals;
 
 /// Time without a byte after which the command ends: a store is not left open at an empty desk.
@@ -36,11 +39,13 @@ const IDLE: Duration = Duration::from_mins(20);
 const LINE_MAX: usize = 200;
 /// Room for the bytes of a line, so that growing leaves no copy behind.
 const ROOM: usize = 256;
+
 /// The terminal of this process.
 pub struct Terminal {
     tty: File,
-    /// The settings of before, while others are in force.
-    before: Arc<Mutex<Option<Termios>>>,
+    /// The settings of before, until they are in force again.
+    theirs: Arc<Mutex<Option<Termios>>>,
+    quiet: Termios,
     /// Printed when the program ends here.
     stopped: &'static str,
     _signals: Signals,
@@ -53,21 +58,32 @@ impl Terminal {
         let tty =
             OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open("/dev/tty");
         let tty = tty.map_err(|_| Failure::new(Exit::Io, format!("operator: {none}")))?;
-        let (theirs, before) = (tty.try_clone().map_err(|e| broken(&e))?, Arc::default());
+        let before = tcgetattr(&tty).map_err(|e| broken(&e.into()))?;
+        let quiet = quiet(&before);
+        let theirs = Arc::new(Mutex::new(Some(before)));
         let signals = Signals::handle(stopped)?;
-        let kept = Arc::clone(&before);
-        signals.undo(move || give_back(&theirs, &kept));
-        Ok(Self { tty, before, stopped, _signals: signals })
+        let (kept, theirs_too) = (tty.try_clone().map_err(|e| broken(&e))?, Arc::clone(&theirs));
+        signals.undo(move || give_back(&kept, &theirs_too));
+        let terminal = Self { tty, theirs, quiet, stopped, _signals: signals };
+        terminal.set(&terminal.quiet)?;
+        Ok(terminal)
     }
 
-    /// Shows a line.
+    /// Shows lines. Words of the command line may stand in them, so hidden characters are shown as such.
     pub fn say(&mut self, text: &str) -> Result<(), Failure> {
-        self.write(&format!("{text}\n"))
+        text.lines().try_for_each(|line| self.write(&format!("{}\n", one_line(line))))
     }
 
     /// Asks for a line that everybody may see.
     pub fn line(&mut self, prompt: &str) -> Result<String, Failure> {
-        let _ = tcflush(&self.tty, FlushArg::TCIFLUSH);
+        let mut shown = self.quiet.clone();
+        shown.local_flags.insert(LocalFlags::ECHO);
+        let typed = self.set(&shown).and_then(|()| self.typed_line(prompt));
+        self.set(&self.quiet)?;
+        typed
+    }
+
+    fn typed_line(&mut self, prompt: &str) -> Result<String, Failure> {
         self.write(prompt)?;
         let mut line = Vec::with_capacity(ROOM);
         loop {
@@ -87,11 +103,40 @@ impl Terminal {
 
     /// Asks for a secret, which is not shown. `None` for a line with characters that not every keyboard has, or too long.
     pub fn secret(&mut self, prompt: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
-        let raw = RawTerminal::enter(self)?;
-        let typed = raw.typed(prompt);
-        drop(raw);
+        let typed = self.set(&raw(&self.quiet)).and_then(|()| self.typed_secret(prompt));
+        self.set(&self.quiet)?;
         self.write("\n")?;
         typed
+    }
+
+    /// Reads a secret line without its end.
+    fn typed_secret(&mut self, prompt: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+        self.write(prompt)?;
+        let mut line = TypedLine::new();
+        loop {
+            self.wait()?;
+            let mut bytes = Zeroizing::new([0; 64]);
+            let length = read(&mut self.tty, &mut *bytes)?;
+            if length == 0 {
+                return Err(self.ended());
+            }
+            for byte in bytes.iter().take(length) {
+                match line.take(*byte) {
+                    Typed::More => {}
+                    Typed::End => return Ok(line.whole()),
+                    Typed::Stop => return Err(self.ended()),
+                }
+            }
+        }
+    }
+
+    /// Puts settings in force. After a signal has restored the settings of before, they stay.
+    fn set(&self, settings: &Termios) -> Result<(), Failure> {
+        let theirs = self.theirs.lock().unwrap_or_else(PoisonError::into_inner);
+        if theirs.is_none() {
+            return Err(self.ended());
+        }
+        tcsetattr(&self.tty, SetArg::TCSAFLUSH, settings).map_err(|e| broken(&e.into()))
     }
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {
@@ -119,64 +164,38 @@ impl Terminal {
     }
 }
 
-/// A terminal that shows nothing of what is typed, until this is dropped.
-struct RawTerminal<'a>(&'a mut Terminal);
-
-impl<'a> RawTerminal<'a> {
-    fn enter(terminal: &'a mut Terminal) -> Result<Self, Failure> {
-        let before = tcgetattr(&terminal.tty).map_err(|e| broken(&e.into()))?;
-        let mut raw = before.clone();
-        raw.local_flags.remove(
-            LocalFlags::ICANON
-                | LocalFlags::ECHO
-                | LocalFlags::ECHONL
-                | LocalFlags::ISIG
-                | LocalFlags::IEXTEN,
-        );
-        for (index, value) in [(SpecialCharacterIndices::VMIN, 1), (SpecialCharacterIndices::VTIME, 0)] {
-            if let Some(place) = raw.control_chars.get_mut(index as usize) {
-                *place = value;
-            }
-        }
-        // A signal between the two calls has the settings to give back already.
-        *terminal.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
-        let raw = tcsetattr(&terminal.tty, SetArg::TCSAFLUSH, &raw).map_err(|e| broken(&e.into()));
-        let entered = Self(terminal);
-        raw.map(|()| entered)
-    }
-
-    /// Reads a line without its end.
-    fn typed(&self, prompt: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
-        let mut tty = self.0.tty.try_clone().map_err(|e| broken(&e))?;
-        tty.write_all(prompt.as_bytes()).map_err(|e| broken(&e))?;
-        let mut line = TypedLine::new();
-        loop {
-            self.0.wait()?;
-            let mut bytes = Zeroizing::new([0; 64]);
-            let length = read(&mut tty, &mut *bytes)?;
-            if length == 0 {
-                return Err(self.0.ended());
-            }
-            for byte in bytes.iter().take(length) {
-                match line.take(*byte) {
-                    Typed::More => {}
-                    Typed::End => return Ok(line.whole()),
-                    Typed::Stop => return Err(self.0.ended()),
-                }
-            }
-        }
-    }
-}
-
-impl Drop for RawTerminal<'_> {
+impl Drop for Terminal {
     fn drop(&mut self) {
-        give_back(&self.0.tty, &self.0.before);
+        give_back(&self.tty, &self.theirs);
     }
 }
 
-/// Puts the settings of before in force again, if others are. Bytes that were typed and not read are lost.
-fn give_back(tty: &File, before: &Mutex<Option<Termios>>) {
-    if let Some(before) = before.lock().unwrap_or_else(PoisonError::into_inner).take() {
+/// Without echo and suspension. `ECHONL` would show the end of a line.
+fn quiet(theirs: &Termios) -> Termios {
+    let mut quiet = theirs.clone();
+    quiet.local_flags.remove(LocalFlags::ECHO | LocalFlags::ECHONL);
+    control(&mut quiet, SpecialCharacterIndices::VSUSP, _POSIX_VDISABLE);
+    quiet
+}
+
+/// Each byte at once, and no byte with a meaning.
+fn raw(quiet: &Termios) -> Termios {
+    let mut raw = quiet.clone();
+    raw.local_flags.remove(LocalFlags::ICANON | LocalFlags::ISIG | LocalFlags::IEXTEN);
+    control(&mut raw, SpecialCharacterIndices::VMIN, 1);
+    control(&mut raw, SpecialCharacterIndices::VTIME, 0);
+    raw
+}
+
+fn control(settings: &mut Termios, index: SpecialCharacterIndices, value: u8) {
+    if let Some(place) = settings.control_chars.get_mut(index as usize) {
+        *place = value;
+    }
+}
+
+/// Puts the settings of before in force again, for good. Bytes that were typed and not read are lost.
+fn give_back(tty: &File, theirs: &Mutex<Option<Termios>>) {
+    if let Some(before) = theirs.lock().unwrap_or_else(PoisonError::into_inner).take() {
         // The terminal may be gone.
         let _ = tcsetattr(tty, SetArg::TCSAFLUSH, &before);
     }

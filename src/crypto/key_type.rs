@@ -39,7 +39,7 @@ impl KeyType {
         }
     }
 
-    /// By how much it protects: higher is stronger. TDES of two keys has at most 112 bits.
+    /// Its strength as a number: higher is stronger. Two-key TDES has at most 112 bits.
     pub fn strength(self) -> usize {
         match self {
             Self::Tdes2 => 0,
@@ -47,7 +47,7 @@ impl KeyType {
         }
     }
 
-    /// The method of its check values, if there is one only: partners state either of two for AES.
+    /// The method of its check values, if it has only one. AES has two, and partners state either.
     pub fn only_method(self) -> Option<KcvMethod> {
         (self == Self::Tdes2).then_some(KcvMethod::Des)
     }

@@ -7,7 +7,7 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 const STICKY: u32 = 0o1000;
 /// Write permission of the group or of all other users.
 const OTHERS_WRITE: u32 = 0o022;
+/// Most links on the way to a file, as Linux allows.
+const LINKS_MAX: usize = 40;
 
 /// Describes why a file or folder that a person named cannot be used, and the next step, which the system's own words
 /// lack.
@@ -89,7 +91,8 @@ pub fn check_owned(meta: &Metadata) -> Result<()> {
 /// Replaces a private file, or makes it: the bytes are on disk under the name `next` before they get the file's name.
 pub fn replace_private(path: &Path, next: &Path, bytes: &[u8]) -> Result<()> {
     write_private(next, bytes)?;
-    rename_private(next, path)
+    std::fs::rename(next, path).inspect_err(|_| drop(std::fs::remove_file(next)))?;
+    sync_folder(path)
 }
 
 /// Makes a private file of these bytes, which are on disk when this returns. After an error there is none.
@@ -97,12 +100,6 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     let written =
         make_private(path).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
     written.inspect_err(|_| drop(std::fs::remove_file(path)))
-}
-
-/// Gives a private file another name in its folder, durably. If it cannot get it, it is removed.
-pub fn rename_private(from: &Path, to: &Path) -> Result<()> {
-    std::fs::rename(from, to).inspect_err(|_| drop(std::fs::remove_file(from)))?;
-    sync_folder(to)
 }
 
 /// Makes the names in a file's folder durable.
@@ -182,16 +179,37 @@ pub fn check_folder_of(file: &Path) -> Result<()> {
 /// Refuses a file for which other users can put another in its place, because they may write or own one of the folders above it
 /// or a link on the way.
 pub fn check_way(file: &Path) -> Result<()> {
-    let above = std::path::absolute(folder_of(file))?;
-    for folder in above.ancestors() {
-        let meta = folder.symlink_metadata()?;
-        if meta.is_symlink() && ![0, nix::unistd::geteuid().as_raw()].contains(&meta.uid()) {
-            let what = format!("{} is another user's link: name the folder itself", folder.display());
+    let mut way = std::path::absolute(folder_of(file))?;
+    // Each turn resolves one link, and what it leads to is checked like the path before.
+    for _ in 0..LINKS_MAX {
+        let Some((link, target)) = first_link(&way)? else {
+            return way.ancestors().try_for_each(check_folder);
+        };
+        folder_of(&link).ancestors().try_for_each(check_folder)?;
+        let behind = way.strip_prefix(&link).map_err(Error::other)?.to_owned();
+        // `..` behind a link is of where it leads, and only the system resolves it.
+        way = folder_of(&link).canonicalize()?.join(target).join(behind);
+    }
+    Err(Error::other("the way to it goes over too many links: name the folder itself"))
+}
+
+/// The first link of a path, and what it says. Another user's link is refused.
+fn first_link(path: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
+    let mut way = PathBuf::new();
+    for part in path.components() {
+        way.push(part);
+        let meta = way.symlink_metadata()?;
+        if !meta.is_symlink() {
+            continue;
+        }
+        if ![0, nix::unistd::geteuid().as_raw()].contains(&meta.uid()) {
+            let what = format!("{} is another user's link: name the folder itself", way.display());
             return Err(Error::other(what));
         }
+        let target = std::fs::read_link(&way)?;
+        return Ok(Some((way, target)));
     }
-    // Where the links lead.
-    above.canonicalize()?.ancestors().chain(above.ancestors()).try_for_each(check_folder)
+    Ok(None)
 }
 
 fn check_folder(folder: &Path) -> Result<()> {

@@ -4,7 +4,7 @@
 //! One file in the key store (`companion`), `audit`:
 //!
 //! ```text
-//! cardwright audit book 1 TEST
+//! cardwright audit book 1
 //! generation N                          rises with every change
 //! seed HEX                              of the audit key
 //! head LEDGER N HASH                    for each ledger
@@ -28,7 +28,7 @@ use super::companion::{CompanionFile, CompanionKind, CompanionSeal};
 use super::{AuditInfo, FileAdmission, HsmError};
 use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
 
-const FIRST: &str = "cardwright audit book 1 TEST";
+const FIRST: &str = "cardwright audit book 1";
 
 /// The book of a store.
 pub(super) struct AuditBook(CompanionFile);

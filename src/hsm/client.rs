@@ -5,15 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr};
 
 use super::caller::{CallerRole, CallerSecrets, HsmDoor};
 use super::greeting;
@@ -33,6 +36,8 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Limit of a call that stands alone and can be repeated: the ledger's writer waits for it.
 const ALONE_LIMIT: Duration = Duration::from_secs(5);
+/// Time between two attempts to connect.
+const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 /// Most bytes kept of a host's error output.
 const MAX_COMPLAINT: usize = 4096;
 
@@ -69,13 +74,33 @@ fn is_slow(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
 }
 
+/// Connects to a socket. While more callers wait than its listener keeps, tries again until the limit.
+fn connected(socket: &Path, limit: Duration) -> std::io::Result<UnixStream> {
+    let address = UnixAddr::new(socket)?;
+    let begun = Instant::now();
+    loop {
+        // A blocking socket would wait in the system without a limit.
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        match nix::sys::socket::connect(socket.as_raw_fd(), &address) {
+            Ok(()) => {
+                let stream = UnixStream::from(socket);
+                stream.set_nonblocking(false)?;
+                return Ok(stream);
+            }
+            Err(Errno::EAGAIN) if begun.elapsed() < limit => sleep(CONNECT_PAUSE),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Connects to the host of this door, which lets this role in. A call may take `limit`.
 fn greeted(
     door: &HsmDoor,
     role: CallerRole,
     limit: Duration,
 ) -> Result<(WireFrames<UnixStream>, Realm), HsmError> {
-    let mut stream = UnixStream::connect(door.socket()).map_err(|e| broken(&e))?;
+    let mut stream = connected(door.socket(), limit).map_err(|e| broken(&e))?;
     if !greeting::listens(door.host(), &stream) {
         return Err(HsmError::Host("another program listens on its socket".into()));
     }
@@ -294,4 +319,31 @@ fn listen_to(errors: ChildStderr, is_ready: Arc<AtomicBool>) -> Result<JoinHandl
         }
         failure.unwrap_or(said)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use nix::sys::socket::{Backlog, bind, listen, socket};
+
+    use super::*;
+
+    #[test]
+    fn a_listener_that_accepts_nobody_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hsm.sock");
+        let listener = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(listener.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+        listen(&listener.as_fd(), Backlog::new(1).unwrap()).unwrap();
+        let short = Duration::from_millis(50);
+        let mut waiting = Vec::new();
+        let refused = loop {
+            match connected(&path, short) {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert!(is_slow(&refused) && !waiting.is_empty(), "{refused}");
+    }
 }

@@ -3,7 +3,7 @@
 //! One file in the key store (`companion`), `recipient`, made when the recipient is asked for first:
 //!
 //! ```text
-//! cardwright X25519 recipient 1 TEST
+//! cardwright X25519 recipient 1
 //! AGE-SECRET-KEY-1...                   X25519, as the `age` format writes it
 //! ```
 //!
@@ -22,7 +22,7 @@ use super::{FileReceiver, HsmError, WipedBytes};
 use crate::record::FileError;
 use crate::record::envelope::{DeliveredFile, RECIPIENTS_MAX, WrappedFileKey, X25519};
 
-const FIRST: &str = "cardwright X25519 recipient 1 TEST";
+const FIRST: &str = "cardwright X25519 recipient 1";
 /// Room for the lines, so that growing leaves no copy of the key behind.
 const ROOM: usize = 256;
 

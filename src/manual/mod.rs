@@ -29,7 +29,7 @@ pub const MANUAL_PAGES: &[ManualPage] = &[
     },
     ManualPage {
         topic: "custody",
-        about: "custodians of a LIVE key store: opening, changing, backup, destruction",
+        about: "custodians of a LIVE key store: opening, keys in components and key blocks, backup, destruction",
         text: include_str!("custody.md"),
     },
     ManualPage {

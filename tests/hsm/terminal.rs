@@ -316,6 +316,20 @@ fn a_wrong_passphrase_is_named_and_a_line_too_long_asked_again() {
     session.sees("Custodian 1 of 2, name: ").types("anna\n");
     session.sees("Passphrase of anna: ").types(&format!("{}\n", words("ben")));
     session.sees("that is not anna's passphrase; wait 1 s");
+    // What is typed while the program waits is not shown, and is no answer.
+    assert!(!session.echoes());
+    session.types(&format!("{}\n", words("anna")));
+    open(&mut session, ["anna", "ben"]);
+    let (code, all) = session.ends();
+    assert_eq!(code, 0, "{all}");
+    assert!(!all.contains("six words"), "{all}");
+}
+
+#[test]
+fn nothing_suspends_a_command_that_has_the_terminal() {
+    let (_folder, store) = live();
+    let mut session = Session::start(&["list", "--store", store.to_str().unwrap()]);
+    session.sees("name: ").types("\x1aanna\n").sees("that is no custodian");
     open(&mut session, ["anna", "ben"]);
     let (code, all) = session.ends();
     assert_eq!(code, 0, "{all}");
@@ -332,6 +346,39 @@ fn without_a_terminal_nothing_is_asked() {
     assert_eq!(ended.status.code(), Some(50));
     let said = String::from_utf8(ended.stderr).unwrap();
     assert!(said.contains("custodians type at a terminal, and there is none"), "{said}");
+    assert_eq!(KeyStore::open(&store).unwrap().generation(), 1);
+}
+
+/// The side is the program's, for each command that opens a store.
+#[test]
+fn no_command_opens_a_store_of_the_other_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    drop(KeyStore::create_test(KEYS, &store, StoreSide::Issuer).unwrap());
+    let key = "--usage ZMK --type AES128 --id 476173FF --version 7 --kcv B82EC5 --partner T";
+    for words in [
+        "list",
+        "acts",
+        "check",
+        "recipient",
+        "destroy kmc-1",
+        "custodians --new anna,ben --threshold 2",
+        "component k --drop",
+        &format!("component k {key} --of 2"),
+        "restore",
+    ] {
+        let mut command = Command::new("setsid");
+        command.args(["--wait", CARDWRIGHT, "key"]).args(words.split(' '));
+        if words == "restore" {
+            command.arg(&store).arg("--store").arg(folder.path().join("new"));
+        } else {
+            command.arg("--store").arg(&store);
+        }
+        let ended = command.stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        let why = "it is the issuer's: use the issuer's program (cardwright-prep)";
+        assert!(ended.status.code() == Some(22) && said.contains(why), "{words}: {said}");
+    }
     assert_eq!(KeyStore::open(&store).unwrap().generation(), 1);
 }
 
@@ -445,13 +492,15 @@ fn custodians_give_a_zmk_in_components_and_import_a_block() {
     assert_eq!(session.ends().0, 0);
     let mut session = Session::start(&["acts", "--store", shown]);
     open(&mut session, ["anna", "ben"]);
-    session.sees("COMPONENT  zmk 1  ZMK  47617399:1  DES B6616B  by anna, ben  component 1 of 2 by anna");
+    session.sees(
+        "COMPONENT  zmk 1  ZMK  47617399:1  DES B6616B  by anna, ben  component 1 of 2 by anna, whole key",
+    );
     session.sees("STORED  zmk 1").sees("by ben, carla");
     session.sees("IMPORTED  kek-2  KEK  476173FF:2  DES B82EC5  by anna, carla  K0 B 00 N under zmk 1");
     assert_eq!(session.ends().0, 0);
 }
 
-/// A change of custodians drops what was given, since one person could give a second component under a new name.
+/// A change of custodians drops the components so far, because one person could give a second one under a new name.
 #[test]
 fn a_change_drops_pending_components() {
     let (_folder, store) = live();
@@ -499,7 +548,7 @@ fn a_change_drops_pending_components() {
     assert_eq!(session.ends().0, 0);
 }
 
-/// What is missing or too much on a command line ends it before anybody is asked.
+/// A command with missing or superfluous options ends before it asks anybody.
 #[test]
 fn a_command_line_that_says_too_little_of_a_key_asks_nobody() {
     let folder = tempfile::tempdir().unwrap();
@@ -520,6 +569,17 @@ fn a_command_line_that_says_too_little_of_a_key_asks_nobody() {
         (format!("component k {} --of 2", whole.replace("B82EC5", "B82E")), 2),
         (format!("import-block none.txt --label k {whole}"), 2),
         (format!("import-block none.txt --zmk z --label k {whole} --issuer T --allow FFFFFF476173:1"), 50),
+        // What needs no open store: how many components there are, an issuer's key, label, identifier.
+        (format!("component k {whole} --of 4 --issuer T --allow FFFFFF476173:1"), 24),
+        (format!("component k {} --of 2", whole.replace("KEK", "IMK-AC")), 22),
+        (format!("component k\u{1b}[2J {whole} --of 2 --issuer T --allow FFFFFF476173:1"), 22),
+        (
+            format!(
+                "component k {} --of 2 --issuer T --allow FFFFFF476173:1",
+                whole.replace("476173FF", "4761")
+            ),
+            22,
+        ),
     ] {
         let mut command = Command::new("setsid");
         command.args(["--wait", CARDWRIGHT, "key"]).args(words.split(' ')).arg("--store").arg(&store);

@@ -9,7 +9,7 @@ use super::custody::{opened, terminal};
 use super::terms;
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::hsm::store::{ArrivedKey, KeyTerms, LockedStore, read_block};
+use crate::hsm::store::{ArrivedKey, KeyTerms, LockedStore, StoreSide, read_block};
 use crate::ids::Kcv;
 
 /// Most bytes of a file with a key block.
@@ -17,7 +17,7 @@ const MAX_BLOCK: u64 = 4096;
 
 /// Imports a key. Returns what is stored.
 pub(super) fn import(
-    store: &Path,
+    (store, side): (&Path, StoreSide),
     file: &Path,
     zmk: &str,
     key: KeyTerms,
@@ -27,7 +27,8 @@ pub(super) fn import(
         Failure::new(Exit::Io, format!("operator: key block {}: {}", file.display(), files::trouble(&error)))
     })?;
     let block = read_block(&text)?;
-    let locked = LockedStore::to_change(store)?;
+    let locked = LockedStore::to_change(store)?.of_side(side)?;
+    locked.check_terms(&key)?;
     let mut terminal = terminal()?;
     let label = key.label.clone();
     terminal.say(&format!("Import of {label}: {}, KCV {kcv}.", terms::shown(&key)))?;

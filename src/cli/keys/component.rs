@@ -1,13 +1,13 @@
 //! `key component`: custodians give the components of a key, one in each command.
 //!
-//! Not here: what a component must be (`hsm::store`), the opening of the store (`custody`).
+//! Not here: the rules of components (`hsm::store`), the opening of the store (`custody`).
 
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use super::custody::{opened, terminal};
-use super::{kcvs, program, terms};
+use super::{kcvs, terms};
 use crate::cli::suggested::quoted;
 use crate::cli::terminal::Terminal;
 use crate::exit::{Exit, Failure};
@@ -17,7 +17,7 @@ use crate::ids::Kcv;
 /// How often a custodian may type a component.
 const TRIES: u8 = 3;
 
-/// A key before its first component: what is said of it, its check value, how many components it has.
+/// The terms of a key before its first component, its check value, and the number of its components.
 pub(super) type FirstTerms = (KeyTerms, Kcv, u8);
 
 /// Takes the next component of a key. Returns what is stored.
@@ -27,7 +27,10 @@ pub(super) fn give(
     first: Option<FirstTerms>,
     side: StoreSide,
 ) -> Result<String, Failure> {
-    let locked = LockedStore::to_change(store)?;
+    let locked = LockedStore::to_change(store)?.of_side(side)?;
+    if let Some((key, _, of)) = &first {
+        locked.check_components(key, *of)?;
+    }
     let mut terminal = terminal()?;
     terminal.say(&match &first {
         Some((key, kcv, of)) => {
@@ -51,24 +54,24 @@ pub(super) fn give(
         1 => "1 is missing".to_owned(),
         more => format!("{more} are missing"),
     };
-    let next = format!("{} key component {} --store {}", program(side), quoted(label), shown_path(store));
+    let next = format!("{} key component {} --store {}", side.program(), quoted(label), shown_path(store));
     Ok(format!("component {number} of {wanted} stored; {missing}. next: {next}\n"))
 }
 
 /// Forgets the components of a key. Returns what is done.
-pub(super) fn forget(store: &Path, label: &str) -> Result<String, Failure> {
-    let locked = LockedStore::to_change(store)?;
+pub(super) fn forget(store: &Path, label: &str, side: StoreSide) -> Result<String, Failure> {
+    let locked = LockedStore::to_change(store)?.of_side(side)?;
     let mut terminal = terminal()?;
     terminal.say(&format!("Drop the components of {label}."))?;
     let mut open = opened(&mut terminal, locked.collect())?;
     let key = pending(&open, label)?;
     terminal.say(&format!("{label}: {}. Given so far: {}.", terms::shown(key.terms()), given(key)))?;
-    confirm(&mut terminal, "Type yes to drop them: ")?;
+    confirm(&mut terminal, "Backups keep them. Type yes to drop them: ")?;
     open.drop_components(label)?;
     Ok(format!("components of {label} dropped\n"))
 }
 
-/// Asks for the word without which nothing is changed.
+/// Asks the custodians to type yes, and fails if they type anything else.
 pub(super) fn confirm(terminal: &mut Terminal, prompt: &str) -> Result<(), Failure> {
     match terminal.line(prompt)?.trim() {
         "yes" => Ok(()),
@@ -85,14 +88,18 @@ pub(super) fn stored(key: &SecretEntry) -> String {
 
 fn pending<'a>(open: &'a OpenStore, label: &str) -> Result<&'a PendingKey, Failure> {
     open.pending(label).ok_or_else(|| {
+        if open.keys().entries().iter().any(|key| key.label() == label) {
+            let what = format!("{label:?} is stored already: it has all its components");
+            return Failure::new(Exit::Custody, format!("operator: {what}"));
+        }
         let what = format!(
-            "no component of {label:?} is there: the first one comes with --usage and all that it requires"
+            "no component of {label:?} is there: give the first one with --usage and the options that it requires"
         );
         Failure::new(Exit::KeyUnknown, format!("key: {what}"))
     })
 }
 
-/// What is known of a key, and what is asked for next.
+/// Describes a key, and the component that is asked for next.
 fn state(key: &PendingKey) -> String {
     let (number, wanted) = (key.next(), key.wanted());
     let whole = match key.stated() {
@@ -124,7 +131,10 @@ fn giver(terminal: &mut Terminal, open: &OpenStore, key: &PendingKey) -> Result<
         let name = terminal.line(&format!("Who gives component {}, name: ", key.next()))?;
         let name = name.trim();
         if !open.by().iter().any(|opener| opener == name) {
-            terminal.say(&format!("that is none of those who opened the store: {}", open.by().join(", ")))?;
+            terminal.say(&format!(
+                "that person did not open the store; it was opened by {}",
+                open.by().join(", ")
+            ))?;
         } else if let Err(failure) = key.check_giver(name) {
             terminal.say(&failure.message)?;
         } else {
@@ -146,7 +156,7 @@ fn component(
         let failure = match typed(terminal, key) {
             Ok((value, kcv)) => match open.component(&key.terms().label, by, value, kcv) {
                 Ok(component) => return Ok(component),
-                // Only what may be a slip is asked again.
+                // Only a slip is asked again.
                 Err(failure) if failure.exit == Exit::KeyMismatch => failure,
                 Err(failure) => return Err(failure),
             },
@@ -156,7 +166,7 @@ fn component(
         if left == 0 {
             return Err(failure);
         }
-        terminal.say(&format!("{}: again", failure.message))?;
+        terminal.say(&format!("{}. Type it again.", failure.message))?;
     }
 }
 

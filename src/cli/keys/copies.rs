@@ -23,11 +23,7 @@ pub(super) fn backup(store: &Path, to: &Path) -> Result<String, Failure> {
 
 /// Makes a store of a backup. Returns what was made.
 pub(super) fn restore(backup: &Path, store: &Path, side: StoreSide) -> Result<String, Failure> {
-    let locked = LockedStore::of_backup(backup)?;
-    if locked.side() != side {
-        let what = format!("it is the {}'s: use the {}'s program", locked.side(), locked.side());
-        return Err(Failure::new(Exit::KeyStore, format!("key store {}: {what}", backup.display())));
-    }
+    let locked = LockedStore::of_backup(backup)?.of_side(side)?;
     KeyStore::check_new(store, locked.realm())?;
     let mut terminal = terminal()?;
     terminal.say(&format!("Restore of {} to {}.", backup.display(), store.display()))?;

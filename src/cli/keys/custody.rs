@@ -28,13 +28,13 @@ pub(super) fn shown_time(unix: u64) -> String {
 }
 
 /// Opens a store to read it. Only a LIVE one asks for its custodians.
-pub(super) fn read(store: &Path) -> Result<OpenStore, Failure> {
-    unasked_if_test(LockedStore::to_read(store)?)
+pub(super) fn read(store: &Path, side: StoreSide) -> Result<OpenStore, Failure> {
+    unasked_if_test(LockedStore::to_read(store)?.of_side(side)?)
 }
 
 /// Opens a store to change it. A TEST store asks nobody.
-pub(super) fn alone(store: &Path) -> Result<OpenStore, Failure> {
-    unasked_if_test(LockedStore::to_change(store)?)
+pub(super) fn alone(store: &Path, side: StoreSide) -> Result<OpenStore, Failure> {
+    unasked_if_test(LockedStore::to_change(store)?.of_side(side)?)
 }
 
 fn unasked_if_test(locked: LockedStore) -> Result<OpenStore, Failure> {
@@ -126,8 +126,8 @@ fn choose(terminal: &mut Terminal, new: &mut NewCustodians) -> Result<(), Failur
 }
 
 /// Gives a LIVE store other custodians. Returns what is done.
-pub(super) fn change(store: &Path, mut new: NewCustodians) -> Result<String, Failure> {
-    let locked = LockedStore::to_change(store)?;
+pub(super) fn change(store: &Path, mut new: NewCustodians, side: StoreSide) -> Result<String, Failure> {
+    let locked = LockedStore::to_change(store)?.of_side(side)?;
     if locked.realm() == Realm::Test {
         return Err(Failure::new(
             Exit::KeyStore,
@@ -161,8 +161,8 @@ pub(super) fn change(store: &Path, mut new: NewCustodians) -> Result<String, Fai
 }
 
 /// Destroys a key. Returns the line to be kept on paper.
-pub(super) fn destroy(store: &Path, label: &str) -> Result<String, Failure> {
-    let locked = LockedStore::to_change(store)?;
+pub(super) fn destroy(store: &Path, label: &str, side: StoreSide) -> Result<String, Failure> {
+    let locked = LockedStore::to_change(store)?.of_side(side)?;
     let mut terminal = terminal()?;
     terminal.say(&format!("Destroy {label}."))?;
     let mut open = opened(&mut terminal, locked.collect())?;

@@ -21,6 +21,7 @@ use super::common::{json_text, store_path};
 use crate::crypto::{KcvMethod, KeyType};
 use crate::exit::{Exit, Failure};
 use crate::files;
+use crate::hardening::wipe_stack;
 use crate::hsm::Realm;
 use crate::hsm::store::{
     ActKind, CustodyAct, KeyStore, KeyUsage, LockedStore, NewCustodians, PendingKey, StoreSide, TakenOver,
@@ -71,8 +72,8 @@ pub enum KeyCommand {
         #[arg(long, value_name = "STORE")]
         store: PathBuf,
     },
-    /// List the keys: label, usage, type, id:version, KCV with its method, and how they came; then keys of which components are missing, and keys that
-    /// were destroyed.
+    /// List the keys: label, usage, type, id:version, KCV with its method, and how they came; then keys that still lack components, and keys
+    /// that were destroyed.
     List {
         /// Store to read.
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
@@ -93,8 +94,8 @@ pub enum KeyCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Give the next component of a key: its custodian types it at this terminal. The first one comes with all that is said of the
-    /// key, the last one stores it.
+    /// Give the next component of a key: its custodian types it at this terminal. The first command also describes
+    /// the key, and the last one stores it.
     Component {
         /// Label of the key.
         #[arg(value_name = "LABEL")]
@@ -150,7 +151,7 @@ pub enum KeyCommand {
         /// Its version.
         #[arg(long, value_name = "N")]
         version: u8,
-        /// Its KCV, as the sender states it in another letter.
+        /// Its KCV, which the sender states in a separate letter.
         #[arg(long, value_name = "KCV", value_parser = terms::kcv)]
         kcv: Kcv,
         /// Whose it is, and where the secrets under a KEK may go.
@@ -160,7 +161,7 @@ pub enum KeyCommand {
         #[arg(long, env = "CARDWRIGHT_KEYS", value_name = "STORE", value_parser = store_path())]
         store: PathBuf,
     },
-    /// Give a LIVE store new custodians and passphrases, all at once. Components of keys are dropped. Old backups still open with the
+    /// Give a LIVE store new custodians and passphrases, all at once. Components of unfinished keys are dropped. Old backups still open with the
     /// old passphrases.
     Custodians {
         /// Names of the new custodians.
@@ -211,7 +212,10 @@ pub enum KeyCommand {
 /// Runs one of the key commands, printing to standard output. `side` is the side whose program runs.
 pub fn run(command: &KeyCommand, side: StoreSide) -> Result<Exit, Failure> {
     let mut answer = Vec::new();
-    let exit = run_to(command, side, &mut answer)?;
+    let exit = run_to(command, side, &mut answer);
+    // Values of keys were moved over it.
+    wipe_stack();
+    let exit = exit?;
     stdout::print(&String::from_utf8_lossy(&answer)).map(|()| exit)
 }
 
@@ -238,32 +242,32 @@ fn answer(command: &KeyCommand, side: StoreSide) -> Result<String, Failure> {
             let (store, taken) = KeyStore::upgrade(old, store, side)?;
             Ok(list_text(&store) + &taken_over(&taken, side))
         }
-        KeyCommand::Acts { store, json } => acts(custody::read(store)?.keys(), *json),
-        KeyCommand::List { store } => Ok(list_text(custody::read(store)?.keys())),
-        KeyCommand::Recipient { store } => Ok(recipient(store)? + "\n"),
+        KeyCommand::Acts { store, json } => acts(custody::read(store, side)?.keys(), *json),
+        KeyCommand::List { store } => Ok(list_text(custody::read(store, side)?.keys())),
+        KeyCommand::Recipient { store } => Ok(recipient(store, side)? + "\n"),
         KeyCommand::Check { store } => {
-            let open = custody::read(store)?;
+            let open = custody::read(store, side)?;
             open.keys().check_companions()?;
-            Ok(check(open.keys(), side))
+            Ok(check(open.keys()))
         }
         KeyCommand::Custodians { new, threshold, store } => {
-            custody::change(store, NewCustodians::new(new, *threshold)?)
+            custody::change(store, NewCustodians::new(new, *threshold)?, side)
         }
-        KeyCommand::Destroy { label, store } => custody::destroy(store, label),
-        KeyCommand::Component { label, drop: true, store, .. } => component::forget(store, label),
+        KeyCommand::Destroy { label, store } => custody::destroy(store, label, side),
+        KeyCommand::Component { label, drop: true, store, .. } => component::forget(store, label, side),
         KeyCommand::Component { label, store, .. } => {
             component::give(store, label, first_terms(command)?, side)
         }
         KeyCommand::ImportBlock { file, zmk, label, usage, key_type, id, version, kcv, rules, store } => {
             let key = NamedKey { label, usage: *usage, key_type: *key_type, id, version: *version };
-            block::import(store, file, zmk, rules.terms(&key)?, *kcv)
+            block::import((store, side), file, zmk, rules.terms(&key)?, *kcv)
         }
         KeyCommand::Backup { to, store } => copies::backup(store, to),
         KeyCommand::Restore { backup, store } => copies::restore(backup, store, side),
     }
 }
 
-/// What a command says of a key before its first component.
+/// The terms that a command states with the first component.
 fn first_terms(command: &KeyCommand) -> Result<Option<FirstTerms>, Failure> {
     let KeyCommand::Component {
         label,
@@ -283,17 +287,9 @@ fn first_terms(command: &KeyCommand) -> Result<Option<FirstTerms>, Failure> {
     Ok(Some((rules.terms(&key)?, *kcv, *of)))
 }
 
-/// The program of this side.
-fn program(side: StoreSide) -> &'static str {
-    match side {
-        StoreSide::Bureau => "cardwright",
-        StoreSide::Issuer => "cardwright-prep",
-    }
-}
-
 /// The recipient of a store. Only making its key needs a TEST store alone.
-fn recipient(store: &Path) -> Result<String, Failure> {
-    let locked = LockedStore::to_read(store)?;
+fn recipient(store: &Path, side: StoreSide) -> Result<String, Failure> {
+    let locked = LockedStore::to_read(store)?.of_side(side)?;
     if locked.realm() == Realm::Test {
         let known = locked.open_test()?.keys().known_recipient()?;
         if let Some(known) = known {
@@ -302,7 +298,7 @@ fn recipient(store: &Path) -> Result<String, Failure> {
     } else {
         drop(locked);
     }
-    custody::alone(store)?.recipient()
+    custody::alone(store, side)?.recipient()
 }
 
 fn key_list(path: &Path) -> Result<Zeroizing<String>, Failure> {
@@ -438,15 +434,10 @@ fn acts(store: &KeyStore, json: bool) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn check(store: &KeyStore, side: StoreSide) -> String {
+fn check(store: &KeyStore) -> String {
     let realm = match store.realm() {
         Realm::Test => "TEST",
         Realm::Live => "LIVE",
     };
-    let mut text =
-        format!("{} keys, {} store, {realm}: every rule holds\n", store.entries().len(), store.side());
-    if store.side() != side {
-        let _ = writeln!(text, "note: this is the {side}'s program, the store is the {}'s", store.side());
-    }
-    text
+    format!("{} keys, {} store, {realm}: every rule holds\n", store.entries().len(), store.side())
 }

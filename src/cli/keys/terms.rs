@@ -10,10 +10,10 @@ use crate::hsm::store::{KeyOrigin, KeyTerms, KeyUsage};
 use crate::ids::{IssuerId, Kcv, KmcRef, NameError};
 use crate::scp::SecLevel;
 
-/// Whose a key is, and where the secrets under a KEK may go.
+/// The other holder of a key, and for a KEK where the secrets under it may go.
 #[derive(Debug, Clone, clap::Args)]
 pub struct KeyRulesArgs {
-    /// Who has the key too: of a ZMK always, of other keys if you like.
+    /// Partner who also has the key; required for a ZMK.
     #[arg(long, value_name = "NAME", requires = "usage", conflicts_with = "issuer", value_parser = holder)]
     partner: Option<IssuerId>,
     /// The issuer of a KEK.
@@ -37,7 +37,7 @@ pub(super) struct NamedKey<'a> {
 }
 
 impl KeyRulesArgs {
-    /// All that is said of a key. The store notes how and when it comes.
+    /// The terms of a key. The store sets how and when it came.
     pub(super) fn terms(&self, key: &NamedKey<'_>) -> Result<KeyTerms, Failure> {
         let kek = key.usage == KeyUsage::Kek;
         if kek != self.issuer.is_some() {
@@ -91,7 +91,7 @@ fn one_of<T: Copy + ToString>(all: &[T], text: &str) -> Result<T, String> {
     let found = all.iter().find(|one| one.to_string() == text);
     found.copied().ok_or_else(|| {
         let all: Vec<_> = all.iter().map(T::to_string).collect();
-        format!("there are {}", all.join(", "))
+        format!("it must be one of {}", all.join(", "))
     })
 }
 
@@ -102,7 +102,7 @@ pub(super) fn shown(terms: &KeyTerms) -> String {
     format!("{usage} {id}:{version}, {key_type}{rules}")
 }
 
-/// Whose a key is; of a KEK also where its secrets may go. `None` if nothing is said of it.
+/// The other holder of a key; for a KEK also where its secrets may go. `None` if no holder is known.
 pub(super) fn rules(terms: &KeyTerms) -> Option<String> {
     let partner = &terms.partner;
     if terms.usage != KeyUsage::Kek {

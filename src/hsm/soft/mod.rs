@@ -75,7 +75,7 @@ impl SoftHsm {
         if store.side() != StoreSide::Bureau {
             return Err(Failure::new(
                 Exit::KeyStore,
-                "key: this is an issuer's key store; a line needs a bureau's, with KEK and KMC only",
+                "key: this is an issuer's key store; a line needs a bureau's",
             ));
         }
         let (tables, connections) = (Mutex::default(), AtomicU64::new(0));

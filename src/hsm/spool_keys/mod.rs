@@ -2,7 +2,7 @@
 //! (`companion`), `spools`:
 //!
 //! ```text
-//! cardwright spool keys 1 TEST
+//! cardwright spool keys 1
 //! key NAME LEDGER HEX
 //! gone NAME LEDGER                      destroyed
 //! ```
@@ -29,7 +29,7 @@ use crate::exit::Failure;
 use crate::ids::SpoolKeyName;
 use crate::record::Sealer;
 
-const FIRST: &str = "cardwright spool keys 1 TEST";
+const FIRST: &str = "cardwright spool keys 1";
 
 /// A key; `None` after it was destroyed.
 type SpoolKeyValue = Option<Zeroizing<[u8; 32]>>;

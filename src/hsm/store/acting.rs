@@ -103,19 +103,19 @@ impl OpenStore {
 
     /// Writes the store with these acts more, and wipes the file of before: a key that is destroyed later stands in it.
     fn record_or(&mut self, acts: Vec<CustodyAct>, unnoted: &str) -> Result<(), Failure> {
-        let acts = acts.into_iter().map(|act| self.signed(act)).collect();
+        let acts = self.signed(acts);
         let KeyStore { folder, header, body, .. } = &mut self.keys;
         let keys = sealed_with(folder.path(), header, body, &self.master, acts)?;
         folder.write(&keys, unnoted)
     }
 
-    /// An act with the names of those who opened the store, and their wrong passphrases.
-    pub(super) fn signed(&self, mut act: CustodyAct) -> CustodyAct {
-        act.by.clone_from(&self.by);
-        if !self.wrong.is_empty() {
-            let apart = if act.note.is_empty() { "" } else { "; " };
-            act.note = format!("{}{apart}wrong passphrases before: {}", act.note, self.wrong);
+    /// Acts of one change with the names of those who opened the store, and in the first one their wrong passphrases.
+    pub(super) fn signed(&self, mut acts: Vec<CustodyAct>) -> Vec<CustodyAct> {
+        acts.iter_mut().for_each(|act| act.by.clone_from(&self.by));
+        if let Some(first) = acts.first_mut().filter(|_| !self.wrong.is_empty()) {
+            let apart = if first.note.is_empty() { "" } else { "; " };
+            first.note = format!("{}{apart}wrong passphrases before: {}", first.note, self.wrong);
         }
-        act
+        acts
     }
 }

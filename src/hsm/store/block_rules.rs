@@ -1,7 +1,7 @@
-//! What a key block may become in a store: usage, mode, key version and algorithm, and the key that it is under.
+//! The keys that a key block may become in a store: usage, mode, key version and algorithm, and the ZMK that it is under.
 //!
-//! All is compared after the block's MAC; what a block says alone decides nothing. The command says what the key is to be,
-//! since a block has no identifier and no partner. Exportability is recorded: nothing is ever exported.
+//! Everything is compared after the MAC is checked, and the block alone decides nothing. The command describes the key,
+//! because a block has no identifier and no partner. Exportability is recorded: nothing is ever exported.
 //!
 //! Not here: the block itself (`crypto::key_block`), rules of every key (`rules`).
 
@@ -11,7 +11,7 @@ use crate::crypto::key_block::{BlockHeader, KeyBlock, KeyBlockFault, OpenedBlock
 use crate::exit::{Exit, Failure};
 use crate::hsm::Realm;
 
-/// A usage, the blocks of which it may come, and their modes.
+/// A usage, the usage codes of the blocks that may carry it, and their modes.
 struct BlockRule {
     usage: KeyUsage,
     codes: &'static [&'static str],
@@ -84,7 +84,7 @@ fn failure(fault: &KeyBlockFault) -> Failure {
     Failure::new(exit, format!("file: {fault}"))
 }
 
-/// Refuses a block that says its key is another than the command does.
+/// Refuses a block whose header or key does not agree with the command.
 pub(super) fn check_block(
     header: &BlockHeader,
     key_type: KeyType,
@@ -94,12 +94,12 @@ pub(super) fn check_block(
     let refused = |what: String| Err(Failure::new(Exit::KeyMismatch, format!("file: {what}")));
     let usage = terms.usage;
     let Some(rule) = RULES.iter().find(|rule| rule.usage == usage) else {
-        return refused(format!("a {usage} comes in no key block: ask for components"));
+        return refused(format!("{usage} keys come in no key block: ask for components"));
     };
     if !rule.codes.contains(&header.usage.as_str()) {
         let codes = rule.codes.join(" or ");
         return refused(format!(
-            "the block is a {} key, and a {usage} comes as {codes}: ask the sender",
+            "the block is a {} key, and {usage} keys come as {codes}: ask the sender",
             header.usage
         ));
     }
@@ -110,7 +110,7 @@ pub(super) fn check_block(
     if !modes.contains(&header.mode) {
         let modes: Vec<_> = modes.iter().map(char::to_string).collect();
         return refused(format!(
-            "the block has mode {}, and a {usage} of this {side} comes with {}: ask the sender",
+            "the block has mode {}, and {usage} keys of this {side} come with {}: ask the sender",
             header.mode,
             modes.join(" or ")
         ));
@@ -120,8 +120,9 @@ pub(super) fn check_block(
         return refused("the block holds a component: ask for the whole key".into());
     }
     if version != "00" && version != format!("{:02}", terms.version) {
+        let ask = if terms.version > 99 { "ask for 00" } else { "ask for 00 or the version" };
         return refused(format!(
-            "the block has key version {version}, and the command says {}: ask for 00 or the version",
+            "the block has key version {version}, and the command says {}: {ask}",
             terms.version
         ));
     }
@@ -134,15 +135,14 @@ pub(super) fn check_block(
     Ok(())
 }
 
-/// Refuses a key that does not belong to the partner who has the ZMK too, and notes the partner of a KMC.
+/// Refuses a key that does not belong to the partner who shares the ZMK, and notes that partner if the command names none.
 pub(super) fn check_partner(terms: &mut KeyTerms, zmk: &SecretEntry, side: StoreSide) -> Result<(), Failure> {
     let partner = zmk.partner();
     let (usage, label) = (terms.usage, zmk.label());
     match usage {
         // An issuer's ZMK is shared with its bureau.
         KeyUsage::Kek if side == StoreSide::Issuer => {}
-        _ if usage.is_master() => {}
-        KeyUsage::Kmc if terms.partner.is_empty() => partner.clone_into(&mut terms.partner),
+        _ if terms.partner.is_empty() => partner.clone_into(&mut terms.partner),
         _ if terms.partner == partner => {}
         _ => {
             let what = format!("{label} is {partner}'s, and the {usage} is for {}", terms.partner);
@@ -155,7 +155,7 @@ pub(super) fn check_partner(terms: &mut KeyTerms, zmk: &SecretEntry, side: Store
     Ok(())
 }
 
-/// A LIVE store refuses a ZMK weaker than the key that it brings; for a TEST store this is the warning.
+/// A LIVE store refuses a ZMK weaker than the key that it brings; for a TEST store, returns a warning.
 pub(super) fn check_strength(
     zmk: &SecretEntry,
     key_type: KeyType,

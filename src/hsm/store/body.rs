@@ -15,8 +15,8 @@
 //! method   1 DES (E of zeros) 2 AES-GP (E of 01s) 3 AES-CMAC (CMAC of zeros)
 //! ```
 //!
-//! The file key seals the companions and makes the marks; it is drawn once. `partner` of a KEK is its issuer, of a ZMK who has it too; `min_seclev`
-//! and the KMCs are a KEK's alone. `gone` is a key that was destroyed: its mark is HMAC-SHA-256(file key,
+//! The file key seals the companions and makes the marks; it is drawn once. `partner` is the issuer of a KEK, and the other holder of a
+//! ZMK; only a KEK has `min_seclev` and KMCs. `gone` is a key that was destroyed: its mark is HMAC-SHA-256(file key,
 //! "CWKS2 gone" | value with odd parity in each byte), so that its value never comes back. `pending` is a key of
 //! which components are missing ([`pending`](super::pending)).
 //!
@@ -155,7 +155,7 @@ fn write_entry(entry: &SecretEntry, out: &mut BodyWriter) -> Option<()> {
 }
 
 impl KeyTerms {
-    /// Reads what a key is called; the rest of its terms is not known yet.
+    /// Reads the name of a key. The rest of its terms follows later.
     pub(super) fn read_name(fields: &mut FieldCursor<'_>) -> Result<Self, FormatFault> {
         Ok(Self {
             label: text(fields)?,

@@ -1,7 +1,7 @@
 //! How keys come into a store that its custodians have opened: in components, or in a partner's key block.
 //!
 //! ```text
-//! begin ──► component ──► give ──► pending, or stored with the last        each `give` is one writing
+//! begin ──► component ──► give ──► pending, or stored with the last        each `give` writes once
 //! arrive (open the block, compare, admit) ──► import
 //! ```
 //!
@@ -11,7 +11,9 @@ use zeroize::Zeroizing;
 
 use super::acting::OpenStore;
 use super::entry::{KeyOrigin, KeyTerms, SecretEntry};
-use super::pending::{KeyComponent, PendingKey};
+use super::header::StoreHeader;
+use super::opening::LockedStore;
+use super::pending::{self, KeyComponent, PendingKey};
 use super::{KeyUsage, block_rules, change, now, rules};
 use crate::crypto::key_block::{BlockHeader, KeyBlock};
 use crate::exit::{Exit, Failure};
@@ -24,9 +26,9 @@ pub struct ArrivedKey {
     zmk: String,
     /// What the block says of it.
     pub header: BlockHeader,
-    /// Who has the ZMK too.
+    /// The partner, who also has the ZMK.
     pub partner: String,
-    /// What people look at before they store it.
+    /// A warning that people see before they store the key.
     pub warning: Option<String>,
 }
 
@@ -37,33 +39,57 @@ impl ArrivedKey {
     }
 }
 
+impl LockedStore {
+    /// Checks the terms of a key that comes in so many components, as far as it goes before the store is opened.
+    pub fn check_components(&self, terms: &KeyTerms, wanted: u8) -> Result<(), Failure> {
+        pending::check_number(wanted)?;
+        check_wanted(&self.file.header, wanted)?;
+        self.check_terms(terms)
+    }
+
+    /// Checks the terms of a key, as far as it goes before the store is opened.
+    pub fn check_terms(&self, terms: &KeyTerms) -> Result<(), Failure> {
+        rules::check_own_terms(terms, self.file.header.rules()).map(drop)
+    }
+}
+
+/// Refuses more components than the store has custodians.
+fn check_wanted(header: &StoreHeader, wanted: u8) -> Result<(), Failure> {
+    let custodians = header.custody.names().count();
+    if header.realm() == Realm::Live && custodians < usize::from(wanted) {
+        let what = format!(
+            "{wanted} components need {wanted} different custodians, and the store has {custodians}: set more custodians"
+        );
+        return Err(Failure::new(Exit::Custody, format!("operator: {what}")));
+    }
+    Ok(())
+}
+
 impl OpenStore {
     /// The key of this label of which components are missing.
     pub fn pending(&self, label: &str) -> Option<&PendingKey> {
         self.keys.pending().iter().find(|key| key.terms.label == label)
     }
 
-    /// Takes what is said of a key before its first component, with the check value of the whole key. It is kept with the first
+    /// Takes the terms and the check value of a key before its first component. The store keeps them with the first
     /// component.
     pub fn begin(&mut self, terms: KeyTerms, kcv: Kcv, wanted: u8) -> Result<(), Failure> {
         if self.pending(&terms.label).is_some() {
-            let what = format!("components of {:?} were given already: leave its terms away", terms.label);
-            return Err(Failure::new(Exit::Custody, format!("operator: {what}")));
-        }
-        rules::check_terms(&terms, self.keys.header.rules(), &self.keys.body)?;
-        let custodians = self.keys.header.custody.names().count();
-        if self.keys.realm() == Realm::Live && custodians < usize::from(wanted) {
             let what = format!(
-                "each of {wanted} components is given by another custodian, and the store has {custodians}: set more custodians"
+                "components of {:?} were given already: give the next one without its terms, or drop them and begin again",
+                terms.label
             );
             return Err(Failure::new(Exit::Custody, format!("operator: {what}")));
         }
+        rules::check_terms(&terms, self.keys.header.rules(), &self.keys.body)?;
         let terms = KeyTerms { origin: KeyOrigin::Components, made: 0, ..terms };
-        self.keys.body.pending.push(PendingKey::new(terms, kcv, wanted)?);
+        let pending = PendingKey::new(terms, kcv, wanted)?;
+        check_wanted(&self.keys.header, wanted)?;
+        self.keys.body.pending.push(pending);
         Ok(())
     }
 
-    /// Checks what a custodian typed for the next component of a key.
+    /// Checks the component of a key that a custodian typed.
     pub fn component(
         &self,
         label: &str,
@@ -105,7 +131,8 @@ impl OpenStore {
         let zmk =
             self.keys.entries().iter().find(|entry| entry.usage() == KeyUsage::Zmk && entry.label() == zmk);
         let Some(zmk) = zmk else {
-            let what = "no ZMK of the store has this label: look at the list, or give it in components first";
+            let what =
+                "no ZMK of the store is called {zmk:?}: look at the list, or give it in components first";
             return Err(Failure::new(Exit::KeyUnknown, format!("key: {what}")));
         };
         block_rules::check_partner(&mut terms, zmk, keeps.side)?;

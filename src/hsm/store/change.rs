@@ -30,7 +30,7 @@ pub(super) fn destroy(body: &mut StoreBody, label: &str, time: u64) -> Result<Cu
     Ok(act)
 }
 
-/// Keeps a component. With the last one the key is stored, unless a rule is against it: then that component is not kept.
+/// Keeps a component. With the last one the key is stored, unless a rule refuses it; then the last component is not kept.
 pub(super) fn give(
     body: &mut StoreBody,
     label: &str,
@@ -41,9 +41,10 @@ pub(super) fn give(
     let found = body.pending.iter().enumerate().find(|(_, key)| key.terms.label == label);
     let (at, key) = found.ok_or_else(|| unknown(label))?;
     key.check_giver(&component.by)?;
-    // The rules compare a key with all others, so it is not among them meanwhile.
+    // The rules compare the key with all others, so it must not be among them.
     let mut key = body.pending.remove(at);
-    let note = format!("component {} of {} by {}", key.next(), key.wanted(), component.by);
+    let (number, wanted, whole) = (key.next(), key.wanted(), key.stated().1);
+    let note = format!("component {number} of {wanted} by {}, whole key {whole}", component.by);
     let mut acts = vec![act_of(&key.terms, time, ActKind::Component, vec![component.kcv], note)];
     let Some(sum) = key.whole(&component) else {
         key.components.push(component);
@@ -82,19 +83,23 @@ fn stored(
         let what = format!("key: {what}, or begin again with --drop");
         return Err(Failure::new(Exit::KeyMismatch, what));
     }
-    rules::admit(terms, &value, None, keeps, body)
+    rules::admit(terms, &value, Some(key.stated().1), keeps, body).map_err(|failure| {
+        let what =
+            format!("{}; its last component is not kept: drop the others with --drop", failure.message);
+        Failure::new(failure.exit, what)
+    })
 }
 
 /// Forgets the components of a key.
 pub(super) fn drop_components(body: &mut StoreBody, label: &str, time: u64) -> Result<CustodyAct, Failure> {
     let at = body.pending.iter().position(|key| key.terms.label == label).ok_or_else(|| {
-        let what = format!("no component of {label:?} is there: look at the list");
+        let what = format!("no component of {label:?} is there: see `key list`");
         Failure::new(Exit::KeyUnknown, format!("key: {what}"))
     })?;
     Ok(dropped(&body.pending.remove(at), time))
 }
 
-/// Forgets the components of all keys, as a change of custodians does: a person with a new name could give a second one.
+/// Forgets the components of all keys, as a change of custodians does: a person with a new name could give a second component.
 pub(super) fn drop_all_components(body: &mut StoreBody, time: u64) -> Vec<CustodyAct> {
     body.pending.drain(..).map(|key| dropped(&key, time)).collect()
 }

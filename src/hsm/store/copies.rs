@@ -9,8 +9,6 @@
 //!
 //! Not here: opening (`opening`).
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -52,16 +50,26 @@ pub struct BackupMade {
 pub fn back_up(store: &Path, to: &Path) -> Result<BackupMade, Failure> {
     let folder = StoreFolder::unlocked(store)?;
     folder::check_new(to, Realm::Test)?;
-    let next = sibling_path(to.components().as_path(), "-next");
-    DirBuilder::new().mode(0o700).create(&next).map_err(|e| io(&next, "cannot be made", &e))?;
+    let to = folder::named(to)?;
+    if lies_in(to, store) {
+        return Err(refuse(to, "it would lie in the store itself: name a folder elsewhere"));
+    }
+    let next = folder::make_next(to)?;
     let made = copied(&folder, &next).and_then(|made| {
         files::sync_folder(&next.join("keys"))
             .and_then(|()| std::fs::rename(&next, to))
-            .and_then(|()| files::sync_folder(to))
             .map_err(|e| io(to, "cannot be made", &e))?;
         Ok(made)
     });
-    made.inspect_err(|_| drop(std::fs::remove_dir_all(&next)))
+    let made = made.inspect_err(|_| drop(std::fs::remove_dir_all(&next)))?;
+    folder::sync_name(to);
+    Ok(made)
+}
+
+/// Whether a new folder would lie in the folder of a store.
+fn lies_in(new: &Path, store: &Path) -> bool {
+    let above = std::path::absolute(new).ok().and_then(|new| new.parent()?.canonicalize().ok());
+    above.zip(store.canonicalize().ok()).is_some_and(|(above, store)| above.starts_with(store))
 }
 
 fn copied(folder: &StoreFolder, to: &Path) -> Result<BackupMade, Failure> {
@@ -71,18 +79,17 @@ fn copied(folder: &StoreFolder, to: &Path) -> Result<BackupMade, Failure> {
             let path = to.join(kind.name());
             match companion(folder, kind, true)? {
                 Some(file) => {
-                    files::write_private(&path, &file).map_err(|e| io(&path, "cannot be written", &e))?
+                    files::write_private(&path, &file).map_err(|e| io(&path, "cannot be written", &e))?;
                 }
                 // There in an earlier attempt.
                 None => drop(std::fs::remove_file(&path)),
             }
         }
         let keys = folder.keys()?;
-        let sealed = SealedFile::read(&keys);
         if before != keys {
             continue;
         }
-        let header = sealed.map_err(|fault| fault.at(folder.path()))?.header;
+        let header = SealedFile::read(&keys).map_err(|fault| fault.at(folder.path()))?.header;
         let path = to.join("keys");
         files::write_private(&path, &keys).map_err(|e| io(&path, "cannot be written", &e))?;
         return Ok(BackupMade {
@@ -141,7 +148,7 @@ impl OpenStore {
     /// Makes a store at `path` of the backup that was opened.
     pub fn restored(mut self, path: &Path) -> Result<Self, Failure> {
         let note = format!("of generation {}", self.keys.generation());
-        let act = self.signed(CustodyAct::of_store(now(), ActKind::Restored, note));
+        let acts = self.signed(vec![CustodyAct::of_store(now(), ActKind::Restored, note)]);
         let KeyStore { folder: backup, header, body, seal } = &mut self.keys;
         let folder = folder::make(path, header.realm(), |new| {
             for kind in CompanionKind::ALL {
@@ -155,7 +162,7 @@ impl OpenStore {
                     files::write_private(&path, &file).map_err(|e| io(&path, "cannot be written", &e))?;
                 }
             }
-            sealed_with(path, header, body, &self.master, vec![act])
+            sealed_with(path, header, body, &self.master, acts)
         })?;
         self.keys.seal = seal_of(folder.path(), &self.keys.header, &self.keys.body);
         self.keys.folder = folder;

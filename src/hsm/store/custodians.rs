@@ -136,16 +136,28 @@ impl Custody {
         Some(())
     }
 
-    /// Opens a custodian's share, with its number; `None` if nobody has this name, or by a wrong passphrase.
-    pub(super) fn open(&self, store: &[u8; 16], name: &str, passphrase: &[u8]) -> Option<(u8, KeyShare)> {
-        let (number, custodian) = (1..).zip(&self.custodians).find(|(_, one)| one.name == name)?;
-        let mut share = Zeroizing::new(custodian.share);
+    /// Opens a custodian's share, with its number; `None` if nobody has this name, or by a wrong passphrase. Fails if there
+    /// is no memory for it.
+    pub(super) fn open(
+        &self,
+        store: &[u8; 16],
+        name: &str,
+        passphrase: &[u8],
+    ) -> Result<Option<(u8, KeyShare)>, Failure> {
+        let Some((number, custodian)) = (1..).zip(&self.custodians).find(|(_, one)| one.name == name) else {
+            return Ok(None);
+        };
         let key = stretched(passphrase, &custodian.salt)?;
-        let cipher = cipher(&key)?;
-        let bound = self.bound(store, number, name)?;
+        Ok(self.share(store, number, custodian, &key).map(|share| (number, share)))
+    }
+
+    fn share(&self, store: &[u8; 16], number: u8, custodian: &Custodian, key: &[u8; 32]) -> Option<KeyShare> {
+        let mut share = Zeroizing::new(custodian.share);
+        let cipher = cipher(key)?;
+        let bound = self.bound(store, number, &custodian.name)?;
         let place = InOutBuf::from(share.as_mut_slice());
         cipher.decrypt_inout_detached(&[0; 12].into(), &bound, place, &custodian.tag.into()).ok()?;
-        Some((number, share))
+        Some(share)
     }
 
     /// The master key, of exactly as many shares as are needed.
@@ -211,7 +223,7 @@ impl NewCustodians {
     pub fn choose(&mut self, passphrase: &[u8]) -> Result<(), String> {
         check_passphrase(passphrase)?;
         let salt = drawn().map_err(|_| "the system gives no random numbers")?;
-        let key = stretched(passphrase, &salt).ok_or("the system has no memory for it")?;
+        let key = stretched(passphrase, &salt).map_err(|failure| failure.message)?;
         self.chosen.push((salt, key));
         Ok(())
     }
@@ -227,16 +239,20 @@ impl NewCustodians {
             getrandom::fill(&mut *coefficient).ok()?;
             coefficients.push(coefficient);
         }
-        let custodians = (1..).zip(self.names.iter().zip(&self.chosen)).map(|(number, (name, (salt, _)))| {
-            let share = *sharing::share(master.expose(), &coefficients, number);
-            Custodian { name: name.clone(), salt: *salt, share, tag: [0; TAG] }
-        });
-        let custodians: Vec<_> = custodians.collect();
+        // A share comes when it can be sealed at once.
+        let unshared = |(name, (salt, _)): (&String, &(_, _))| Custodian {
+            name: name.clone(),
+            salt: *salt,
+            share: [0; SealKey::LENGTH],
+            tag: [0; TAG],
+        };
+        let custodians = self.names.iter().zip(&self.chosen).map(unshared).collect();
         let mut custody = Custody { id: drawn().ok()?, threshold: self.threshold, custodians };
         for (number, (_, key)) in (1..).zip(&self.chosen) {
             let at = usize::from(number) - 1;
             let bound = custody.bound(store, number, &custody.custodians.get(at)?.name)?;
             let custodian = custody.custodians.get_mut(at)?;
+            custodian.share.copy_from_slice(&*sharing::share(master.expose(), &coefficients, number));
             let place = InOutBuf::from(custodian.share.as_mut_slice());
             custodian.tag = cipher(key)?.encrypt_inout_detached(&[0; 12].into(), &bound, place).ok()?.into();
         }
@@ -250,14 +266,20 @@ fn drawn<const N: usize>() -> Result<[u8; N], getrandom::Error> {
     Ok(bytes)
 }
 
-/// The key of a share; `None` if there is no memory for it.
-fn stretched(passphrase: &[u8], salt: &[u8; SALT]) -> Option<Zeroizing<[u8; 32]>> {
-    let parameters = Params::new(MEMORY, PASSES, LANES, Some(32)).ok()?;
+/// The key of a share.
+fn stretched(passphrase: &[u8], salt: &[u8; SALT]) -> Result<Zeroizing<[u8; 32]>, Failure> {
     let mut key = Zeroizing::new([0; 32]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters)
-        .hash_password_into(passphrase, salt, &mut *key)
-        .ok()?;
-    Some(key)
+    let done = Params::new(MEMORY, PASSES, LANES, Some(32)).and_then(|parameters| {
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters)
+            .hash_password_into(passphrase, salt, &mut *key)
+    });
+    match done {
+        Ok(()) => Ok(key),
+        Err(error) => {
+            let what = format!("a passphrase cannot be worked on ({error}): it takes 64 MiB of memory");
+            Err(Failure::new(Exit::Io, format!("us: {what}")))
+        }
+    }
 }
 
 fn cipher(key: &[u8; 32]) -> Option<Aes256Gcm> {
@@ -408,19 +430,19 @@ mod tests {
         let custody = || new.custody(&[1; 16], &master).unwrap();
         let anna = b"six words of anna by dice";
         let good = custody();
-        let (one, first) = good.open(&[1; 16], "anna", anna).unwrap();
-        let (two, second) = good.open(&[1; 16], "ben", b"six words of ben by dice").unwrap();
+        let (one, first) = good.open(&[1; 16], "anna", anna).unwrap().unwrap();
+        let (two, second) = good.open(&[1; 16], "ben", b"six words of ben by dice").unwrap().unwrap();
         assert_eq!((one, two), (1, 2));
         let shares = [(one, first), (two, second)];
         assert_eq!(good.master(&shares).unwrap().expose(), master.expose());
         assert!(good.master(&shares[..1]).is_none());
-        assert!(good.open(&[2; 16], "anna", anna).is_none(), "another store");
-        assert!(good.open(&[1; 16], "anna", b"six words of anna by dic").is_none());
-        assert!(good.open(&[1; 16], "dora", anna).is_none());
+        assert!(good.open(&[2; 16], "anna", anna).unwrap().is_none(), "another store");
+        assert!(good.open(&[1; 16], "anna", b"six words of anna by dic").unwrap().is_none());
+        assert!(good.open(&[1; 16], "dora", anna).unwrap().is_none());
         let changed = |change: &dyn Fn(&mut Custody)| {
             let mut custody = custody();
             change(&mut custody);
-            custody.open(&[1; 16], "anna", anna).is_none() && custody.open(&[1; 16], "dora", anna).is_none()
+            ["anna", "dora"].iter().all(|name| custody.open(&[1; 16], name, anna).unwrap().is_none())
         };
         assert!(changed(&|custody| custody.id[0] ^= 1), "another custody");
         assert!(changed(&|custody| custody.threshold = 3));

@@ -18,6 +18,16 @@ pub enum StoreSide {
     Issuer,
 }
 
+impl StoreSide {
+    /// The program of this side.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Bureau => "cardwright",
+            Self::Issuer => "cardwright-prep",
+        }
+    }
+}
+
 impl fmt::Display for StoreSide {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -170,11 +180,11 @@ pub struct KeyTerms {
     pub id: String,
     /// Its version.
     pub version: u8,
-    /// How it came into the store, which notes it.
+    /// How it came into the store; the store sets this.
     pub origin: KeyOrigin,
-    /// Unix time in seconds when it came into the store, which notes it.
+    /// Unix time in seconds when it came into the store; the store sets this.
     pub made: u64,
-    /// Who holds the key too; of a KEK its issuer. A ZMK has one, others may.
+    /// The other party that holds the key; for a KEK its issuer. A ZMK must have one, other keys may.
     pub partner: String,
     /// A KEK's, else 0.
     pub min_seclev: u8,
@@ -222,7 +232,7 @@ impl SecretEntry {
         self.terms.version
     }
 
-    /// Who holds it too, if that is known; of a KEK its issuer.
+    /// The other party that holds it, if known; for a KEK its issuer.
     pub fn partner(&self) -> &str {
         &self.terms.partner
     }

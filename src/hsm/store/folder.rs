@@ -86,14 +86,7 @@ pub(super) fn make(
     check_new(path, realm)?;
     // A slash at the end would put the name that is made first into the folder.
     let path = named(path)?;
-    let next = sibling_path(path, "-next");
-    DirBuilder::new().mode(0o700).create(&next).map_err(|e| match e.kind() {
-        ErrorKind::AlreadyExists => {
-            let what = "is in the way: remove it, unless another command is just making this store";
-            refuse(path, &format!("{} {what}", next.display()))
-        }
-        _ => io(path, "cannot be made", &e),
-    })?;
+    let next = make_next(path)?;
     let made = StoreFolder::lock(&next, StoreLock::Shared).and_then(|mut folder| {
         let keys = fill(&folder)?;
         let written = files::write_private(&next.join("keys"), &keys.file)
@@ -106,10 +99,7 @@ pub(super) fn make(
     });
     match made {
         Ok(folder) => {
-            if let Err(error) = files::sync_folder(path) {
-                let error = files::trouble(&error);
-                tracing::warn!(error, "the key store is made, but a power cut may undo its name");
-            }
+            sync_name(path);
             Ok(folder)
         }
         Err(failure) => {
@@ -117,6 +107,27 @@ pub(super) fn make(
             let _ = std::fs::remove_dir_all(&next);
             Err(Failure::new(failure.exit, format!("{}; nothing was made", failure.message)))
         }
+    }
+}
+
+/// Makes the folder that is to become `path`, when everything in it is written.
+pub(super) fn make_next(path: &Path) -> Result<PathBuf, Failure> {
+    let next = sibling_path(path, "-next");
+    DirBuilder::new().mode(0o700).create(&next).map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists => {
+            let what = "is in the way: remove it, unless another command is just writing it";
+            refuse(path, &format!("{} {what}", next.display()))
+        }
+        _ => io(path, "cannot be made", &e),
+    })?;
+    Ok(next)
+}
+
+/// Makes a new folder's name durable. It is whole already.
+pub(super) fn sync_name(path: &Path) {
+    if let Err(error) = files::sync_folder(path) {
+        let error = files::trouble(&error);
+        tracing::warn!(error, "{} is made, but a power cut may undo its name", path.display());
     }
 }
 
@@ -141,7 +152,7 @@ fn not_safe(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 /// The path of a folder without a slash at its end, which would follow a link.
-fn named(path: &Path) -> Result<&Path, Failure> {
+pub(super) fn named(path: &Path) -> Result<&Path, Failure> {
     let plain = path.components().as_path();
     // A folder called "." or ".." may be any folder.
     plain.file_name().map(|_| plain).ok_or_else(|| refuse(path, "call the folder by its own name"))
@@ -233,8 +244,16 @@ impl StoreFolder {
         let next = self.path.join("keys.next");
         files::write_private(&next, &keys.file)
             .map_err(|e| io(&self.path, "cannot be written, and nothing was changed", &e))?;
-        files::rename_private(&next, &self.path.join("keys"))
-            .map_err(|e| io(&self.path, "cannot be written", &e))?;
+        std::fs::rename(&next, self.path.join("keys")).map_err(|e| {
+            // Nothing else uses it.
+            let _ = std::fs::remove_file(&next);
+            io(&self.path, "cannot be written, and nothing was changed", &e)
+        })?;
+        files::sync_folder(&next).map_err(|e| {
+            let what = "the change is made, but a power cut may undo it, and the old file of keys is not overwritten: look at the \
+                        disk, and give `key acts` after its repair";
+            io(&self.path, what, &e)
+        })?;
         old.wipe();
         self.note(keys.generation).map_err(|e| {
             let (path, trouble) = (self.path.display(), files::trouble(&e));

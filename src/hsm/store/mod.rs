@@ -7,7 +7,7 @@
 //! ```text
 //! opening ──> folder ── keys ── header (custodians) ── seal ── body ── entry, acts
 //! acting, ceremony ───> change ──> body         an act: one change, its records, one writing
-//! list, body ──> rules ──> entry                every key, whatever the way it comes
+//! list, body, ceremony, change ──> rules ──> entry      every key, in whatever way it comes
 //! ```
 //!
 //! `folder` is the folder and its lock, `header` and `body` are the format of its file `keys`, `custodians` share its master key,
@@ -90,13 +90,7 @@ impl KeyStore {
     pub fn upgrade(old: &Path, path: &Path, side: StoreSide) -> Result<(Self, TakenOver), Failure> {
         let earlier = upgrade::read(old)?;
         if earlier.side != side {
-            let program = match earlier.side {
-                StoreSide::Bureau => "cardwright",
-                StoreSide::Issuer => "cardwright-prep",
-            };
-            let what =
-                format!("it is the {}'s: use the {}'s program ({program})", earlier.side, earlier.side);
-            return Err(folder::refuse(old, &what));
+            return Err(opening::other_side(old, earlier.side));
         }
         let taken = earlier.taken_over();
         let act = CustodyAct::of_store(now(), ActKind::Upgraded, taken.note());

@@ -78,6 +78,11 @@ impl LockedStore {
         hex::encode_upper(self.file.header.id)
     }
 
+    /// Refuses a store of the other side than the program's.
+    pub fn of_side(self, side: StoreSide) -> Result<Self, Failure> {
+        if self.side() == side { Ok(self) } else { Err(other_side(self.folder.path(), self.side())) }
+    }
+
     /// How often it was changed.
     pub fn generation(&self) -> u64 {
         self.file.header.generation
@@ -122,6 +127,11 @@ impl LockedStore {
         let seal = super::seal_of(path, &header, &body);
         Ok(OpenStore::new(KeyStore { folder: self.folder, header, body, seal }, master, by, wrong))
     }
+}
+
+/// The failure for a store of the other side.
+pub(super) fn other_side(path: &Path, side: StoreSide) -> Failure {
+    refuse(path, &format!("it is the {side}'s: use the {side}'s program ({})", side.program()))
 }
 
 /// What became of a passphrase.
@@ -183,7 +193,7 @@ impl Collecting {
         }
         if self.needs_passphrase() {
             let header = &self.locked.file.header;
-            let Some(share) = header.custody.open(&header.id, name, passphrase) else {
+            let Some(share) = header.custody.open(&header.id, name, passphrase)? else {
                 return self.noted(name).map(Given::Wrong);
             };
             self.shares.push(share);

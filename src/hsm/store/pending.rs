@@ -1,8 +1,8 @@
-//! Keys of which components are missing: what was said of them before the first component, and the components so far.
+//! Keys that still lack components: the terms that were stated before the first component, and the components so far.
 //!
-//! A component is as long as its key, and the key is the XOR of all. Each is given by another custodian with the check value that
-//! its sender states; the check value of the whole key is stated before the first one, so that whoever gives the last cannot
-//! choose it.
+//! A component is as long as its key, and the key is the XOR of all. Each component comes from a different custodian, with the
+//! check value that its sender states. The check value of the whole key is stated before the first component, so that the person
+//! who gives the last one cannot choose the key.
 //!
 //! Not here: rules of the whole key (`rules`), writing it (`change`).
 
@@ -27,7 +27,7 @@ const COMPONENTS: std::ops::RangeInclusive<u8> = 2..=3;
 /// A key of which components are missing. It has no `Debug`.
 pub struct PendingKey {
     pub(super) terms: KeyTerms,
-    /// Method of the whole key's check value; that of an AES key is known with the key alone.
+    /// Method of the whole key's check value. For an AES key it is known only when the key is whole.
     method: Option<KcvMethod>,
     kcv: Kcv,
     wanted: u8,
@@ -42,12 +42,18 @@ pub struct KeyComponent {
     time: u64,
 }
 
+/// Refuses a number of components that no key has.
+pub(super) fn check_number(wanted: u8) -> Result<(), Failure> {
+    if COMPONENTS.contains(&wanted) {
+        return Ok(());
+    }
+    Err(operator(format!("a key has 2 or 3 components, not {wanted}")))
+}
+
 impl PendingKey {
     /// A key before its first component. `stated` is the check value of the whole key.
     pub(super) fn new(terms: KeyTerms, stated: Kcv, wanted: u8) -> Result<Self, Failure> {
-        if !COMPONENTS.contains(&wanted) {
-            return Err(operator(format!("a key has 2 or 3 components, not {wanted}")));
-        }
+        check_number(wanted)?;
         let method = terms.key_type.only_method();
         Ok(Self { terms, method, kcv: stated, wanted, components: Vec::with_capacity(wanted.into()) })
     }
@@ -81,13 +87,13 @@ impl PendingKey {
     pub fn check_giver(&self, name: &str) -> Result<(), Failure> {
         match (1..).zip(self.given_by()).find(|(_, by)| *by == name) {
             Some((number, _)) => {
-                Err(operator(format!("{name} gave component {number}; another custodian gives this one")))
+                Err(operator(format!("{name} gave component {number}; another custodian must give this one")))
             }
             None => Ok(()),
         }
     }
 
-    /// Takes what the next custodian typed for a component, if nothing speaks against it.
+    /// Checks the component that the next custodian typed, and takes it.
     pub(super) fn component(
         &self,
         by: &str,
@@ -114,7 +120,7 @@ impl PendingKey {
             let what = other.map_or_else(
                 || {
                     format!(
-                        "the KCV does not fit component {number} ({}): look for a slip, else ask the partner",
+                        "the KCV does not fit component {number} ({}): look for a slip, or ask the partner",
                         methods.join(", ")
                     )
                 },

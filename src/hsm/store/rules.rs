@@ -3,6 +3,7 @@
 //!
 //! Not here: how a key list is written (`list`), doubts about values (`doubt`).
 
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::body::StoreBody;
@@ -19,15 +20,15 @@ pub(super) const MAX_LABEL: usize = 64;
 /// The form of every identifier but a KMC's.
 const ISSUER_RULE: &str = "is the issuer identifier, up to 8 digits, padded on the right with F to 8";
 
-/// What a store asks of every key of it.
+/// The realm and side of a store, which decide the rules of its keys.
 #[derive(Clone, Copy)]
 pub(super) struct StoreRules {
     pub(super) realm: Realm,
     pub(super) side: StoreSide,
 }
 
-/// Takes a key into a store whose other keys these are. A check value that is stated must be right; only a key list and a store
-/// that is read may state none.
+/// Takes a key into a store whose other keys these are. A stated check value must be right. Only a key list may
+/// state none, and a store that is read states none.
 pub(super) fn admit(
     terms: KeyTerms,
     value: &[u8],
@@ -52,12 +53,19 @@ pub(super) fn admit(
     }
 }
 
-/// Checks all that is said of a key before its value is known.
+/// Checks the terms of a key before its value is known.
 pub(super) fn check_terms(
     terms: &KeyTerms,
     keeps: StoreRules,
     others: &StoreBody,
 ) -> Result<EntryRole, Failure> {
+    let role = check_own_terms(terms, keeps)?;
+    is_new(terms, others)?;
+    Ok(role)
+}
+
+/// Checks the terms of a key without those of other keys.
+pub(super) fn check_own_terms(terms: &KeyTerms, keeps: StoreRules) -> Result<EntryRole, Failure> {
     if !is_label(&terms.label) {
         return Err(refuse(format!("a label is not 1 to {MAX_LABEL} printable ASCII characters")));
     }
@@ -76,7 +84,6 @@ pub(super) fn check_terms(
             terms.key_type
         )));
     }
-    is_new(terms, others)?;
     Ok(role)
 }
 
@@ -132,7 +139,7 @@ pub(super) fn cipher_key(key_type: KeyType, value: &[u8]) -> Result<CipherKey, S
     key.map_err(|e| e.to_string())
 }
 
-/// The method by which a check value comes from a key; else the name of a method that is not taken, if it comes by that.
+/// Returns the method that gives this check value. The error names another method if the value comes from that one.
 pub(super) fn method_of(key: &CipherKey, stated: Kcv) -> Result<KcvMethod, Option<&'static str>> {
     let kcvs = key.kcvs();
     let found = kcvs.iter().find(|(_, kcv)| *kcv == stated);
@@ -232,20 +239,27 @@ fn is_new_value(terms: &KeyTerms, kept: &[u8], realm: Realm, others: &StoreBody)
         Realm::Live => true,
         Realm::Test => *usage == KeyUsage::Kek && entry.kek().is_some(),
     };
-    // Any two keys are compared by their marks, since parity does not make a value another one.
-    let mark = others.mark(kept);
-    let mut candidates = others.entries.iter().filter(|entry| apart(entry));
-    match candidates.find(|entry| others.mark(entry.key().expose()) == mark) {
+    let is_it = |entry: &SecretEntry| match realm {
+        Realm::Live => is_one_value(entry.key().expose(), kept),
+        Realm::Test => bool::from(entry.key().expose().ct_eq(kept)),
+    };
+    match others.entries.iter().filter(|entry| apart(entry)).find(|entry| is_it(entry)) {
         Some(other) if realm == Realm::Test => Err(refuse(format!(
             "KEKs {:?} and {label:?} have the same value; each needs its own",
             other.label()
         ))),
         Some(other) => Err(refuse(format!(
-            "{:?} and {label:?} have the same value; a LIVE store keeps a value once: ask the partner for another key",
+            "{:?} and {label:?} have the same value; a LIVE store takes each value only once: ask the partner for another key",
             other.label()
         ))),
         None => Ok(()),
     }
+}
+
+/// Whether two values differ in parity bits at most, which do not make another key of DES.
+fn is_one_value(one: &[u8], other: &[u8]) -> bool {
+    let differing = one.iter().zip(other).fold(0u8, |bits, (a, b)| bits | ((a ^ b) & 0xFE));
+    one.len() == other.len() && bool::from(differing.ct_eq(&0))
 }
 
 fn was_destroyed(label: &str) -> Failure {

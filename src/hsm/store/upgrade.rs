@@ -3,7 +3,7 @@
 //! ```text
 //! S              "cardwright key store 1 TEST bureau"; SHA-256 in hex of this line (without its end) and all below the
 //!                digest; the key list
-//! S-audit S-spools S-recipient S-rsa      the text of the companion, SHA-256 in hex of it
+//! S-audit S-spools S-recipient S-rsa      the text of the companion, with " TEST" behind its first line; SHA-256 in hex of it
 //! ```
 //!
 //! Not here: stores of this version (`folder`), the texts (`companion`).
@@ -105,10 +105,10 @@ pub(super) fn read(path: &Path) -> Result<EarlierStore, Failure> {
         let lock = sibling_path(&beside, "-lock");
         files.extend([&beside, &lock].into_iter().filter(|file| file.symlink_metadata().is_ok()).cloned());
         if let Some(text) = text_of(&beside, kind.most())? {
-            let covered = lines::covered(&text).ok_or_else(|| {
+            let text = lines::covered(&text).and_then(companion_text).ok_or_else(|| {
                 refuse(&beside, "it is damaged; restore it from a backup of the same day as the ledger's")
             })?;
-            companions.push((kind, Zeroizing::new(covered.to_owned())));
+            companions.push((kind, text));
         }
     }
     if side == StoreSide::Bureau && !companions.iter().any(|(kind, _)| *kind == CompanionKind::Audit) {
@@ -117,6 +117,16 @@ pub(super) fn read(path: &Path) -> Result<EarlierStore, Failure> {
         return Err(refuse(path, what));
     }
     Ok(EarlierStore { side, list, companions, files })
+}
+
+/// The text of a companion of this version.
+fn companion_text(text: &str) -> Option<Zeroizing<String>> {
+    let (first, rest) = text.split_once('\n')?;
+    let mut of_today = Zeroizing::new(String::with_capacity(text.len()));
+    for part in [first.strip_suffix(" TEST")?, "\n", rest] {
+        of_today.push_str(part);
+    }
+    Some(of_today)
 }
 
 fn beside(path: &Path, kind: CompanionKind) -> PathBuf {

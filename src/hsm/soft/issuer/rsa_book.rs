@@ -1,7 +1,7 @@
 //! The RSA keys of an issuer's store, in one file in it (`companion`), `rsa`:
 //!
 //! ```text
-//! cardwright RSA keys 1 TEST
+//! cardwright RSA keys 1
 //! seal HEX                                         the key under which the key pairs below and those of cards are sealed
 //! key ISSUER VERSION SEALED
 //! certificate ISSUER VERSION RID INDEX EXPIRY SERIAL CERTIFICATE REMAINDER      the last one of a key counts
@@ -35,7 +35,7 @@ use crate::hsm::{
     SealedCardKey,
 };
 
-const FIRST: &str = "cardwright RSA keys 1 TEST";
+const FIRST: &str = "cardwright RSA keys 1";
 /// Bytes of the nonce.
 const NONCE: usize = 12;
 /// Size of a test authority's modulus in bits: the largest of EMV.

@@ -28,7 +28,7 @@ fn a_live_store_made_by_another_program_opens_by_each_two_of_three() {
         assert_eq!(kmc.kcv().to_string(), "B82EC5");
         assert_eq!(**store.body.write().unwrap(), *vector(["live", "body"]), "written as it was read");
         let spools = CompanionFile::in_store(store.companions(), CompanionKind::Spools).read().unwrap();
-        assert_eq!(spools.unwrap().as_str(), "cardwright spool keys 1 TEST\n");
+        assert_eq!(spools.unwrap().as_str(), "cardwright spool keys 1\n");
         assert!(store.companion_text(CompanionKind::Spools).is_err(), "LIVE shows nothing");
     }
 }
@@ -186,6 +186,21 @@ fn a_folder_above_that_others_may_write_is_refused_for_live() {
     mode(0o1777);
     make("sticky").unwrap();
     mode(0o700);
+    // The folder to which a link leads, and each folder with a link on the way there, is above the store too.
+    let others = tempfile::tempdir().unwrap();
+    let link = |name: &str, to: &Path| std::os::unix::fs::symlink(to, above.path().join(name)).unwrap();
+    std::os::unix::fs::symlink(&inner, others.path().join("turn")).unwrap();
+    link("straight", &inner);
+    link("detour", &others.path().join("turn"));
+    link("circle", &above.path().join("circle"));
+    let make = |way: &str| KeyStore::create_live(&above.path().join(way), StoreSide::Issuer, &new).map(drop);
+    make("straight/one").unwrap();
+    make("detour/two").unwrap();
+    std::fs::set_permissions(others.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let said = make("detour/three").err().unwrap().message;
+    assert!(said.contains("others may write the folder"), "{said}");
+    make("straight/four").unwrap();
+    assert!(make("circle/five").is_err());
 }
 
 #[test]
@@ -203,6 +218,11 @@ fn a_backup_restores_and_is_never_changed() {
     let digest = hex::encode_upper(<sha2::Sha256 as sha2::Digest>::digest(vector(["live", "keys"])));
     assert_eq!((made.generation, made.realm, made.digest), (3, Realm::Live, digest));
     assert!(back_up(folder.path(), &backup).err().unwrap().message.contains("not replaced"));
+    let inside = back_up(folder.path(), &folder.path().join("backup")).err().unwrap().message;
+    assert!(inside.contains("it would lie in the store itself"), "{inside}");
+    std::fs::create_dir(place.path().join("late-next")).unwrap();
+    let left = back_up(folder.path(), &place.path().join("late")).err().unwrap().message;
+    assert!(left.contains("late-next is in the way: remove it"), "{left}");
     let mut names: Vec<_> =
         std::fs::read_dir(&backup).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();

@@ -19,7 +19,7 @@ fn a_body_with_components_made_by_another_program_is_read() {
     assert_eq!(**body.write().unwrap(), *bytes, "written as it was read");
 }
 
-/// Nothing that this program would not write is taken.
+/// A body that this program would not write is refused.
 #[test]
 fn components_that_cannot_be_are_refused() {
     let good = vector(["pending", "body"]);
@@ -58,7 +58,7 @@ fn a_key_without_a_component_is_not_written() {
 }
 
 proptest::proptest! {
-    /// Whatever a body says of components, it is read or refused.
+    /// Every changed body is read or refused, and none makes the program panic.
     #[test]
     fn a_body_with_wild_components_does_not_panic(
         at in 0..700_usize,
