@@ -44,8 +44,10 @@ build: setup
 demo: build
 	tests/demo.sh
 
+# Programs and tests are built at once: the libraries of the tests ask for more of others, so that programs built alone are built twice.
 # Tests spend a third of their time waiting for processes and clocks, so there are 1.5 test threads for each core.
-test: build
+test: setup
+	$(CARGO) build --workspace --bins --tests
 	RUST_TEST_THREADS=$$(( ($$(nproc) * 3 + 1) / 2 )) $(CARGO) test --workspace --no-fail-fast
 
 soak: build
