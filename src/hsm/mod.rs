@@ -39,6 +39,7 @@ pub mod host;
 mod host_lock;
 mod issuing;
 pub mod key_host;
+pub mod memory;
 mod messages;
 mod operation_table;
 mod operations;

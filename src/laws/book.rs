@@ -16,6 +16,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{BlankLabel, CardValue, ChipId, ChipIdentity, StateName};
 use super::law::Law;
 use super::records::{JobRecords, RecordLife};
@@ -40,7 +42,7 @@ pub enum BlankState {
 }
 
 /// One record on one blank.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Attempt {
     /// Number of the blank.
     pub(crate) blank: u32,
@@ -53,7 +55,7 @@ pub(crate) struct Attempt {
 }
 
 /// The working state of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobBook {
     /// Whether the line shreds rejects: then a remake needs no DESTROYED.
     pub(crate) rejects_shredded: bool,

@@ -5,6 +5,8 @@
 //!
 //! Not here: the chain (`chain`), what an audit compares with the tables (`ledger::replay`).
 
+use serde::{Deserialize, Serialize};
+
 use super::book::{ChangeEffect, JobBook, LAWS};
 use super::event::{ChainVersion, EventFact, LedgerEvent};
 use super::fact::{change_of, fact_of};
@@ -54,7 +56,7 @@ pub(super) fn understood(event: &LedgerEvent) -> Result<(), FollowFault> {
 }
 
 /// A job's state, rebuilt from its events.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobFollower {
     /// The state after the last event.
     pub(crate) book: JobBook,

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::chain::{GENESIS, hash_version_two};
@@ -22,7 +23,7 @@ use crate::audit::{ChainPlace, LedgerId};
 use crate::ids::SpoolKeyName;
 
 /// All jobs of a ledger, rebuilt from its events.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerBook {
     place: ChainPlace,
     /// Numbered from 1 without a gap.
@@ -33,7 +34,7 @@ pub struct LedgerBook {
 }
 
 /// A job of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct FollowedJob {
     terms: AcceptedTerms,
     /// Once the job is CLOSED, without records: nothing about them changes any more.

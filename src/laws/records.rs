@@ -5,13 +5,17 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::book::Attempt;
 use super::types::RecordState;
 use crate::ids::CardNames;
 
 /// The records of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobRecords {
+    /// None where a ledger is followed without names; only such records are stored in this form.
+    #[serde(skip)]
     names: CardNames,
     states: Vec<RecordLife>,
     /// By sequence.
@@ -19,7 +23,7 @@ pub(crate) struct JobRecords {
 }
 
 /// State of one record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecordLife {
     /// Its state now.
     pub(crate) state: RecordState,

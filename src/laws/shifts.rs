@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{EventFact, LedgerEvent};
 use super::follow::{FollowFault, understood};
 
@@ -28,7 +30,7 @@ pub fn shift_name_fault(name: &str) -> Option<String> {
 }
 
 /// The events that are about no job, in order: every shift must have a name of its own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LineFollower {
     shifts: BTreeSet<String>,
 }

@@ -124,6 +124,9 @@ proptest! {
             let followed = book.follow(&event.body().unwrap());
             prop_assert!(followed.is_ok(), "{event:?}: {followed:?}");
         }
+        // The HSM keeps the book in a snapshot.
+        let kept: LedgerBook = postcard::from_bytes(&postcard::to_allocvec(&book).unwrap()).unwrap();
+        prop_assert!(kept == book);
         let head = reader.verify_chain().unwrap();
         prop_assert_eq!((book.place().n, book.place().hash), (head.n, head.hash));
         for view in reader.jobs().unwrap() {

@@ -1,0 +1,106 @@
+//! Which connection follows which ledger: for the life of a host. Pure.
+//!
+//! ```text
+//! UNKNOWN ─ two people; in TEST by itself ─> KNOWN ─ follow ─> FOLLOWED ─ show ─> FOLLOWED, further
+//!                                              ^──── connection ends ───┘  └─ law broken ─> STOPPED
+//! ```
+//!
+//! Not here: what is remembered of a ledger (`state`).
+
+use std::collections::BTreeMap;
+
+use super::state::{LedgerStanding, MemoryState};
+use crate::audit::{ChainPlace, LedgerId};
+
+/// Number of a connection; none comes twice in the life of a host.
+pub type ConnectionNumber = u64;
+
+/// The connections that follow ledgers.
+#[derive(Debug, Default)]
+pub struct LedgerFollowers(BTreeMap<LedgerId, ConnectionNumber>);
+
+/// Why a ledger cannot be followed, or its events cannot be shown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FollowRefusal {
+    /// Nobody made it known to this store.
+    #[error("this HSM does not know the ledger: two people register it")]
+    Unknown,
+    /// A living connection follows it.
+    #[error("another program follows the ledger: end that program first")]
+    Followed,
+    /// An event of it broke a law.
+    #[error("the ledger stopped at event {n}: {why}")]
+    Stopped {
+        /// Number of the event.
+        n: u64,
+        /// Why it was refused.
+        why: String,
+    },
+    /// Another ledger goes on in its place.
+    #[error("the ledger {0} goes on in its place")]
+    Succeeded(LedgerId),
+    /// This connection does not follow it.
+    #[error("this connection does not follow the ledger")]
+    NotFollowed,
+    /// Events come after another one than the last that was shown.
+    #[error(
+        "the HSM has seen event {known} of the ledger, and what comes now follows event {shown} or another one of that number"
+    )]
+    OtherPlace {
+        /// Number of the last event that was shown.
+        known: u64,
+        /// Number of the event that the others follow.
+        shown: u64,
+    },
+}
+
+impl LedgerFollowers {
+    /// A connection begins to follow a ledger that is known. Returns the place up to which it was shown.
+    pub fn follow(
+        &mut self,
+        memory: &MemoryState,
+        ledger: LedgerId,
+        connection: ConnectionNumber,
+    ) -> Result<ChainPlace, FollowRefusal> {
+        let known = memory.ledger(ledger).ok_or(FollowRefusal::Unknown)?;
+        match &known.standing {
+            LedgerStanding::Known => {}
+            LedgerStanding::Stopped { n, why } => {
+                return Err(FollowRefusal::Stopped { n: *n, why: why.clone() });
+            }
+            LedgerStanding::Succeeded(other) => return Err(FollowRefusal::Succeeded(*other)),
+        }
+        if self.0.get(&ledger).is_some_and(|other| *other != connection) {
+            return Err(FollowRefusal::Followed);
+        }
+        self.0.insert(ledger, connection);
+        Ok(known.book.place())
+    }
+
+    /// Checks that a connection may show events that follow this place.
+    pub fn may_show(
+        &self,
+        memory: &MemoryState,
+        after: &ChainPlace,
+        connection: ConnectionNumber,
+    ) -> Result<(), FollowRefusal> {
+        if self.0.get(&after.ledger) != Some(&connection) {
+            return Err(FollowRefusal::NotFollowed);
+        }
+        let known = memory.ledger(after.ledger).ok_or(FollowRefusal::Unknown)?;
+        if let LedgerStanding::Stopped { n, why } = &known.standing {
+            return Err(FollowRefusal::Stopped { n: *n, why: why.clone() });
+        }
+        let place = known.book.place();
+        if place == *after {
+            Ok(())
+        } else {
+            Err(FollowRefusal::OtherPlace { known: place.n, shown: after.n })
+        }
+    }
+
+    /// A connection ended: what it followed may be followed again.
+    pub fn ended(&mut self, connection: ConnectionNumber) {
+        self.0.retain(|_, follows| *follows != connection);
+    }
+}

@@ -1,0 +1,508 @@
+//! The memory of the HSM: killed, damaged, rotated. All ledgers and chips are made up.
+#![allow(clippy::cast_possible_truncation, reason = "small numbers")]
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::journal::{self, HEAD};
+use super::rotation::RotationStep;
+use super::*;
+use crate::audit::{AuditKey, ChainPlace, LedgerId};
+use crate::ids::{Aid, KeyData, SpoolKeyName};
+use crate::laws::{ChipId, Context, EventFact, FollowedCard, JobId, LedgerBook, LedgerEvent};
+
+const STORE: [u8; 16] = [0x51; 16];
+const A: LedgerId = LedgerId([0xA; 16]);
+const B: LedgerId = LedgerId([0xB; 16]);
+
+fn key() -> MemoryKey {
+    MemoryKey::of(&[7; 32])
+}
+
+fn name() -> JournalName {
+    JournalName { realm: b'T', store: STORE, generation: 3 }
+}
+
+/// A lawful note about the line, the next event of a ledger.
+fn event(n: u64) -> Vec<u8> {
+    let event = LedgerEvent {
+        n,
+        ts: n,
+        job: None,
+        simulated: false,
+        chain: crate::laws::event::ChainVersion::Two,
+        from: None,
+        fact: EventFact::ShiftBegun { name: format!("shift-{n}") },
+        context: Context::default(),
+        unknown: Vec::new(),
+    };
+    event.body().unwrap()
+}
+
+/// A history of two ledgers, as the host would record it.
+struct History {
+    state: MemoryState,
+    records: Vec<MemoryRecord>,
+}
+
+impl History {
+    fn new() -> Self {
+        let mut history = Self { state: MemoryState::default(), records: Vec::new() };
+        history.record(MemoryRecord::Started { version: "1".to_owned(), time: 5, cut: 0 });
+        history.record(MemoryRecord::LedgerKnown { ledger: A, epoch: 1, by: Vec::new() });
+        history.record(MemoryRecord::LedgerKnown { ledger: B, epoch: 1, by: Vec::new() });
+        history
+    }
+
+    fn record(&mut self, record: MemoryRecord) {
+        self.state.apply(&record).unwrap();
+        self.records.push(record);
+    }
+
+    fn place(&self, ledger: LedgerId) -> ChainPlace {
+        self.state.ledger(ledger).unwrap().book.place()
+    }
+
+    /// The next thing that happens, from random numbers.
+    fn step(&mut self, (what, number): (u8, u8)) {
+        let ledger = if number % 2 == 0 { A } else { B };
+        let place = self.place(ledger);
+        match what {
+            0..=4 => {
+                let events: Vec<_> = (1..=u64::from(number % 4)).map(|more| event(place.n + more)).collect();
+                let mut book = self.state.ledger(ledger).unwrap().book.clone();
+                for event in &events {
+                    book.follow(event).unwrap();
+                }
+                let chips = vec![[number; 16]; usize::from(number % 3)];
+                let (after, hash) = (place.n, book.place().hash);
+                self.record(MemoryRecord::Shown { ledger, after, time: number.into(), events, chips, hash });
+            }
+            5 | 6 => {
+                let key = AuditKey::from_seed(&zeroize::Zeroizing::new([9; 32]));
+                self.record(MemoryRecord::Signed(key.checkpoint(place, self.state.generation() + 1)));
+            }
+            7 => {
+                let (name, digest) = ([number; 32], [number ^ 0x80; 32]);
+                if self.state.file_elsewhere([name, digest], ledger).is_none() {
+                    self.record(MemoryRecord::Admitted { name, digest, ledger });
+                }
+            }
+            8 => self.record(MemoryRecord::Started { version: "2".to_owned(), time: number.into(), cut: 1 }),
+            _ => {
+                let fate = match number % 3 {
+                    0 => SpoolKeyFate::Destroyed,
+                    1 => SpoolKeyFate::Swept,
+                    _ => SpoolKeyFate::Made,
+                };
+                self.record(MemoryRecord::Spool { key: SpoolKeyName([number % 5; 16]), ledger, fate });
+            }
+        }
+    }
+
+    fn of(steps: &[(u8, u8)]) -> Self {
+        let mut history = Self::new();
+        steps.iter().for_each(|step| history.step(*step));
+        history
+    }
+}
+
+/// A journal of these records, and the places where each ends.
+fn written(records: &[MemoryRecord]) -> (Vec<u8>, Vec<usize>) {
+    let (mut file, mut end) = JournalEnd::begin(&key(), &name(), b"snapshot");
+    let mut ends = vec![file.len()];
+    for record in records {
+        file.extend(end.append(record).unwrap());
+        ends.push(file.len());
+    }
+    (file, ends)
+}
+
+fn read(file: &[u8]) -> Result<Vec<MemoryRecord>, MemoryFault> {
+    journal::read(&key(), &name(), b"snapshot", file).map(|read| read.records)
+}
+
+fn steps() -> impl Strategy<Value = Vec<(u8, u8)>> {
+    prop::collection::vec((0u8..11, any::<u8>()), 0..30)
+}
+
+fn some_steps() -> Vec<(u8, u8)> {
+    (0..22).map(|n| (n % 11, n * 7 % 23)).collect()
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// After a kill at any byte, and after a power cut that leaves zeros from there to the end, every record before the place is
+/// there, and nothing else.
+#[test]
+fn a_journal_killed_at_every_byte_opens_with_all_that_was_answered() {
+    let history = History::of(&some_steps());
+    let (file, ends) = written(&history.records);
+    for cut in HEAD..=file.len() {
+        let answered = ends.iter().rposition(|end| *end <= cut).unwrap();
+        assert_eq!(read(&file[..cut]).unwrap(), history.records[..answered], "cut at {cut}");
+    }
+    // A disk writes sectors: what was not written is zero from a boundary, or from the end of what was there before, on.
+    for pair in ends.windows(2) {
+        let &[begin, end] = pair else { unreachable!() };
+        let boundaries = (begin..end).filter(|place| place % 512 == 0);
+        for cut in boundaries.chain([begin]) {
+            let zeros = vec![0; end - cut];
+            let answered = ends.iter().rposition(|end| *end <= cut).unwrap();
+            let torn = [&file[..cut], &zeros].concat();
+            assert_eq!(read(&torn).unwrap(), history.records[..answered], "zero from {cut}");
+        }
+    }
+    for cut in 0..HEAD {
+        assert_eq!(read(&file[..cut]), Err(MemoryFault::Head));
+    }
+}
+
+#[test]
+fn no_flipped_bit_of_a_journal_is_accepted() {
+    let history = History::of(&some_steps());
+    let (file, _) = written(&history.records);
+    for at in 0..file.len() {
+        for bit in 0..8 {
+            let mut bad = file.clone();
+            bad[at] ^= 1 << bit;
+            assert!(read(&bad).is_err(), "{at}.{bit}");
+        }
+    }
+}
+
+/// A power cut at the end excuses nothing before it.
+#[test]
+fn a_torn_end_hides_no_change_before_it() {
+    let history = History::of(&some_steps());
+    let (file, _) = written(&history.records);
+    let torn = [&file[..], &[0; 1024]].concat();
+    assert_eq!(read(&torn).unwrap(), history.records);
+    for at in 0..file.len() {
+        let mut bad = torn.clone();
+        bad[at] ^= 1 << (at % 8);
+        assert!(read(&bad).is_err(), "{at}");
+    }
+}
+
+#[test]
+fn a_record_moved_copied_or_left_out_is_found() {
+    let history = History::of(&some_steps());
+    let (file, ends) = written(&history.records);
+    let records: Vec<_> = ends.windows(2).map(|pair| &file[pair[0]..pair[1]]).collect();
+    let joined = |order: Vec<usize>| {
+        let parts: Vec<_> = order.into_iter().map(|n| records[n]).collect();
+        [&file[..HEAD], &parts.concat()].concat()
+    };
+    let all: Vec<usize> = (0..records.len()).collect();
+    assert!(read(&joined(all.clone())).is_ok());
+    for n in 0..records.len() {
+        let (mut copied, mut moved) = (all.clone(), all.clone());
+        copied.insert(n, n);
+        assert!(read(&joined(copied)).is_err(), "record {n} twice");
+        if n + 1 < records.len() {
+            moved.swap(n, n + 1);
+            assert!(read(&joined(moved)).is_err(), "record {n} after the next one");
+            let without = all.iter().copied().filter(|m| *m != n).collect();
+            assert!(read(&joined(without)).is_err(), "without record {n}");
+        }
+    }
+    // A journal of another store, realm, number, snapshot or key.
+    let other_key = MemoryKey::of(&[8; 32]);
+    assert!(journal::read(&other_key, &name(), b"snapshot", &file).is_err());
+    assert!(journal::read(&key(), &name(), b"another", &file).is_err());
+    for other in [
+        JournalName { realm: b'L', ..name() },
+        JournalName { store: [0x52; 16], ..name() },
+        JournalName { generation: 4, ..name() },
+    ] {
+        assert!(journal::read(&key(), &other, b"snapshot", &file).is_err(), "{other:?}");
+    }
+}
+
+fn made() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    Memory::make(folder.path(), &key(), b'T', STORE).unwrap();
+    folder
+}
+
+fn open(folder: &Path) -> Result<Memory, MemoryFault> {
+    Memory::open(folder, &key(), b'T', STORE)
+}
+
+fn chips_of(records: &[MemoryRecord]) -> Vec<MemoryTag> {
+    let tags = records.iter().flat_map(|record| match record {
+        MemoryRecord::Shown { chips, .. } => chips.clone(),
+        _ => Vec::new(),
+    });
+    let mut tags: Vec<_> = tags.collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags
+}
+
+fn agrees(memory: &Memory, history: &History) {
+    assert_eq!(*memory.state(), history.state);
+    let chips = chips_of(&history.records);
+    assert_eq!(memory.chips().len(), chips.len());
+    assert!(chips.iter().all(|tag| memory.chips().contains(tag)));
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// Wherever the journal is rotated and the host restarted, what is remembered is what the records mean in order.
+    #[test]
+    fn memory_is_a_function_of_the_journal(steps in steps(), rotate in any::<u32>(), restart in any::<u32>()) {
+        let history = History::of(&steps);
+        let folder = made();
+        let mut memory = open(folder.path()).unwrap();
+        for (n, record) in history.records.iter().enumerate() {
+            memory.remember(std::slice::from_ref(record)).unwrap();
+            if rotate >> (n % 32) & 1 == 1 {
+                memory.rotate().unwrap();
+            }
+            if restart >> (n % 32) & 1 == 1 {
+                drop(memory);
+                memory = open(folder.path()).unwrap();
+                prop_assert_eq!(memory.cut(), 0);
+            }
+        }
+        agrees(&memory, &history);
+        drop(memory);
+        agrees(&open(folder.path()).unwrap(), &history);
+    }
+}
+
+/// After each step, and in the middle of each file that a step writes.
+#[test]
+fn a_rotation_killed_at_every_step_loses_nothing() {
+    let history = History::of(&some_steps());
+    for last in RotationStep::ALL {
+        let folder = made();
+        let mut memory = open(folder.path()).unwrap();
+        memory.remember(&history.records[..5]).unwrap();
+        memory.rotate().unwrap();
+        memory.remember(&history.records[5..]).unwrap();
+        memory.rotate_until(last).unwrap();
+        drop(memory);
+        let mut again = open(folder.path()).unwrap();
+        agrees(&again, &history);
+        // It goes on, and the next rotation works.
+        let more = MemoryRecord::Spool { key: SpoolKeyName([9; 16]), ledger: A, fate: SpoolKeyFate::Made };
+        again.remember(std::slice::from_ref(&more)).unwrap();
+        again.rotate().unwrap();
+        drop(again);
+        let mut history = History::of(&some_steps());
+        history.record(more);
+        agrees(&open(folder.path()).unwrap(), &history);
+        let mut left: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.starts_with("chips"))
+            .collect();
+        left.sort();
+        let generation = if last < RotationStep::Snapshot { 2 } else { 3 };
+        assert_eq!(left, [format!("journal-{generation}"), format!("memory-{generation}")], "{last:?}");
+    }
+}
+
+#[test]
+fn a_rotation_killed_inside_of_a_file_loses_nothing() {
+    let history = History::of(&some_steps());
+    let folder = made();
+    let mut memory = open(folder.path()).unwrap();
+    memory.remember(&history.records).unwrap();
+    let before = std::fs::read(folder.path().join("chips")).unwrap();
+    memory.rotate_until(RotationStep::Chips).unwrap();
+    drop(memory);
+    let after = std::fs::read(folder.path().join("chips")).unwrap();
+    assert!(after.len() > before.len());
+    for cut in before.len()..after.len() {
+        std::fs::write(folder.path().join("chips"), &after[..cut]).unwrap();
+        std::fs::write(folder.path().join("memory-1.next"), &after[..cut]).unwrap();
+        std::fs::write(folder.path().join("journal-1.next"), b"").unwrap();
+        agrees(&open(folder.path()).unwrap(), &history);
+        assert_eq!(std::fs::read(folder.path().join("chips")).unwrap(), before, "cut at {cut}");
+    }
+}
+
+#[test]
+fn no_flipped_bit_of_snapshot_or_chips_is_accepted_and_no_missing_file() {
+    let folder = made();
+    let history = History::of(&some_steps());
+    let mut memory = open(folder.path()).unwrap();
+    memory.remember(&history.records).unwrap();
+    memory.rotate().unwrap();
+    drop(memory);
+    for file in ["memory-1", "chips", "journal-1"] {
+        let path = folder.path().join(file);
+        let good = std::fs::read(&path).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            std::fs::write(&path, &bad).unwrap();
+            assert!(open(folder.path()).is_err(), "{file} {at}");
+        }
+        for cut in 0..good.len() {
+            std::fs::write(&path, &good[..cut]).unwrap();
+            assert!(open(folder.path()).is_err(), "{file} cut at {cut}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(open(folder.path()), Err(MemoryFault::Missing(_))), "{file}");
+        std::fs::write(&path, &good).unwrap();
+        agrees(&open(folder.path()).unwrap(), &history);
+    }
+    assert!(Memory::open(folder.path(), &key(), b'L', STORE).is_err());
+    assert!(Memory::open(folder.path(), &key(), b'T', [0x52; 16]).is_err());
+    assert!(Memory::open(folder.path(), &MemoryKey::of(&[8; 32]), b'T', STORE).is_err());
+}
+
+#[test]
+fn a_torn_record_is_cut_and_the_journal_goes_on() {
+    let folder = made();
+    let history = History::of(&some_steps());
+    let mut memory = open(folder.path()).unwrap();
+    memory.remember(&history.records).unwrap();
+    drop(memory);
+    let path = folder.path().join("journal-0");
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, [&whole[..], &[0, 0, 0, 40, 1, 2, 3]].concat()).unwrap();
+    let mut memory = open(folder.path()).unwrap();
+    assert_eq!(memory.cut(), 7);
+    agrees(&memory, &history);
+    memory.remember(&[MemoryRecord::Started { version: "3".to_owned(), time: 1, cut: 7 }]).unwrap();
+    drop(memory);
+    assert_eq!(open(folder.path()).unwrap().cut(), 0);
+}
+
+/// Records that are authentic and still not those of one journal.
+#[test]
+fn records_that_do_not_follow_from_each_other_are_refused() {
+    let mut history = History::of(&some_steps());
+    history.step((0, 2));
+    let place = history.place(A);
+    let signer = AuditKey::from_seed(&zeroize::Zeroizing::new([9; 32]));
+    let next = history.state.generation() + 1;
+    let unknown = LedgerId([0xC; 16]);
+    let shown = |ledger, after, events, hash| MemoryRecord::Shown {
+        ledger,
+        after,
+        time: 0,
+        events,
+        chips: Vec::new(),
+        hash,
+    };
+    let mut book: LedgerBook = history.state.ledger(A).unwrap().book.clone();
+    book.follow(&event(place.n + 1)).unwrap();
+    let right = shown(A, place.n, vec![event(place.n + 1)], book.place().hash);
+    for wrong in [
+        MemoryRecord::LedgerKnown { ledger: A, epoch: 1, by: Vec::new() },
+        shown(unknown, 0, Vec::new(), [0; 32]),
+        shown(A, place.n + 1, Vec::new(), place.hash),
+        shown(A, place.n, vec![event(place.n + 2)], place.hash),
+        shown(A, place.n, vec![event(place.n + 1)], [1; 32]),
+        MemoryRecord::Signed(signer.checkpoint(place, next + 1)),
+        MemoryRecord::Signed(signer.checkpoint(place, next - 1)),
+        MemoryRecord::Signed(signer.checkpoint(ChainPlace { n: place.n + 1, ..place }, next)),
+        MemoryRecord::Signed(signer.checkpoint(ChainPlace { ledger: unknown, ..place }, next)),
+        MemoryRecord::Stopped { ledger: unknown, n: 1, event: [0; 32], why: String::new() },
+    ] {
+        assert!(history.state.clone().apply(&wrong).is_err(), "{wrong:?}");
+    }
+    history.state.clone().apply(&right).unwrap();
+    let stopped =
+        MemoryRecord::Stopped { ledger: A, n: place.n + 1, event: [0; 32], why: "a law".to_owned() };
+    history.record(stopped);
+    assert!(history.state.apply(&right).is_err(), "a ledger that stopped goes no further");
+}
+
+#[test]
+fn one_connection_follows_a_ledger() {
+    let mut history = History::of(&some_steps());
+    let mut followers = LedgerFollowers::default();
+    assert_eq!(followers.follow(&history.state, LedgerId([0xC; 16]), 1), Err(FollowRefusal::Unknown));
+    let place = followers.follow(&history.state, A, 1).unwrap();
+    assert_eq!(place, history.place(A));
+    assert_eq!(followers.follow(&history.state, A, 1), Ok(place));
+    assert_eq!(followers.follow(&history.state, A, 2), Err(FollowRefusal::Followed));
+    assert_eq!(followers.may_show(&history.state, &place, 2), Err(FollowRefusal::NotFollowed));
+    assert_eq!(followers.may_show(&history.state, &place, 1), Ok(()));
+    for other in [ChainPlace { n: place.n + 1, ..place }, ChainPlace { hash: [1; 32], ..place }] {
+        let refused = followers.may_show(&history.state, &other, 1);
+        assert!(matches!(refused, Err(FollowRefusal::OtherPlace { .. })));
+    }
+    followers.ended(1);
+    assert_eq!(followers.follow(&history.state, A, 2), Ok(place));
+    history.record(MemoryRecord::Stopped { ledger: A, n: 9, event: [0; 32], why: "a law".to_owned() });
+    assert!(matches!(
+        followers.may_show(&history.state, &place, 2),
+        Err(FollowRefusal::Stopped { n: 9, .. })
+    ));
+    assert!(matches!(followers.follow(&history.state, A, 2), Err(FollowRefusal::Stopped { n: 9, .. })));
+    history.record(MemoryRecord::Succeeded { ledger: A, by_ledger: B, by: Vec::new() });
+    assert_eq!(followers.follow(&history.state, A, 2), Err(FollowRefusal::Succeeded(B)));
+}
+
+fn chip(n: u8) -> ChipId {
+    ChipId::globalplatform(KeyData([0xFF, 0xFF, 0xFF, 0x47, 0x61, 0x73, 0, 0, 0, n]), None)
+}
+
+fn aid(n: u8) -> Aid {
+    Aid::new(&[0xF0, n]).unwrap()
+}
+
+const CARD: FollowedCard = FollowedCard { job: JobId(1), seq: 17, attempt: 1 };
+
+#[test]
+fn steps_once_in_order_on_one_chip() {
+    let mut table = AttemptTable::default();
+    let may = |table: &AttemptTable<u8>, step, aid: u8, question| {
+        table.may(CARD, &chip(1), step, &self::aid(aid), &[question; 32]).map(|turn| match turn {
+            AttemptTurn::New => None,
+            AttemptTurn::Again(answer) => Some(*answer),
+        })
+    };
+    assert_eq!(may(&table, 1, 1, 1), Err(AttemptRefusal::Stale), "bound before this host started");
+    table.bound(CARD, None, []);
+    assert_eq!(may(&table, 1, 1, 1), Err(AttemptRefusal::AwaitsChip));
+    table.chip_found(CARD, chip(1), []);
+    let other = table.may(CARD, &chip(2), 1, &aid(1), &[1; 32]);
+    assert_eq!(other, Err(AttemptRefusal::OtherChip));
+    for step in [0, 2, 255] {
+        assert_eq!(may(&table, step, 1, 1), Err(AttemptRefusal::Step { next: 1 }));
+    }
+    assert_eq!(may(&table, 1, 1, 1), Ok(None));
+    table.answered(CARD, aid(1), [1; 32], 11);
+    // A lost answer is given again; a changed question is not answered.
+    assert_eq!(may(&table, 1, 1, 1), Ok(Some(11)));
+    assert_eq!(may(&table, 1, 1, 2), Err(AttemptRefusal::Step { next: 2 }));
+    assert_eq!(may(&table, 2, 1, 2), Err(AttemptRefusal::OpenedBefore));
+    assert_eq!(may(&table, 2, 2, 2), Ok(None));
+    table.answered(CARD, aid(2), [2; 32], 12);
+    assert_eq!(may(&table, 1, 1, 1), Err(AttemptRefusal::Step { next: 3 }), "only the last answer is kept");
+    table.over(CARD);
+    assert_eq!(may(&table, 3, 3, 3), Err(AttemptRefusal::Stale));
+}
+
+#[test]
+fn what_bars_an_attempt_and_what_lifts_it() {
+    let bars = [AttemptBar::ChipSeen, AttemptBar::NoKmc, AttemptBar::NotAdmitted, AttemptBar::EarlierAttempt];
+    for bar in bars {
+        let mut table = AttemptTable::<()>::default();
+        table.bound(CARD, Some(chip(1)), [bar]);
+        let may = |table: &AttemptTable<()>| table.may(CARD, &chip(1), 1, &aid(1), &[0; 32]).map(drop);
+        assert_eq!((may(&table), table.bar(CARD)), (Err(AttemptRefusal::Barred(bar)), Some(bar)));
+        // A proof that earlier cards are destroyed lifts no other bar.
+        table.earlier_destroyed(CARD);
+        assert_eq!(may(&table).is_ok(), bar == AttemptBar::EarlierAttempt);
+    }
+    let mut table = AttemptTable::<()>::default();
+    table.bound(CARD, None, []);
+    table.chip_found(CARD, chip(1), [AttemptBar::ChipSeen]);
+    assert_eq!(table.bar(CARD), Some(AttemptBar::ChipSeen));
+}
