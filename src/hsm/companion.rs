@@ -15,19 +15,22 @@ use std::sync::Arc;
 use nix::fcntl::{Flock, FlockArg};
 use zeroize::Zeroizing;
 
-use super::HsmError;
+use super::memory::{JournalName, MemoryHome, MemoryKey};
 use super::store::SealKey;
+use super::{HsmError, Realm};
 use crate::files;
 use crate::sibling_path::sibling_path;
 
 const MAGIC: &[u8; 4] = b"CWKC";
+/// Makes the key of the HSM's memory of the file key.
+const MEMORY: &[u8] = b"CWKS2 memory";
 /// Bytes before the seed.
 const HEAD: usize = 4 + 1 + 16;
 
 /// The kinds of companions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompanionKind {
-    /// The audit book of a bureau.
+    /// The audit key of a bureau.
     Audit,
     /// The keys of the spools.
     Spools,
@@ -51,7 +54,7 @@ impl CompanionKind {
         }
     }
 
-    /// Most bytes of the file: audit and spools grow with every job.
+    /// Most bytes of the file: spools grow with every job, and earlier versions kept heads and files in audit.
     pub(super) fn most(self) -> u64 {
         if matches!(self, Self::Audit | Self::Spools) { 1 << 26 } else { 1 << 24 }
     }
@@ -79,14 +82,28 @@ impl CompanionKind {
 /// What the companions of a store are sealed with. It has no `Debug`.
 pub(super) struct CompanionSeal {
     folder: PathBuf,
+    realm: Realm,
     store: [u8; 16],
     key: SealKey,
 }
 
 impl CompanionSeal {
-    /// The seal of the store with this folder, identifier and file key.
-    pub(super) fn new(folder: &Path, store: [u8; 16], key: SealKey) -> Self {
-        Self { folder: folder.to_owned(), store, key }
+    /// The seal of the store with this folder, realm, identifier and file key.
+    pub(super) fn new(folder: &Path, realm: Realm, store: [u8; 16], key: SealKey) -> Self {
+        Self { folder: folder.to_owned(), realm, store, key }
+    }
+
+    /// Where the HSM's memory of the store lies, and its key.
+    pub(super) fn memory(&self) -> MemoryHome {
+        let realm = match self.realm {
+            Realm::Test => b'T',
+            Realm::Live => b'L',
+        };
+        MemoryHome {
+            folder: self.folder.clone(),
+            key: MemoryKey::of(&self.key.mac(&[MEMORY])),
+            name: JournalName { realm, store: self.store, generation: 0 },
+        }
     }
 
     fn label(kind: CompanionKind) -> [u8; 5] {
@@ -184,7 +201,7 @@ pub(super) mod tests {
 
     /// The seal of a store in this folder, the same for each call with the same number.
     pub(in crate::hsm) fn seal(folder: &Path, store: u8) -> Arc<CompanionSeal> {
-        Arc::new(CompanionSeal::new(folder, [store; 16], SealKey::of(&[7; 32])))
+        Arc::new(CompanionSeal::new(folder, Realm::Test, [store; 16], SealKey::of(&[7; 32])))
     }
 
     #[test]

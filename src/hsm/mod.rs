@@ -23,7 +23,8 @@
 //! | `host_lock` | one host has a store open |
 //! | `soft` | the software HSM |
 //! | `pkcs11` | which steps a PKCS#11 token does inside; no HSM yet |
-//! | `store`, `audit_book`, `spool_keys`, `recipient`, `companion` | keys at rest; the HSM's memory of ledgers and spools |
+//! | `store`, `spool_keys`, `recipient`, `companion` | keys at rest |
+//! | `audit_book`, `memory` | what the HSM remembers of ledgers and files: what is asked, and the journal below |
 //!
 //! Not here: which commands a card needs (`chip`), how they are wrapped (`scp`), which record goes to which blank
 //! (`pipeline`).

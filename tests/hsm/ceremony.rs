@@ -355,7 +355,7 @@ fn a_value_is_stored_once() {
     let whole = kcv_of(&xor(&parts));
     give(&mut open, kmc(), &parts, whole).unwrap();
     let twice = KeyTerms { label: "again".into(), ..terms(KeyUsage::Zmk, KeyType::Tdes2) };
-    refused(give(&mut open, twice, &parts, whole), Exit::KeyStore, "a LIVE store keeps a value once");
+    refused(give(&mut open, twice, &parts, whole), Exit::KeyStore, "a LIVE store takes each value only once");
 }
 
 fn arrive(

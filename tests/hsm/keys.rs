@@ -72,7 +72,7 @@ fn init_list_acts_and_check_work_and_all_files_are_private() {
     assert_eq!(mode(&place.store), 0o700);
     let mut names: Vec<_> = files(&place.store);
     names.sort();
-    assert_eq!(names, ["audit", "keys", "lock", "seen"]);
+    assert_eq!(names, ["audit", "chips", "journal-0", "keys", "lock", "memory-0", "seen"]);
     for name in names {
         assert_eq!(mode(&place.store.join(&name)), 0o600, "{name}");
     }

@@ -413,12 +413,13 @@ fn custodians_give_a_zmk_in_components_and_import_a_block() {
     session
         .sees("Who gives component 1, name: ")
         .types("carla\n")
-        .sees("none of those who opened the store: anna, ben");
+        .sees("that person did not open the store; it was opened by anna, ben");
     session.sees("Who gives component 1, name: ").types("anna\n");
     session.sees("Component 1, 32 hex digits: ").types("5D2A 7F10 BC94 E643 8F20 D3A4 7C19 5E6\n");
-    session.sees("operator: 31 digits, 32 are needed: again");
+    session.sees("operator: 31 digits, 32 are needed. Type it again.");
     component(&mut session, 1, &parts[0], "08D7B4");
-    session.sees("the KCV does not fit component 1 (DES): look for a slip, else ask the partner: again");
+    session
+        .sees("the KCV does not fit component 1 (DES): look for a slip, or ask the partner. Type it again.");
     component(&mut session, 1, &parts[0], "B6616B");
     session.sees("component 1 of 2 stored; 1 is missing. next: cardwright key component 'zmk 1' --store ");
     let (code, all) = session.ends();
@@ -436,7 +437,7 @@ fn custodians_give_a_zmk_in_components_and_import_a_block() {
     open(&mut session, ["anna", "carla"]);
     session.sees("Given so far: 1 by anna.");
     session.sees("Who gives component 2, name: ").types("anna\n");
-    session.sees("operator: anna gave component 1; another custodian gives this one");
+    session.sees("operator: anna gave component 1; another custodian must give this one");
     session.sees("Who gives component 2, name: ").types("carla\n");
     for _ in 0..3 {
         component(&mut session, 2, &parts[1], "B6616B");

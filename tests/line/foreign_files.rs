@@ -239,12 +239,12 @@ fn a_loose_umask_gives_no_other_user_a_file() {
     assert!(seen > 20, "{seen}");
 }
 
-/// The next file of the audit book was made by another user first, as a link to that user's own file.
+/// The next file of the keys of spools was made by another user first, as a link to that user's own file.
 #[test]
 fn keys_are_never_written_into_a_file_that_lies_there() {
     let world = World::new();
     world.prepared("job", 2, 1);
-    for name in ["bureau.store/audit-next", "bureau.store/spools-next", "cardwright.db-new"] {
+    for name in ["bureau.store/spools-next", "cardwright.db-new"] {
         std::fs::write(world.path("theirs"), "before").unwrap();
         symlink(world.path("theirs"), world.path(name)).unwrap();
     }

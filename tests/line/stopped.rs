@@ -19,7 +19,7 @@ fn a_signal_before_the_first_card_leaves_no_remains() {
     let run =
         ["run", "job.cwf1", "--line", "sim-8", "--keys", "bureau.store", "--simulate", "--limit", "400"];
     let check = ["line", "check", "sim-8", "--keys", "bureau.store", "--simulate"];
-    let unused = std::fs::read(world.path("bureau.store/audit")).unwrap();
+    let unused = world.hsm_memory();
     for args in [&run[..], &check[..]] {
         for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
             let temporary = world.path("tmp");
@@ -49,7 +49,7 @@ fn a_signal_before_the_first_card_leaves_no_remains() {
             // A file that is not accepted yet can be accepted later; an accepted one is an open job.
             let _ = std::fs::remove_file(world.path("cardwright.db"));
             let _ = std::fs::remove_dir_all(world.path("cardwright.db.spool"));
-            std::fs::write(world.path("bureau.store/audit"), &unused).unwrap();
+            world.put_back(&unused);
         }
     }
 }

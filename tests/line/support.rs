@@ -77,6 +77,21 @@ impl World {
         store.companion_text(kind).unwrap().unwrap().to_string()
     }
 
+    /// The files of the HSM's memory in the bureau's store.
+    pub fn hsm_memory(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let files = std::fs::read_dir(self.path("bureau.store")).unwrap().map(|entry| entry.unwrap().path());
+        let is_memory = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy();
+            ["memory-", "journal-", "chips"].iter().any(|begin| name.starts_with(begin))
+        };
+        files.filter(is_memory).map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+    }
+
+    /// Puts files back as they were.
+    pub fn put_back(&self, files: &[(PathBuf, Vec<u8>)]) {
+        files.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+    }
+
     /// The lines of the keys of the spools.
     pub fn spool_keys(&self) -> String {
         self.companion("bureau.store", CompanionKind::Spools)

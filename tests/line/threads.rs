@@ -87,7 +87,7 @@ fn a_run_with_too_few_threads_ends_cleanly_and_with_enough_succeeds() {
     world.prepared("job", 3, 90);
     let line = include_str!("../../profiles/lines/sim-8.toml").replace("stations = 8", "stations = 2");
     std::fs::write(world.path("line.toml"), line).unwrap();
-    let unused = std::fs::read(world.path("bureau.store/audit")).unwrap();
+    let unused = world.hsm_memory();
     let run = |most: u32| {
         // A run that accepted the file has left a job, which the HSM knows too.
         for file in
@@ -96,7 +96,7 @@ fn a_run_with_too_few_threads_ends_cleanly_and_with_enough_succeeds() {
             let _ = std::fs::remove_file(world.path(file));
         }
         let _ = std::fs::remove_dir_all(world.path("cardwright.db.spool"));
-        std::fs::write(world.path("bureau.store/audit"), &unused).unwrap();
+        world.put_back(&unused);
         user.owns();
         let words =
             "run job.cwf1 --line line.toml --keys bureau.store --simulate --speed 0 --events events.jsonl";

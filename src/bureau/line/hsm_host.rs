@@ -26,9 +26,12 @@ use crate::threads;
 /// Serves the keys of a bureau's store until standard input closes, which means that the parent has ended. It is the only
 /// host that has the store open, unless it serves only callers that check, which change nothing that a host remembers.
 pub fn run(keys: &Path, socket: &Path, only_checks: bool) -> Result<Exit, Failure> {
-    let hsm = SoftHsm::new(KeyStore::open(keys)?)?;
-    let _alone = if only_checks { None } else { Some(HostLock::take(keys)?) };
-    Parent::of_this_process(only_checks)?.serve(hsm, socket)
+    let store = KeyStore::open(keys)?;
+    if only_checks {
+        return Parent::of_this_process(only_checks)?.serve(SoftHsm::for_checks(store)?, socket);
+    }
+    let _alone = HostLock::take(keys)?;
+    Parent::of_this_process(only_checks)?.serve(SoftHsm::new(store)?, socket)
 }
 
 /// Serves the keys of an issuer's store, as [`run`] does, beside other hosts that have it open.

@@ -16,6 +16,7 @@
 //! | `chips` | the set of chips and its file |
 //! | `followers`, `attempts` | who follows a ledger, and attempts under way: for the life of a host |
 //! | `rotation` | from a long journal to the next snapshot, step by step |
+//! | `keeper` | the thread that owns the memory in a host, and gathers what all connections ask |
 //!
 //! Not here: keys, and what anybody may ask (`soft`, `host`).
 
@@ -23,6 +24,7 @@ mod attempts;
 mod chips;
 mod followers;
 mod journal;
+mod keeper;
 mod mac;
 mod record;
 mod rotation;
@@ -33,7 +35,7 @@ mod state;
 mod tests;
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -41,14 +43,15 @@ pub use attempts::{AttemptBar, AttemptRefusal, AttemptTable, AttemptTurn};
 pub use chips::{ChipSet, ChipsEnd};
 pub use followers::{ConnectionNumber, FollowRefusal, LedgerFollowers};
 pub use journal::{JournalEnd, JournalName};
+pub use keeper::MemoryKeeper;
 pub use mac::{MemoryKey, MemoryTag};
 pub use record::{MemoryRecord, SpoolKeyFate};
-pub use state::{LedgerMemory, LedgerStanding, MemoryState};
+pub use state::{FIRST_EPOCH, LedgerMemory, LedgerStanding, MemoryState};
 
 use crate::files;
 
 /// Longest snapshot or list of chips that is read: a thousand times what a large bureau needs.
-const FILE_MAX: u64 = 1 << 36;
+pub(super) const FILE_MAX: u64 = 1 << 36;
 
 /// Why the memory cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,23 +96,58 @@ pub enum MemoryFault {
     /// The system refused.
     #[error("{0}")]
     Io(String),
+    /// The system does not say what is on the disk.
+    #[error("{0}: it is not known what is on the disk: end this program, and start it again")]
+    Sync(String),
+}
+
+/// Where the memory of a store lies, and by what it is known.
+#[derive(Clone)]
+pub struct MemoryHome {
+    /// The store's folder.
+    pub folder: PathBuf,
+    /// The key of the memory.
+    pub key: MemoryKey,
+    /// Realm and store; the number counts only where a file is named.
+    pub name: JournalName,
 }
 
 /// The memory of a store, open. The caller has the store's lock.
 pub struct Memory {
-    folder: PathBuf,
-    key: MemoryKey,
-    name: JournalName,
+    home: MemoryHome,
     state: MemoryState,
     chips: ChipSet,
     journal: File,
     end: JournalEnd,
+    /// Length of the journal in bytes, as far as it was synced.
+    length: u64,
+    /// Bytes of records that are not written yet.
+    pending: Vec<u8>,
+    /// Why the state is none that records make; it may not be used any more.
+    broken: Option<MemoryFault>,
     /// Bytes of an unanswered record that were cut off when it was opened.
     cut: u64,
 }
 
+/// What the files of a memory hold.
+struct StoredMemory {
+    home: MemoryHome,
+    state: MemoryState,
+    chips: ChipSet,
+    end: JournalEnd,
+    snapshot: Vec<u8>,
+    /// `None` if a rotation was not finished before it was made.
+    journal: Option<Vec<u8>>,
+    /// Bytes of the journal that count.
+    length: u64,
+}
+
 fn io(path: &Path, error: &std::io::Error) -> MemoryFault {
     MemoryFault::Io(format!("{}: {}", path.display(), files::trouble(error)))
+}
+
+fn missing(path: &Path) -> MemoryFault {
+    MemoryFault::Missing(path.display().to_string())
 }
 
 /// Makes a file under the name `.next`, syncs it, and gives it its name.
@@ -117,11 +155,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<(), MemoryFault> {
     let mut next = path.as_os_str().to_owned();
     next.push(".next");
     let next = PathBuf::from(next);
-    let written = files::make_private(&next).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&next, path)
-    });
+    let written = files::write_private(&next, bytes).and_then(|()| std::fs::rename(&next, path));
     written.map_err(|e| io(path, &e))
 }
 
@@ -138,8 +172,8 @@ fn bytes_of(path: &Path) -> Result<Option<Vec<u8>>, MemoryFault> {
     files::read_bytes(path, FILE_MAX).map(Some).map_err(|e| io(path, &e))
 }
 
-/// The highest number of a snapshot in the folder.
-fn last_generation(folder: &Path) -> Result<Option<u64>, MemoryFault> {
+/// The highest number of a snapshot in the folder; `None` if there is no snapshot.
+pub(super) fn last_generation(folder: &Path) -> Result<Option<u64>, MemoryFault> {
     let mut last = None;
     for entry in std::fs::read_dir(folder).map_err(|e| io(folder, &e))? {
         let name = entry.map_err(|e| io(folder, &e))?.file_name();
@@ -151,69 +185,118 @@ fn last_generation(folder: &Path) -> Result<Option<u64>, MemoryFault> {
     Ok(last)
 }
 
-impl Memory {
-    /// Makes the memory of a new store.
-    pub fn make(folder: &Path, key: &MemoryKey, realm: u8, store: [u8; 16]) -> Result<(), MemoryFault> {
-        let name = JournalName { realm, store, generation: 0 };
-        let (head, chips) = ChipSet::begin(key, &store);
-        put(&folder.join("chips"), &head)?;
-        let snapshot = snapshot::write(key, &name, &chips.end(), &MemoryState::default())?;
-        put(&folder.join("memory-0"), &snapshot)?;
-        put(&folder.join("journal-0"), &JournalEnd::begin(key, &name, &snapshot).0)?;
-        sync_folder(folder)
+/// Whether the files of this generation are not all made yet.
+pub(super) fn is_begun(folder: &Path, generation: u64) -> bool {
+    rotation::was_begun(folder, generation)
+}
+
+/// The names of the files of this generation.
+pub(super) fn file_names(generation: u64) -> [String; 3] {
+    [format!("memory-{generation}"), format!("journal-{generation}"), "chips".to_owned()]
+}
+
+impl MemoryHome {
+    fn path(&self, what: &str) -> PathBuf {
+        self.folder.join(format!("{what}-{}", self.name.generation))
     }
 
-    /// Opens the memory of a store. A tail of the journal that was never answered is cut off.
-    pub fn open(folder: &Path, key: &MemoryKey, realm: u8, store: [u8; 16]) -> Result<Self, MemoryFault> {
-        let missing = |what: String| MemoryFault::Missing(what);
-        let generation = last_generation(folder)?.ok_or_else(|| missing("memory-0".to_owned()))?;
-        let name = JournalName { realm, store, generation };
-        let path = folder.join(format!("memory-{generation}"));
-        let snapshot = bytes_of(&path)?.ok_or_else(|| missing(format!("memory-{generation}")))?;
-        let (end, mut state) = snapshot::read(key, &name, &snapshot)?;
-        let file = bytes_of(&folder.join("chips"))?.ok_or_else(|| missing("chips".to_owned()))?;
-        let mut chips = ChipSet::read(key, &store, &end, &file)?;
-        let path = folder.join(format!("journal-{generation}"));
-        let journal = match bytes_of(&path)? {
-            Some(journal) => journal,
-            // The journal before is removed when this one is made, so only a rotation that was not finished has none.
-            None if rotation::was_begun(folder, generation) => {
-                let (head, _) = JournalEnd::begin(key, &name, &snapshot);
-                put(&path, &head)?;
-                head
+    fn chips(&self) -> PathBuf {
+        self.folder.join("chips")
+    }
+
+    /// The same with the files of another generation.
+    fn at(&self, generation: u64) -> Self {
+        Self { name: JournalName { generation, ..self.name }, ..self.clone() }
+    }
+
+    /// Makes the memory of a store that has none. The snapshot comes last: without it there is no memory.
+    pub fn make(&self, state: &MemoryState) -> Result<(), MemoryFault> {
+        let home = self.at(0);
+        let (head, chips) = ChipSet::begin(&home.key, &home.name.store);
+        let snapshot = snapshot::write(&home.key, &home.name, &chips.end(), state)?;
+        put(&home.chips(), &head)?;
+        put(&home.path("journal"), &JournalEnd::begin(&home.key, &home.name, &snapshot).0)?;
+        sync_folder(&home.folder)?;
+        put(&home.path("memory"), &snapshot)?;
+        sync_folder(&home.folder)
+    }
+
+    /// What is remembered, as far as the host that has the store open has written it; `None` if there is no memory.
+    pub fn view(&self) -> Result<Option<MemoryState>, MemoryFault> {
+        loop {
+            let Some(generation) = last_generation(&self.folder)? else { return Ok(None) };
+            match self.read(generation) {
+                Ok(stored) => return Ok(Some(stored.state)),
+                // The host went over to the next one meanwhile.
+                Err(_) if last_generation(&self.folder)? > Some(generation) => {}
+                Err(fault) => return Err(fault),
             }
-            None => return Err(missing(format!("journal-{generation}"))),
+        }
+    }
+
+    fn read(&self, generation: u64) -> Result<StoredMemory, MemoryFault> {
+        let home = self.at(generation);
+        let snapshot = bytes_of(&home.path("memory"))?.ok_or_else(|| missing(&home.path("memory")))?;
+        let (end, mut state) = snapshot::read(&home.key, &home.name, &snapshot)?;
+        let file = bytes_of(&home.chips())?.ok_or_else(|| missing(&home.chips()))?;
+        let mut chips = ChipSet::read(&home.key, &home.name.store, &end, &file)?;
+        let journal = bytes_of(&home.path("journal"))?;
+        // The journal before is removed when this one is made, so only a rotation that was not finished has none.
+        if journal.is_none() && !rotation::was_begun(&home.folder, generation) {
+            return Err(missing(&home.path("journal")));
+        }
+        let (head, end) = JournalEnd::begin(&home.key, &home.name, &snapshot);
+        let read = match &journal {
+            Some(journal) => journal::read(&home.key, &home.name, &snapshot, journal)?,
+            None => journal::JournalRead { records: Vec::new(), end, length: head.len() },
         };
-        let read = journal::read(key, &name, &snapshot, &journal)?;
         for record in &read.records {
             state.apply(record)?;
             if let MemoryRecord::Shown { chips: tags, .. } = record {
                 chips.note(tags);
             }
         }
-        let cut = journal.len().saturating_sub(read.length);
-        let opened =
-            OpenOptions::new().append(true).custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits()).open(&path);
-        let file = opened.map_err(|e| io(&path, &e))?;
-        let length = |n: usize| u64::try_from(n).map_err(|_| MemoryFault::TooLong);
+        let length = u64::try_from(read.length).map_err(|_| MemoryFault::TooLong)?;
+        Ok(StoredMemory { home, state, chips, end: read.end, snapshot, journal, length })
+    }
+}
+
+impl Memory {
+    /// Opens the memory of a store. A tail of the journal that was never answered is cut off.
+    pub fn open(home: &MemoryHome) -> Result<Self, MemoryFault> {
+        let generation = last_generation(&home.folder)?;
+        let generation = generation.ok_or_else(|| missing(&home.at(0).path("memory")))?;
+        let stored = home.read(generation)?;
+        let (path, home) = (stored.home.path("journal"), stored.home);
+        let found = match stored.journal {
+            Some(journal) => u64::try_from(journal.len()).map_err(|_| MemoryFault::TooLong)?,
+            None => {
+                put(&path, &JournalEnd::begin(&home.key, &home.name, &stored.snapshot).0)?;
+                sync_folder(&home.folder)?;
+                stored.length
+            }
+        };
+        let journal = appended(&path)?;
+        let cut = found.saturating_sub(stored.length);
         if cut > 0 {
-            file.set_len(length(read.length)?).and_then(|()| file.sync_all()).map_err(|e| io(&path, &e))?;
+            journal.set_len(stored.length).and_then(|()| journal.sync_all()).map_err(|e| io(&path, &e))?;
         }
         let memory = Self {
-            folder: folder.to_owned(),
-            key: key.clone(),
-            name,
-            state,
-            chips,
-            journal: file,
-            end: read.end,
-            cut: length(cut)?,
+            home,
+            state: stored.state,
+            chips: stored.chips,
+            journal,
+            end: stored.end,
+            length: stored.length,
+            pending: Vec::new(),
+            broken: None,
+            cut,
         };
         memory.tidy()?;
         Ok(memory)
     }
 
-    /// What is remembered.
+    /// What is remembered, with the records that were noted.
     pub fn state(&self) -> &MemoryState {
         &self.state
     }
@@ -228,24 +311,52 @@ impl Memory {
         self.cut
     }
 
-    /// Remembers records, durably: in one write and one sync. After an error nothing more may be answered, because what is on the
-    /// disk is not known.
-    pub fn remember(&mut self, records: &[MemoryRecord]) -> Result<(), MemoryFault> {
-        let mut bytes = Vec::new();
-        for record in records {
-            self.state.apply(record)?;
-            bytes.extend(self.end.append(record)?);
-            if let MemoryRecord::Shown { chips, .. } = record {
-                self.chips.note(chips);
-            }
+    /// Length of the journal in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether records were noted that are not durable.
+    pub fn has_more(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Notes a record. It may be answered after [`Self::sync`].
+    pub fn note(&mut self, record: &MemoryRecord) -> Result<(), MemoryFault> {
+        let noted = self.state.apply(record).and_then(|()| self.end.append(record));
+        self.pending.extend(noted.map_err(|fault| self.broken.insert(fault).clone())?);
+        if let MemoryRecord::Shown { chips, .. } = record {
+            self.chips.note(chips);
         }
-        let written = self.journal.write_all(&bytes).and_then(|()| self.journal.sync_data());
-        written.map_err(|e| io(&self.folder.join(format!("journal-{}", self.name.generation)), &e))
+        Ok(())
+    }
+
+    /// Makes the records that were noted durable: in one write and one sync. After an error this memory may not be used any
+    /// more; after [`MemoryFault::Sync`] it may not be opened again either, because what is on the disk is not known.
+    pub fn sync(&mut self) -> Result<(), MemoryFault> {
+        if let Some(fault) = &self.broken {
+            return Err(fault.clone());
+        }
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let path = self.home.path("journal");
+        let more = u64::try_from(self.pending.len()).map_err(|_| MemoryFault::TooLong)?;
+        if let Err(error) = self.journal.write_all(&self.pending) {
+            // Nothing of it is answered. What stays if this fails too is as true as if its answer had been lost.
+            let _ = self.journal.set_len(self.length);
+            return Err(self.broken.insert(io(&path, &error)).clone());
+        }
+        let synced = self.journal.sync_data();
+        synced.map_err(|e| self.broken.insert(MemoryFault::Sync(io(&path, &e).to_string())).clone())?;
+        self.pending.clear();
+        self.length = self.length.saturating_add(more);
+        Ok(())
     }
 
     /// Removes what a rotation left that was not finished.
     fn tidy(&self) -> Result<(), MemoryFault> {
-        let chips = self.folder.join("chips");
+        let chips = self.home.chips();
         let length = self.chips.end().length;
         let cut = OpenOptions::new().write(true).open(&chips).and_then(|file| {
             if file.metadata()?.len() > length {
@@ -255,6 +366,12 @@ impl Memory {
             }
         });
         cut.map_err(|e| io(&chips, &e))?;
-        rotation::remove_before(&self.folder, self.name.generation)
+        rotation::remove_before(&self.home.folder, self.home.name.generation)
     }
+}
+
+/// Opens a file to append to it.
+fn appended(path: &Path) -> Result<File, MemoryFault> {
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW.bits();
+    OpenOptions::new().append(true).custom_flags(flags).open(path).map_err(|e| io(path, &e))
 }

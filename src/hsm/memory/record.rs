@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::mac::MemoryTag;
-use crate::audit::{Checkpoint, LedgerId};
+use crate::audit::{ChainPlace, Checkpoint, LedgerId};
 use crate::ids::SpoolKeyName;
 
 /// A record of the journal.
@@ -25,6 +25,8 @@ pub enum MemoryRecord {
         ledger: LedgerId,
         /// Epoch of the store.
         epoch: u32,
+        /// A place that it had then, by a signature of this store.
+        noted: Option<ChainPlace>,
         /// Two people; empty in TEST, where a ledger becomes known by itself.
         by: Vec<String>,
     },
@@ -73,6 +75,8 @@ pub enum MemoryRecord {
         digest: [u8; 32],
         /// Its ledger.
         ledger: LedgerId,
+        /// Number of its records, if its Trailer was shown.
+        records: Option<u32>,
     },
     /// A spool's key was made, or is gone.
     Spool {

@@ -7,12 +7,12 @@
 //! | the next journal is written, synced, named | both count |
 //! | the files before are removed | |
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
-use super::journal::{JournalEnd, JournalName};
-use super::{Memory, MemoryFault, io, put, snapshot, sync_folder};
+use super::journal::JournalEnd;
+use super::{Memory, MemoryFault, appended, io, put, snapshot, sync_folder};
 
 /// A step of a rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,43 +48,42 @@ pub(super) fn remove_before(folder: &Path, generation: u64) -> Result<(), Memory
 }
 
 impl Memory {
-    /// Goes over to the next generation.
+    /// Goes over to the next generation. Every record must be synced; after an error this memory may not be used any more, and
+    /// finds everything when it is opened again.
     pub fn rotate(&mut self) -> Result<(), MemoryFault> {
         self.rotate_until(RotationStep::Remove)
     }
 
     /// Rotates up to this step. Before the last one, this memory must not be used any more.
     pub(super) fn rotate_until(&mut self, last: RotationStep) -> Result<(), MemoryFault> {
-        let generation = self.name.generation.checked_add(1).ok_or(MemoryFault::TooLong)?;
-        let name = JournalName { generation, ..self.name };
+        let generation = self.home.name.generation.checked_add(1).ok_or(MemoryFault::TooLong)?;
+        let home = self.home.at(generation);
         let (block, chips) = self.chips.block()?;
-        let snapshot = snapshot::write(&self.key, &name, &chips, &self.state)?;
-        let (head, end) = JournalEnd::begin(&self.key, &name, &snapshot);
-        let journal = self.folder.join(format!("journal-{generation}"));
+        let snapshot = snapshot::write(&home.key, &home.name, &chips, &self.state)?;
+        let (head, end) = JournalEnd::begin(&home.key, &home.name, &snapshot);
+        let length = u64::try_from(head.len()).map_err(|_| MemoryFault::TooLong)?;
         for step in RotationStep::ALL.into_iter().filter(|step| *step <= last) {
             match step {
                 RotationStep::Chips => {
-                    let path = self.folder.join("chips");
-                    let file = OpenOptions::new().append(true).open(&path);
-                    let written =
-                        file.and_then(|mut file| file.write_all(&block).and_then(|()| file.sync_all()));
+                    let path = home.chips();
+                    let written = appended(&path)?.write_all(&block);
                     written.map_err(|e| io(&path, &e))?;
+                    File::open(&path).and_then(|file| file.sync_all()).map_err(|e| io(&path, &e))?;
                 }
                 RotationStep::Snapshot => {
-                    put(&self.folder.join(format!("memory-{generation}")), &snapshot)?;
-                    sync_folder(&self.folder)?;
+                    put(&home.path("memory"), &snapshot)?;
+                    sync_folder(&home.folder)?;
                 }
                 RotationStep::Journal => {
-                    put(&journal, &head)?;
-                    sync_folder(&self.folder)?;
+                    put(&home.path("journal"), &head)?;
+                    sync_folder(&home.folder)?;
                 }
                 RotationStep::Remove => {
-                    let file = OpenOptions::new().append(true).open(&journal);
-                    self.journal = file.map_err(|e| io(&journal, &e))?;
-                    self.end = end.clone();
+                    self.journal = appended(&home.path("journal"))?;
+                    (self.end, self.length) = (end.clone(), length);
                     self.chips.written(chips);
-                    self.name = name;
-                    remove_before(&self.folder, generation)?;
+                    self.home = home.clone();
+                    remove_before(&home.folder, generation)?;
                 }
             }
         }

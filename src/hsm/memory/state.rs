@@ -37,10 +37,32 @@ pub struct LedgerMemory {
     pub epoch: u32,
     /// Whether it goes on.
     pub standing: LedgerStanding,
-    /// All its jobs.
+    /// All its jobs, as far as its events were shown.
     pub book: LedgerBook,
+    /// A place that it had without showing its events: from an audit book of an earlier version, or when it was signed. Its events
+    /// have to pass there when they are shown.
+    pub noted: Option<ChainPlace>,
     /// The last place that was signed.
     pub signed: Option<Checkpoint>,
+}
+
+impl LedgerMemory {
+    fn new(ledger: LedgerId, epoch: u32) -> Self {
+        let (standing, book) = (LedgerStanding::Known, LedgerBook::new(ledger));
+        Self { epoch, standing, book, noted: None, signed: None }
+    }
+
+    /// How far it had come: the last event that was shown, or was only noted; number 0 before the first.
+    pub fn head(&self) -> ChainPlace {
+        let shown = self.book.place();
+        self.noted.filter(|noted| noted.n > shown.n).unwrap_or(shown)
+    }
+
+    /// Whether it may be at this place: it never goes back, and has one event of each number.
+    pub fn may_be_at(&self, place: &ChainPlace) -> bool {
+        let head = self.head();
+        place.n > head.n || *place == head
+    }
 }
 
 /// Whether a ledger goes on.
@@ -60,6 +82,35 @@ pub enum LedgerStanding {
 }
 
 impl MemoryState {
+    /// The memory that an audit book of an earlier version makes: how often it was changed, how far each ledger had come, and the
+    /// ledger of each file by name and by digest.
+    pub fn of_book(
+        generation: u64,
+        heads: impl IntoIterator<Item = ChainPlace>,
+        files: BTreeMap<[u8; 32], LedgerId>,
+    ) -> Self {
+        let ledgers = heads.into_iter().map(|place| {
+            let known = LedgerMemory::new(place.ledger, FIRST_EPOCH);
+            (place.ledger, LedgerMemory { noted: Some(place), ..known })
+        });
+        Self { generation, files, ledgers: ledgers.collect(), ..Self::default() }
+    }
+
+    /// How far each ledger had come.
+    pub fn heads(&self) -> impl Iterator<Item = ChainPlace> {
+        self.ledgers.values().map(LedgerMemory::head)
+    }
+
+    /// The ledger of each file, by the hash of its name and by its digest.
+    pub fn files(&self) -> impl Iterator<Item = ([u8; 32], LedgerId)> {
+        self.files.iter().map(|(file, ledger)| (*file, *ledger))
+    }
+
+    /// Whether a file of this name and digest was admitted.
+    pub fn is_admitted(&self, names: [[u8; 32]; 2], ledger: LedgerId) -> bool {
+        names.iter().all(|name| self.files.get(name) == Some(&ledger))
+    }
+
     /// A ledger; `None` if it is not known.
     pub fn ledger(&self, ledger: LedgerId) -> Option<&LedgerMemory> {
         self.ledgers.get(&ledger)
@@ -89,13 +140,8 @@ impl MemoryState {
     pub fn apply(&mut self, record: &MemoryRecord) -> Result<(), MemoryFault> {
         match record {
             MemoryRecord::Started { time, .. } => self.time = self.time.max(*time),
-            MemoryRecord::LedgerKnown { ledger, epoch, by: _ } => {
-                let known = LedgerMemory {
-                    epoch: *epoch,
-                    standing: LedgerStanding::Known,
-                    book: LedgerBook::new(*ledger),
-                    signed: None,
-                };
+            MemoryRecord::LedgerKnown { ledger, epoch, noted, by: _ } => {
+                let known = LedgerMemory { noted: *noted, ..LedgerMemory::new(*ledger, *epoch) };
                 if self.ledgers.contains_key(ledger) {
                     return Err(MemoryFault::Order("a ledger became known twice"));
                 }
@@ -113,7 +159,7 @@ impl MemoryState {
                 let ended = self.ledgers.get_mut(ledger).ok_or(UNKNOWN)?;
                 ended.standing = LedgerStanding::Succeeded(*by_ledger);
             }
-            MemoryRecord::Admitted { name, digest, ledger } => {
+            MemoryRecord::Admitted { name, digest, ledger, records: _ } => {
                 if self.file_elsewhere([*name, *digest], *ledger).is_some() {
                     return Err(MemoryFault::Order("a file went into two ledgers"));
                 }
@@ -147,12 +193,16 @@ impl MemoryState {
         events: &[Vec<u8>],
         hash: [u8; 32],
     ) -> Result<(), MemoryFault> {
-        let book = &mut self.going_on(ledger)?.book;
+        let LedgerMemory { book, noted, .. } = self.going_on(ledger)?;
         if book.place().n != after {
             return Err(MemoryFault::Order("events were left out"));
         }
         for event in events {
             book.follow(event).map_err(|breach| MemoryFault::Law(breach.to_string()))?;
+            let place = book.place();
+            if noted.is_some_and(|noted| noted.n == place.n && noted != place) {
+                return Err(MemoryFault::Order("another event was noted before"));
+            }
         }
         if book.place().hash == hash { Ok(()) } else { Err(MemoryFault::Order("events have another hash")) }
     }
@@ -163,14 +213,19 @@ impl MemoryState {
         }
         let generation = checkpoint.generation;
         let known = self.going_on(checkpoint.place.ledger)?;
-        let followed: ChainPlace = known.book.place();
-        if followed != checkpoint.place {
-            return Err(MemoryFault::Order("a place was signed that was not shown"));
+        if !known.may_be_at(&checkpoint.place) {
+            return Err(MemoryFault::Order("a place was signed that comes before one that was noted"));
+        }
+        if checkpoint.place != known.head() {
+            known.noted = Some(checkpoint.place);
         }
         known.signed = Some(*checkpoint);
         self.generation = generation;
         Ok(())
     }
 }
+
+/// The epoch of a store that no other one succeeded.
+pub const FIRST_EPOCH: u32 = 1;
 
 const UNKNOWN: MemoryFault = MemoryFault::Order("a ledger is not known");

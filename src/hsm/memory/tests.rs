@@ -51,8 +51,8 @@ impl History {
     fn new() -> Self {
         let mut history = Self { state: MemoryState::default(), records: Vec::new() };
         history.record(MemoryRecord::Started { version: "1".to_owned(), time: 5, cut: 0 });
-        history.record(MemoryRecord::LedgerKnown { ledger: A, epoch: 1, by: Vec::new() });
-        history.record(MemoryRecord::LedgerKnown { ledger: B, epoch: 1, by: Vec::new() });
+        history.record(MemoryRecord::LedgerKnown { ledger: A, epoch: 1, noted: None, by: Vec::new() });
+        history.record(MemoryRecord::LedgerKnown { ledger: B, epoch: 1, noted: None, by: Vec::new() });
         history
     }
 
@@ -87,7 +87,12 @@ impl History {
             7 => {
                 let (name, digest) = ([number; 32], [number ^ 0x80; 32]);
                 if self.state.file_elsewhere([name, digest], ledger).is_none() {
-                    self.record(MemoryRecord::Admitted { name, digest, ledger });
+                    self.record(MemoryRecord::Admitted {
+                        name,
+                        digest,
+                        ledger,
+                        records: Some(number.into()),
+                    });
                 }
             }
             8 => self.record(MemoryRecord::Started { version: "2".to_owned(), time: number.into(), cut: 1 }),
@@ -224,14 +229,24 @@ fn a_record_moved_copied_or_left_out_is_found() {
     }
 }
 
+fn home(folder: &Path) -> MemoryHome {
+    MemoryHome { folder: folder.to_owned(), key: key(), name: name() }
+}
+
 fn made() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    Memory::make(folder.path(), &key(), b'T', STORE).unwrap();
+    home(folder.path()).make(&MemoryState::default()).unwrap();
     folder
 }
 
 fn open(folder: &Path) -> Result<Memory, MemoryFault> {
-    Memory::open(folder, &key(), b'T', STORE)
+    Memory::open(&home(folder))
+}
+
+/// Notes records, and makes them durable.
+fn remember(memory: &mut Memory, records: &[MemoryRecord]) {
+    records.iter().for_each(|record| memory.note(record).unwrap());
+    memory.sync().unwrap();
 }
 
 fn chips_of(records: &[MemoryRecord]) -> Vec<MemoryTag> {
@@ -262,7 +277,7 @@ proptest! {
         let folder = made();
         let mut memory = open(folder.path()).unwrap();
         for (n, record) in history.records.iter().enumerate() {
-            memory.remember(std::slice::from_ref(record)).unwrap();
+            remember(&mut memory, std::slice::from_ref(record));
             if rotate >> (n % 32) & 1 == 1 {
                 memory.rotate().unwrap();
             }
@@ -285,16 +300,16 @@ fn a_rotation_killed_at_every_step_loses_nothing() {
     for last in RotationStep::ALL {
         let folder = made();
         let mut memory = open(folder.path()).unwrap();
-        memory.remember(&history.records[..5]).unwrap();
+        remember(&mut memory, &history.records[..5]);
         memory.rotate().unwrap();
-        memory.remember(&history.records[5..]).unwrap();
+        remember(&mut memory, &history.records[5..]);
         memory.rotate_until(last).unwrap();
         drop(memory);
         let mut again = open(folder.path()).unwrap();
         agrees(&again, &history);
         // It goes on, and the next rotation works.
         let more = MemoryRecord::Spool { key: SpoolKeyName([9; 16]), ledger: A, fate: SpoolKeyFate::Made };
-        again.remember(std::slice::from_ref(&more)).unwrap();
+        remember(&mut again, std::slice::from_ref(&more));
         again.rotate().unwrap();
         drop(again);
         let mut history = History::of(&some_steps());
@@ -316,7 +331,7 @@ fn a_rotation_killed_inside_of_a_file_loses_nothing() {
     let history = History::of(&some_steps());
     let folder = made();
     let mut memory = open(folder.path()).unwrap();
-    memory.remember(&history.records).unwrap();
+    remember(&mut memory, &history.records);
     let before = std::fs::read(folder.path().join("chips")).unwrap();
     memory.rotate_until(RotationStep::Chips).unwrap();
     drop(memory);
@@ -336,7 +351,7 @@ fn no_flipped_bit_of_snapshot_or_chips_is_accepted_and_no_missing_file() {
     let folder = made();
     let history = History::of(&some_steps());
     let mut memory = open(folder.path()).unwrap();
-    memory.remember(&history.records).unwrap();
+    remember(&mut memory, &history.records);
     memory.rotate().unwrap();
     drop(memory);
     for file in ["memory-1", "chips", "journal-1"] {
@@ -357,9 +372,14 @@ fn no_flipped_bit_of_snapshot_or_chips_is_accepted_and_no_missing_file() {
         std::fs::write(&path, &good).unwrap();
         agrees(&open(folder.path()).unwrap(), &history);
     }
-    assert!(Memory::open(folder.path(), &key(), b'L', STORE).is_err());
-    assert!(Memory::open(folder.path(), &key(), b'T', [0x52; 16]).is_err());
-    assert!(Memory::open(folder.path(), &MemoryKey::of(&[8; 32]), b'T', STORE).is_err());
+    let right = home(folder.path());
+    for wrong in [
+        MemoryHome { name: JournalName { realm: b'L', ..name() }, ..right.clone() },
+        MemoryHome { name: JournalName { store: [0x52; 16], ..name() }, ..right.clone() },
+        MemoryHome { key: MemoryKey::of(&[8; 32]), ..right },
+    ] {
+        assert!(Memory::open(&wrong).is_err());
+    }
 }
 
 #[test]
@@ -367,7 +387,7 @@ fn a_torn_record_is_cut_and_the_journal_goes_on() {
     let folder = made();
     let history = History::of(&some_steps());
     let mut memory = open(folder.path()).unwrap();
-    memory.remember(&history.records).unwrap();
+    remember(&mut memory, &history.records);
     drop(memory);
     let path = folder.path().join("journal-0");
     let whole = std::fs::read(&path).unwrap();
@@ -375,7 +395,7 @@ fn a_torn_record_is_cut_and_the_journal_goes_on() {
     let mut memory = open(folder.path()).unwrap();
     assert_eq!(memory.cut(), 7);
     agrees(&memory, &history);
-    memory.remember(&[MemoryRecord::Started { version: "3".to_owned(), time: 1, cut: 7 }]).unwrap();
+    remember(&mut memory, &[MemoryRecord::Started { version: "3".to_owned(), time: 1, cut: 7 }]);
     drop(memory);
     assert_eq!(open(folder.path()).unwrap().cut(), 0);
 }
@@ -401,14 +421,15 @@ fn records_that_do_not_follow_from_each_other_are_refused() {
     book.follow(&event(place.n + 1)).unwrap();
     let right = shown(A, place.n, vec![event(place.n + 1)], book.place().hash);
     for wrong in [
-        MemoryRecord::LedgerKnown { ledger: A, epoch: 1, by: Vec::new() },
+        MemoryRecord::LedgerKnown { ledger: A, epoch: 1, noted: None, by: Vec::new() },
         shown(unknown, 0, Vec::new(), [0; 32]),
         shown(A, place.n + 1, Vec::new(), place.hash),
         shown(A, place.n, vec![event(place.n + 2)], place.hash),
         shown(A, place.n, vec![event(place.n + 1)], [1; 32]),
         MemoryRecord::Signed(signer.checkpoint(place, next + 1)),
         MemoryRecord::Signed(signer.checkpoint(place, next - 1)),
-        MemoryRecord::Signed(signer.checkpoint(ChainPlace { n: place.n + 1, ..place }, next)),
+        MemoryRecord::Signed(signer.checkpoint(ChainPlace { n: place.n - 1, ..place }, next)),
+        MemoryRecord::Signed(signer.checkpoint(ChainPlace { hash: [1; 32], ..place }, next)),
         MemoryRecord::Signed(signer.checkpoint(ChainPlace { ledger: unknown, ..place }, next)),
         MemoryRecord::Stopped { ledger: unknown, n: 1, event: [0; 32], why: String::new() },
     ] {
@@ -505,4 +526,36 @@ fn what_bars_an_attempt_and_what_lifts_it() {
     table.bound(CARD, None, []);
     table.chip_found(CARD, chip(1), [AttemptBar::ChipSeen]);
     assert_eq!(table.bar(CARD), Some(AttemptBar::ChipSeen));
+}
+
+/// A ledger that was known by a place alone is shown its events from the beginning, and has to pass that place.
+#[test]
+fn a_ledger_that_was_noted_has_to_pass_its_place() {
+    let mut right = LedgerBook::new(A);
+    let events: Vec<_> = (1..=5).map(event).collect();
+    let places: Vec<_> = events
+        .iter()
+        .map(|event| {
+            right.follow(event).unwrap();
+            right.place()
+        })
+        .collect();
+    let shown = |after: usize, to: usize| MemoryRecord::Shown {
+        ledger: A,
+        after: after as u64,
+        time: 0,
+        events: events[after..to].to_vec(),
+        chips: Vec::new(),
+        hash: places[to - 1].hash,
+    };
+    let mut state = MemoryState::of_book(7, [places[2]], std::collections::BTreeMap::new());
+    assert_eq!((state.generation(), state.ledger(A).unwrap().head()), (7, places[2]));
+    state.apply(&shown(0, 2)).unwrap();
+    assert_eq!(state.ledger(A).unwrap().head(), places[2], "it is not there yet");
+    state.apply(&shown(2, 5)).unwrap();
+    assert_eq!(state.ledger(A).unwrap().head(), places[4]);
+    for other in [ChainPlace { hash: [1; 32], ..places[2] }, ChainPlace { n: 2, ..places[2] }] {
+        let mut state = MemoryState::of_book(7, [other], std::collections::BTreeMap::new());
+        assert!(state.apply(&shown(0, 5)).is_err(), "another event was noted");
+    }
 }

@@ -22,6 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::audit_book::AuditBook;
+use super::companion::CompanionSeal;
+use super::memory::ConnectionNumber;
 use super::recipient::RecipientKey;
 use super::spool_keys::SpoolKeys;
 use super::store::{KeyStore, StoreSide};
@@ -38,7 +40,7 @@ use crate::ids::{KmcRef, SpoolKeyName};
 use crate::record::chip::SectionScratch;
 use crate::record::envelope::WrappedFileKey;
 use crate::scp::{ChannelOpenError, HostChallenge, SecureChannel, SecureChannelSpec, VerifiedChannel};
-use tables::{ConnectionNumber, VerifiedTable};
+use tables::VerifiedTable;
 
 /// One connection to the software HSM.
 pub struct SoftHsm {
@@ -68,16 +70,29 @@ impl SharedState {
 }
 
 impl SoftHsm {
-    /// An HSM over an open store. An issuer's store is refused: its keys do not belong on a line.
+    /// An HSM over an open store, of which this process is the only host. An issuer's store is refused: its keys do not belong
+    /// on a line.
     pub fn new(store: KeyStore) -> Result<Self, Failure> {
-        let (book, spools) = (AuditBook::of(store.companions()), SpoolKeys::of(store.companions()));
-        let recipient = RecipientKey::of(store.companions());
+        Self::with_book(store, AuditBook::of_host)
+    }
+
+    /// An HSM over an open store beside its host. It notes nothing: for callers that check.
+    pub fn for_checks(store: KeyStore) -> Result<Self, Failure> {
+        Self::with_book(store, AuditBook::to_read)
+    }
+
+    fn with_book(
+        store: KeyStore,
+        book: impl FnOnce(&Arc<CompanionSeal>) -> Result<AuditBook, HsmError>,
+    ) -> Result<Self, Failure> {
         if store.side() != StoreSide::Bureau {
             return Err(Failure::new(
                 Exit::KeyStore,
                 "key: this is an issuer's key store; a line needs a bureau's",
             ));
         }
+        let (book, spools) = (book(store.companions())?, SpoolKeys::of(store.companions()));
+        let recipient = RecipientKey::of(store.companions());
         let (tables, connections) = (Mutex::default(), AtomicU64::new(0));
         Ok(Self::connection(&Arc::new(SharedState { store, book, spools, recipient, tables, connections })))
     }
@@ -259,7 +274,7 @@ impl Auditor for SoftHsm {
         ledger: LedgerId,
         digest: DocumentDigest,
     ) -> Result<Signature, HsmError> {
-        self.shared.book.sign(kind, ledger, &digest)
+        Ok(self.shared.book.sign(kind, ledger, &digest))
     }
 }
 

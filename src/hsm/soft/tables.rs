@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::verify::PreparedApplication;
+use crate::hsm::memory::ConnectionNumber;
 use crate::hsm::{ApplicationHandle, HsmError, HsmRefusal};
 
 /// Verified applications of one connection that wait for their cards. A line looks some hundred records ahead, with a few
@@ -11,9 +12,6 @@ use crate::hsm::{ApplicationHandle, HsmError, HsmRefusal};
 pub(super) const MAX_APPLICATIONS: usize = 4096;
 /// Handles remembered as used, to tell a second use from an invention.
 const MAX_USED: usize = 4096;
-
-/// Names a connection, for as long as the host lives.
-pub(super) type ConnectionNumber = u64;
 
 /// Verified applications, and the handles used last.
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! Backups of a store, and stores from backups.
 //!
-//! A backup is a folder with the sealed files of a store: `keys`, and the companions that there are. It holds nothing that the
+//! A backup is a folder with the files of a store: `keys`, the companions that there are, and the HSM's memory (`memory-N`,
+//! `journal-N`, `chips`). It holds nothing that the
 //! store's folder does not, so nobody is asked for it, and a host may have the store open. `seen` and locks are left out. Each
 //! companion is copied while nobody may change it; if `keys` has changed meanwhile, all is copied again. Any other copy of a store's folder is a backup too.
 //!
@@ -26,8 +27,9 @@ use crate::audit::ChainPlace;
 use crate::exit::Failure;
 use crate::files;
 use crate::hsm::Realm;
-use crate::hsm::audit_book::AuditBook;
+use crate::hsm::audit_book::StoredAuditBook;
 use crate::hsm::companion::{CompanionFile, CompanionKind};
+use crate::hsm::memory;
 use crate::sibling_path::sibling_path;
 
 /// How often a backup is begun.
@@ -85,8 +87,9 @@ fn copied(folder: &StoreFolder, to: &Path) -> Result<BackupMade, Failure> {
                 None => drop(std::fs::remove_file(&path)),
             }
         }
+        let whole = copy_memory(folder.path(), to)?;
         let keys = folder.keys()?;
-        if before != keys {
+        if before != keys || !whole {
             continue;
         }
         let header = SealedFile::read(&keys).map_err(|fault| fault.at(folder.path()))?.header;
@@ -100,6 +103,32 @@ fn copied(folder: &StoreFolder, to: &Path) -> Result<BackupMade, Failure> {
         });
     }
     Err(refuse(folder.path(), "it changed again and again while it was copied: try later"))
+}
+
+/// Copies the files of the HSM's memory as they lie there. While a host writes on, a copy of the journal ends with a record or
+/// inside of one that was not answered yet. Returns false if the host goes over to other files meanwhile: then not all was copied, and is copied
+/// again.
+fn copy_memory(from: &Path, to: &Path) -> Result<bool, Failure> {
+    let last = || memory::last_generation(from).map_err(|fault| refuse(from, &fault.to_string()));
+    // Of an earlier attempt.
+    if let Ok(Some(generation)) = memory::last_generation(to) {
+        memory::file_names(generation).iter().for_each(|name| drop(std::fs::remove_file(to.join(name))));
+    }
+    let Some(generation) = last()? else { return Ok(true) };
+    for name in memory::file_names(generation) {
+        let path = to.join(&name);
+        match files::read_private(&from.join(&name), memory::FILE_MAX) {
+            Ok(Some(file)) => {
+                files::write_private(&path, &file).map_err(|e| io(&path, "cannot be written", &e))?;
+            }
+            Ok(None) if last()? != Some(generation) || memory::is_begun(from, generation) => {
+                return Ok(false);
+            }
+            Ok(None) => return Err(refuse(&from.join(&name), "it is missing")),
+            Err(e) => return Err(refuse(&from.join(&name), &e.to_string())),
+        }
+    }
+    Ok(last()? == Some(generation))
 }
 
 /// Reads a companion as it lies there; `None` if there is none. With `locked`, a process that would change it waits meanwhile:
@@ -138,7 +167,7 @@ impl KeyStore {
     /// How far the ledgers had come that a bureau's audit book knows.
     pub fn ledgers(&self) -> Result<Vec<ChainPlace>, Failure> {
         match self.side() {
-            StoreSide::Bureau => Ok(AuditBook::of(&self.seal).places()?),
+            StoreSide::Bureau => Ok(StoredAuditBook::of(&self.seal).places()?),
             StoreSide::Issuer => Ok(Vec::new()),
         }
     }
@@ -161,6 +190,11 @@ impl OpenStore {
                     let path = new.path().join(kind.name());
                     files::write_private(&path, &file).map_err(|e| io(&path, "cannot be written", &e))?;
                 }
+            }
+            copy_memory(backup.path(), new.path())?;
+            if header.side == StoreSide::Bureau {
+                // In the folder that is made: its memory must open too.
+                StoredAuditBook::of(&seal_of(new.path(), header, body)).check()?;
             }
             sealed_with(path, header, body, &self.master, acts)
         })?;

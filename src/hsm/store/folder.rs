@@ -4,8 +4,9 @@
 //! keys                             keys and acts, sealed (`header`, `body`)
 //! seen                             "cardwright store seen 1", "generation N", SHA-256 of both lines
 //! audit spools recipient rsa       companions (`companion`); audit: a bureau's, rsa: an issuer's
+//! memory-N journal-N chips         what a bureau's HSM remembers (`hsm::memory`); only its host writes them
 //! lock                             empty: hosts and commands that read share it; a command that changes `keys` has it alone
-//! audit-lock and its like          empty: one process at a time changes the file
+//! spools-lock and its like         empty: one process at a time changes the file
 //! host                             the program whose HSM host has a bureau's store open (`hsm::host_lock`)
 //! ```
 //!

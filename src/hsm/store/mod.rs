@@ -62,7 +62,7 @@ pub(super) use seal::SealKey;
 pub use upgrade::TakenOver;
 
 use super::Realm;
-use super::audit_book::AuditBook;
+use super::audit_book::StoredAuditBook;
 pub use super::companion::CompanionKind;
 use super::companion::{CompanionFile, CompanionSeal};
 use super::recipient::RecipientKey;
@@ -98,7 +98,10 @@ impl KeyStore {
             for (kind, text) in earlier.companions {
                 CompanionFile::in_store(seal, kind).write(text)?;
             }
-            Ok(())
+            match side {
+                StoreSide::Bureau => Ok(StoredAuditBook::of(seal).take_over()?),
+                StoreSide::Issuer => Ok(()),
+            }
         })?;
         Ok((store, taken))
     }
@@ -160,7 +163,7 @@ impl KeyStore {
     /// Checks a bureau's audit book and, if there is one, the recipient's key. Not the issuer's RSA keys.
     pub fn check_companions(&self) -> Result<(), Failure> {
         if self.side() == StoreSide::Bureau {
-            AuditBook::of(&self.seal).check()?;
+            StoredAuditBook::of(&self.seal).check()?;
         }
         RecipientKey::of(&self.seal).public()?;
         Ok(())
@@ -171,13 +174,16 @@ impl KeyStore {
         Ok(RecipientKey::of(&self.seal).public()?)
     }
 
-    /// The text of a companion of a TEST store, which protects nothing; `None` if it is not there. For tests: no program
-    /// shows it.
+    /// The text of a companion of a TEST store, which protects nothing; `None` if it is not there; the whole audit book. For
+    /// tests: no program shows it.
     pub fn companion_text(&self, kind: CompanionKind) -> Result<Option<Zeroizing<String>>, Failure> {
         if self.realm() == Realm::Live {
             return Err(folder::refuse(self.folder.path(), "it is LIVE, and shows nothing"));
         }
-        Ok(CompanionFile::in_store(&self.seal, kind).read()?)
+        match kind {
+            CompanionKind::Audit => Ok(Some(StoredAuditBook::of(&self.seal).text()?)),
+            _ => Ok(CompanionFile::in_store(&self.seal, kind).read()?),
+        }
     }
 
     /// What the HSM's own files in the store are sealed with.
@@ -279,13 +285,13 @@ fn sealed_with(
 }
 
 fn seal_of(folder: &Path, header: &StoreHeader, body: &StoreBody) -> Arc<CompanionSeal> {
-    Arc::new(CompanionSeal::new(folder, header.id, SealKey::of(body.file_key.expose())))
+    Arc::new(CompanionSeal::new(folder, header.realm(), header.id, SealKey::of(body.file_key.expose())))
 }
 
 /// Makes the audit book of a new store that needs one.
 fn audit_book(side: StoreSide, seal: &Arc<CompanionSeal>) -> Result<(), Failure> {
     match side {
-        StoreSide::Bureau => Ok(AuditBook::make(seal)?),
+        StoreSide::Bureau => Ok(StoredAuditBook::of(seal).make()?),
         StoreSide::Issuer => Ok(()),
     }
 }

@@ -48,7 +48,7 @@ impl SealKey {
     }
 
     /// HMAC-SHA-256 over the parts.
-    pub(super) fn mac(&self, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    pub(in crate::hsm) fn mac(&self, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
         // HMAC fills a key with zeros to one block of the hash, and a whole block cannot be refused.
         let mut block = Zeroizing::new([0; 64]);
         block.iter_mut().zip(self.0.iter()).for_each(|(to, from)| *to = *from);

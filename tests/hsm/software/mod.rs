@@ -22,6 +22,8 @@ mod door;
 mod frames;
 #[path = "../host.rs"]
 mod host;
+#[path = "../journal.rs"]
+mod journal;
 #[path = "../personalize.rs"]
 mod personalize;
 #[path = "../roles.rs"]

@@ -1,11 +1,9 @@
-//! Storms of signing: the HSM host is stopped, finds no room or no lock for its audit book, or is killed, while the line is
+//! Storms of signing: the HSM host is stopped, finds no room for its audit book, or is killed, while the line is
 //! idle and while it makes cards. Meanwhile no card is bound without a signature for long; afterwards nothing is owed,
 //! or the line says why it stands. `STORM=full` makes each fault last for a minute.
 
-use std::fs::File;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -116,18 +114,6 @@ fn the_disk_of_the_key_store_is_full() {
     let disk = Disk::mount(&mut world, Kind::Small);
     world.new_store("small/bureau.store");
     storm(&world, "small/bureau.store", |_| disk.fill(), |_| disk.free());
-}
-
-#[test]
-fn the_lock_of_the_audit_book_is_held() {
-    let world = World::new();
-    let held = std::cell::RefCell::new(None);
-    let path = world.path("bureau.store/audit-lock");
-    let strike = |_| {
-        let lock = File::options().read(true).write(true).open(&path).unwrap();
-        *held.borrow_mut() = Some(Flock::lock(lock, FlockArg::LockExclusive).unwrap());
-    };
-    storm(&world, "bureau.store", strike, |_| drop(held.borrow_mut().take()));
 }
 
 #[test]

@@ -1,0 +1,263 @@
+//! The audit book of a store: the audit key, how far each ledger had come, and which file went into which ledger. It detects a
+//! ledger that was restored from a backup, and a file given to a second ledger.
+//!
+//! The key's seed is in the companion file `audit`, the rest in the HSM's memory (`memory`). Earlier versions had all of it in
+//! `audit`; a host takes that over when it opens the store, and then writes the second form.
+//!
+//! ```text
+//! cardwright audit book 1               cardwright audit book 2
+//! generation N                          seed HEX
+//! seed HEX
+//! head LEDGER N HASH                    for each ledger
+//! file SHA-256 LEDGER                   for each accepted file: of "CWF1" | L1 issuer_id | L1 file_id, and of the file
+//! ```
+//!
+//! Limit: an old ledger restored together with the store of that day hides the events between. Only copies of
+//! checkpoints kept elsewhere (`audit export`) show them.
+//!
+//! Not here: what is signed (`crate::audit`), how it is remembered (`memory`).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use hex::FromHex;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::companion::{CompanionFile, CompanionKind, CompanionSeal};
+use super::memory::{FIRST_EPOCH, MemoryFault, MemoryHome, MemoryKeeper, MemoryRecord, MemoryState};
+use super::{AuditInfo, FileAdmission, HsmError};
+use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
+
+const FIRST: &str = "cardwright audit book 1";
+const SECOND: &str = "cardwright audit book 2";
+
+/// The book as a host has it.
+pub(super) struct AuditBook {
+    stored: StoredAuditBook,
+    key: Arc<AuditKey>,
+    /// `None` in a host for callers that check, which changes nothing: it reads what the other host has written.
+    memory: Option<MemoryKeeper>,
+}
+
+impl AuditBook {
+    /// The book of the store with this seal, of which this process is the only host.
+    pub(super) fn of_host(seal: &Arc<CompanionSeal>) -> Result<Self, HsmError> {
+        let stored = StoredAuditBook::of(seal);
+        stored.take_over()?;
+        let memory = Some(MemoryKeeper::start(stored.home.clone())?);
+        Ok(Self { key: Arc::new(stored.read()?.key()), stored, memory })
+    }
+
+    /// The book of the store with this seal, to be read beside its host.
+    pub(super) fn to_read(seal: &Arc<CompanionSeal>) -> Result<Self, HsmError> {
+        let stored = StoredAuditBook::of(seal);
+        Ok(Self { key: Arc::new(stored.read()?.key()), stored, memory: None })
+    }
+
+    /// Returns the last event noted of a ledger, and the public audit key.
+    pub(super) fn info(&self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
+        let key = self.key.public();
+        let of = move |state: &MemoryState| {
+            let head = state.ledger(ledger).map(|known| known.head());
+            AuditInfo { key, generation: state.generation(), head }
+        };
+        match &self.memory {
+            Some(memory) => memory.ask(move |memory| Ok(of(memory.state()))),
+            None => Ok(of(&self.stored.state()?)),
+        }
+    }
+
+    /// Notes how far a ledger has come, and signs it. A place before the noted one is refused, and so is another hash
+    /// for the same number: the ledger was rolled back.
+    pub(super) fn checkpoint(&self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
+        let (ledger, key) = (place.ledger, Arc::clone(&self.key));
+        self.keeper()?.ask(move |memory| {
+            match memory.state().ledger(ledger) {
+                None => memory.note(&MemoryRecord::LedgerKnown {
+                    ledger,
+                    epoch: FIRST_EPOCH,
+                    noted: None,
+                    by: Vec::new(),
+                })?,
+                Some(known) if known.may_be_at(&place) => {}
+                Some(known) => {
+                    let known = known.head().n;
+                    return Err(HsmError::RolledBack { ledger, known, shown: place.n });
+                }
+            }
+            let checkpoint = key.checkpoint(place, memory.state().generation().saturating_add(1));
+            memory.note(&MemoryRecord::Signed(checkpoint))?;
+            Ok(checkpoint)
+        })
+    }
+
+    /// Notes that a file goes into a ledger. A file that went into another ledger is refused; noting it again for its
+    /// own ledger is not.
+    pub(super) fn admit(&self, file: &FileAdmission) -> Result<(), HsmError> {
+        let mut name = Sha256::new_with_prefix(b"CWF1");
+        for part in [file.issuer_id.as_str(), file.file_id.as_str()] {
+            name.update([u8::try_from(part.len()).unwrap_or(u8::MAX)]);
+            name.update(part);
+        }
+        self.note([name.finalize().into(), file.digest], file.ledger)
+    }
+
+    fn note(&self, [name, digest]: [[u8; 32]; 2], ledger: LedgerId) -> Result<(), HsmError> {
+        self.keeper()?.ask(move |memory| {
+            if let Some(other) = memory.state().file_elsewhere([name, digest], ledger) {
+                return Err(HsmError::FileElsewhere(other));
+            }
+            if !memory.state().is_admitted([name, digest], ledger) {
+                memory.note(&MemoryRecord::Admitted { name, digest, ledger, records: None })?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Signs a document.
+    pub(super) fn sign(&self, kind: DocumentKind, ledger: LedgerId, digest: &[u8; 32]) -> Signature {
+        self.key.document(kind, ledger, digest)
+    }
+
+    fn keeper(&self) -> Result<&MemoryKeeper, HsmError> {
+        self.memory.as_ref().ok_or_else(|| HsmError::Unsupported("changes in a host that only checks".into()))
+    }
+}
+
+impl From<MemoryFault> for HsmError {
+    fn from(fault: MemoryFault) -> Self {
+        Self::Book(fault.to_string())
+    }
+}
+
+/// The book as it lies in the store.
+pub(super) struct StoredAuditBook {
+    file: CompanionFile,
+    home: MemoryHome,
+}
+
+/// The lines of the file.
+struct AuditLines {
+    seed: Zeroizing<[u8; 32]>,
+    /// What an earlier version noted there.
+    earlier: Option<MemoryState>,
+}
+
+impl StoredAuditBook {
+    /// The book of the store with this seal.
+    pub(super) fn of(seal: &Arc<CompanionSeal>) -> Self {
+        Self { file: CompanionFile::in_store(seal, CompanionKind::Audit), home: seal.memory() }
+    }
+
+    /// Makes the book of a new store, with a new audit key.
+    pub(super) fn make(&self) -> Result<(), HsmError> {
+        let mut seed = Zeroizing::new([0; 32]);
+        let drawn = getrandom::fill(&mut *seed);
+        drawn.map_err(|_| HsmError::Book("the system gives no random numbers".into()))?;
+        self.home.make(&MemoryState::default())?;
+        self.file.write(AuditLines { seed, earlier: None }.to_text())
+    }
+
+    /// Checks that the book is whole and can be read.
+    pub(super) fn check(&self) -> Result<(), HsmError> {
+        self.state().map(drop)
+    }
+
+    /// How far each ledger had come.
+    pub(super) fn places(&self) -> Result<Vec<ChainPlace>, HsmError> {
+        Ok(self.state()?.heads().collect())
+    }
+
+    /// The whole book in its first form, for tests.
+    pub(super) fn text(&self) -> Result<Zeroizing<String>, HsmError> {
+        let (lines, state) = (self.read()?, self.state()?);
+        let seed = Zeroizing::new(hex::encode_upper(lines.seed.as_slice()));
+        let mut text = Zeroizing::new(String::new());
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{FIRST}\ngeneration {}\nseed {}", state.generation(), &**seed);
+        for place in state.heads() {
+            let _ = writeln!(text, "head {} {} {}", place.ledger, place.n, hex::encode_upper(place.hash));
+        }
+        for (file, ledger) in state.files() {
+            let _ = writeln!(text, "file {} {ledger}", hex::encode_upper(file));
+        }
+        Ok(text)
+    }
+
+    /// Takes over what an earlier version noted in the file. A process that is killed before the memory is whole begins anew; one
+    /// that is killed before the file has its second form only writes that.
+    pub(super) fn take_over(&self) -> Result<(), HsmError> {
+        let AuditLines { seed, earlier: Some(earlier) } = self.read()? else { return Ok(()) };
+        if self.home.view()?.is_none() {
+            self.home.make(&earlier)?;
+        }
+        self.file.write(AuditLines { seed, earlier: None }.to_text())
+    }
+
+    /// What is remembered.
+    fn state(&self) -> Result<MemoryState, HsmError> {
+        let lines = self.read()?;
+        let folder = self.home.folder.display();
+        let missing = || HsmError::Book(format!("{folder}/memory-0: {MISSING}"));
+        self.home.view()?.or(lines.earlier).ok_or_else(missing)
+    }
+
+    fn read(&self) -> Result<AuditLines, HsmError> {
+        let missing = || HsmError::Book(format!("{}: {MISSING}", self.file.path().display()));
+        let text = self.file.read()?.ok_or_else(missing)?;
+        AuditLines::from_text(&text).ok_or_else(|| self.file.damaged())
+    }
+}
+
+const MISSING: &str = "it is missing; `key init` made it with the store: restore it from a backup of the same day as the \
+                       ledger's. A copy of a store without it is no store to work with";
+
+impl AuditLines {
+    fn key(&self) -> AuditKey {
+        AuditKey::from_seed(&self.seed)
+    }
+
+    /// In the second form.
+    fn to_text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(128));
+        let seed = Zeroizing::new(hex::encode_upper(self.seed.as_slice()));
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{SECOND}\nseed {}", &**seed);
+        text
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let generation = match lines.next()? {
+            FIRST => Some(lines.next()?.strip_prefix("generation ")?.parse().ok()?),
+            SECOND => None,
+            _ => return None,
+        };
+        let mut seed = Zeroizing::new([0; 32]);
+        hex::decode_to_slice(lines.next()?.strip_prefix("seed ")?, &mut *seed).ok()?;
+        let Some(generation) = generation else {
+            return lines.next().is_none().then_some(Self { seed, earlier: None });
+        };
+        let (mut heads, mut files) = (Vec::new(), BTreeMap::new());
+        for line in lines {
+            let mut words = line.split(' ');
+            match (words.next()?, words.next()?, words.next()?, words.next()) {
+                ("head", ledger, n, Some(hash)) => heads.push(ChainPlace {
+                    ledger: LedgerId(<_>::from_hex(ledger).ok()?),
+                    n: n.parse().ok()?,
+                    hash: <_>::from_hex(hash).ok()?,
+                }),
+                ("file", file, ledger, None) => {
+                    files.insert(<_>::from_hex(file).ok()?, LedgerId(<_>::from_hex(ledger).ok()?));
+                }
+                _ => return None,
+            }
+        }
+        Some(Self { seed, earlier: Some(MemoryState::of_book(generation, heads, files)) })
+    }
+}
+
+#[cfg(test)]
+mod tests;
