@@ -19,6 +19,7 @@ use super::operations::{HsmRequest, answer_request};
 use super::wire::{self, HsmReply, WireFrames};
 use super::{HostedHsm, HsmConnection, HsmError, HsmRefusal, Realm};
 use crate::exit::{Exit, Failure};
+use crate::hardening::wipe_stack;
 use crate::panics::ends_well;
 use crate::threads;
 
@@ -109,6 +110,8 @@ fn answered(hsm: &mut impl HsmConnection, role: CallerRole, request: HsmRequest)
     }
     let mut reply = None;
     ends_well(|| reply = Some(answer_request(hsm, request)));
+    // A cipher leaves copies of its key there. The connection may live as long as the host.
+    wipe_stack();
     match reply {
         Some(reply) => (reply, true),
         None => (Err(HsmError::Host("it failed at this request, which is a bug: report it".into())), false),

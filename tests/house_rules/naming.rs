@@ -261,7 +261,7 @@ fn unsafe_stands_only_where_ffi_is() {
         ffi,
         &[("src/a.rs", "fn a() { unsafe { b() } }"), ("tests/a.rs", "#![allow(unsafe_code)]")],
         &[
-            ("src/hardening.rs", "fn a() { unsafe { b() } }"),
+            ("src/hardening/arena.rs", "fn a() { unsafe { b() } }"),
             ("src/a.rs", "// unsafe\nconst A: &str = \"unsafe\";"),
         ],
     );

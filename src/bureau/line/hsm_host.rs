@@ -1,5 +1,9 @@
 //! The process that holds the keys, and the HSM that it hosts.
 //!
+//! ```text
+//! lock pages ──> open the store ──> take the secrets of callers ──> listen ──> sandbox ──> ready, the first connection
+//! ```
+//!
 //! A PKCS#11 module is loaded here alone too, in a process that does nothing else: its check needs no keys of ours and
 //! no socket.
 //!
@@ -8,36 +12,63 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::crypto::rsa;
 use crate::exit::{Exit, Failure};
+use crate::hardening::{PageLock, confine, lock_pages, spilled, wipe_stack};
 use crate::hsm::client::READY;
 pub use crate::hsm::pkcs11::{StepPlace, TokenChoice, TokenReport};
 use crate::hsm::pkcs11::{Token, probe};
 use crate::hsm::soft::SoftHsm;
 use crate::hsm::soft::issuer::SoftIssuer;
 use crate::hsm::store::{KeyStore, StoreSide};
-use crate::hsm::{CallerRole, CallerSecrets, HostLock, HostedHsm, HsmDoor, host};
+use crate::hsm::{CallerRole, CallerSecrets, HostLock, HostedHsm, HsmDoor, Realm, host};
 use crate::threads;
+
+/// Set by a test that looks into its host's memory as root: pages are locked by `mlock`, which lets root see them. Only a host
+/// of TEST keys starts with it.
+const ONLY_MLOCK: &str = "CARDWRIGHT_TEST_MLOCK";
 
 /// Serves the keys of a bureau's store until standard input closes, which means that the parent has ended. It is the only
 /// host that has the store open, unless it serves only callers that check, which change nothing that a host remembers.
 pub fn run(keys: &Path, socket: &Path, only_checks: bool) -> Result<Exit, Failure> {
-    let store = KeyStore::open(keys)?;
+    let store = opened(keys)?;
     if only_checks {
-        return Parent::of_this_process(only_checks)?.serve(SoftHsm::for_checks(store)?, socket);
+        return Parent::of_this_process(only_checks)?.serve(SoftHsm::for_checks(store)?, keys, socket);
     }
     let _alone = HostLock::take(keys)?;
-    Parent::of_this_process(only_checks)?.serve(SoftHsm::new(store)?, socket)
+    Parent::of_this_process(only_checks)?.serve(SoftHsm::new(store)?, keys, socket)
 }
 
 /// Serves the keys of an issuer's store, as [`run`] does, beside other hosts that have it open.
 pub fn run_issuers(keys: &Path, socket: &Path, only_checks: bool) -> Result<Exit, Failure> {
-    let hsm = SoftIssuer::new(KeyStore::open(keys)?)?;
-    Parent::of_this_process(only_checks)?.serve(hsm, socket)
+    rsa::prepare();
+    let hsm = SoftIssuer::new(opened(keys)?)?;
+    Parent::of_this_process(only_checks)?.serve(hsm, keys, socket)
+}
+
+/// Locks pages for keys, then opens a store, whose keys go into them.
+fn opened(keys: &Path) -> Result<KeyStore, Failure> {
+    let for_test = std::env::var_os(ONLY_MLOCK).is_some();
+    let pages = lock_pages(if for_test { PageLock::OnlyMlock } else { PageLock::Best })?;
+    let store = KeyStore::open(keys)?;
+    if for_test && store.realm() != Realm::Test {
+        let what = format!("key: {ONLY_MLOCK} is set, which is for tests with TEST keys: unset it");
+        return Err(Failure::new(Exit::KeyStore, what));
+    }
+    if spilled() {
+        let what =
+            "key: the store has more keys than there is locked memory for: make a new one with less in it";
+        return Err(Failure::new(Exit::KeyStore, what));
+    }
+    wipe_stack();
+    tracing::debug!(?pages, "the keys lie in locked pages");
+    Ok(store)
 }
 
 /// Finds out what a PKCS#11 token does inside. Its module is a foreign library, so a program calls this for nothing but
@@ -54,16 +85,20 @@ pub fn check_token(
 /// made for itself, never others. Returns the door.
 pub(in crate::bureau) fn serve_own(keys: KeyStore, socket: &Path) -> Result<HsmDoor, Failure> {
     let secrets = Arc::new(CallerSecrets::draw()?);
+    let listener = host::listen(socket)?;
     match keys.side() {
-        StoreSide::Bureau => listen(SoftHsm::new(keys)?, socket, Arc::clone(&secrets))?,
-        StoreSide::Issuer => listen(SoftIssuer::new(keys)?, socket, Arc::clone(&secrets))?,
+        StoreSide::Bureau => serve(SoftHsm::new(keys)?, listener, Arc::clone(&secrets))?,
+        StoreSide::Issuer => serve(SoftIssuer::new(keys)?, listener, Arc::clone(&secrets))?,
     }
     Ok(HsmDoor::new(socket, std::process::id(), secrets))
 }
 
 /// Serves from now on, in a thread.
-fn listen(hsm: impl HostedHsm + 'static, socket: &Path, secrets: Arc<CallerSecrets>) -> Result<(), Failure> {
-    let listener = host::listen(socket)?;
+fn serve(
+    hsm: impl HostedHsm + 'static,
+    listener: UnixListener,
+    secrets: Arc<CallerSecrets>,
+) -> Result<(), Failure> {
     threads::start("hsm-accept", move || host::serve(&hsm, &listener, &secrets))?;
     Ok(())
 }
@@ -92,11 +127,14 @@ impl Parent {
         Ok(Self { input, secrets: Arc::new(secrets) })
     }
 
-    /// Listens, prints `ready`, and serves.
-    fn serve(mut self, hsm: impl HostedHsm + 'static, socket: &Path) -> Result<Exit, Failure> {
+    /// Listens, goes into the sandbox, prints `ready`, and serves.
+    fn serve(mut self, hsm: impl HostedHsm + 'static, keys: &Path, socket: &Path) -> Result<Exit, Failure> {
         let lost =
             |e: std::io::Error| Failure::new(Exit::Io, format!("us: the HSM host lost its parent: {e}"));
-        listen(hsm, socket, self.secrets)?;
+        let listener = host::listen(socket)?;
+        confine(keys, socket)?;
+        tracing::debug!("only the key store and the socket can be reached from now on");
+        serve(hsm, listener, self.secrets)?;
         let mut out = std::io::stdout().lock();
         writeln!(out, "{READY}").and_then(|()| out.flush()).map_err(lost)?;
         drop(out);

@@ -11,10 +11,11 @@ use des::{Des, TdesEde2};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::symmetric::CryptoError;
+use crate::hardening::LockedBox;
 
-/// A two-key TDES key, 16 bytes, with its schedules ready: setting up costs as much as half a block. On the heap, so that
-/// moving it leaves no copy behind.
-pub struct TdesKey(Box<TdesSchedules>);
+/// A two-key TDES key, 16 bytes, with its schedules ready: setting up costs as much as half a block. In locked
+/// pages or on the heap, so that moving it leaves no copy behind.
+pub struct TdesKey(LockedBox<TdesSchedules>);
 
 struct TdesSchedules {
     bytes: [u8; 16],
@@ -34,7 +35,7 @@ impl TdesKey {
             key.zeroize();
             des
         };
-        Self(Box::new(TdesSchedules {
+        Self(LockedBox::new(TdesSchedules {
             bytes,
             ede: TdesEde2::new(&bytes.into()),
             left: half(left),

@@ -57,12 +57,7 @@ fn form(place: usize, fault: FormFault) -> KeyBlockFault {
 
 /// The bytes of a key, in hex.
 fn shown(key: &CipherKey) -> String {
-    match key {
-        CipherKey::Tdes(key) => hex::encode_upper(key.expose()),
-        CipherKey::Aes128(key) => hex::encode_upper(key),
-        CipherKey::Aes192(key) => hex::encode_upper(key),
-        CipherKey::Aes256(key) => hex::encode_upper(key),
-    }
+    hex::encode_upper(key.expose())
 }
 
 /// Opens a block, and gives usage, mode, key version, exportability, type and key as one text.

@@ -28,5 +28,10 @@ pub use pair::{CrtParts, RsaKeyPair};
 pub use public::{PublicExponent, RsaPublicKey};
 pub use signer::RsaSigner;
 
+/// Has OpenSSL read its settings now, for a process that soon reaches no file any more.
+pub fn prepare() {
+    openssl::init();
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! One key type for the two families of block ciphers of a CWF1 file, TDES (2-key) and AES, with the modes that the
-//! file and the channel need. Key schedules and buffers are zeroized when dropped.
+//! file and the channel need. Keys lie in locked pages where the process has some. Key schedules and
+//! buffers are zeroized when dropped.
 //!
 //! Padding 80 00..: ISO 9797-1 method 2.
 
@@ -16,6 +17,7 @@ use serde::Serialize;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::des::{TdesKey, retail_mac, tdes_cbc_decrypt, tdes_cbc_encrypt};
+use crate::hardening::LockedBox;
 use crate::ids::Kcv;
 
 /// Why a primitive could not work. Never says anything about the data.
@@ -62,11 +64,11 @@ pub enum CipherKey {
     /// TDES, two keys (16 bytes).
     Tdes(TdesKey),
     /// AES with 16 bytes.
-    Aes128([u8; 16]),
+    Aes128(LockedBox<[u8; 16]>),
     /// AES with 24 bytes. No TK has this type; issuers' keys may.
-    Aes192([u8; 24]),
+    Aes192(LockedBox<[u8; 24]>),
     /// AES with 32 bytes.
-    Aes256([u8; 32]),
+    Aes256(LockedBox<[u8; 32]>),
 }
 
 impl CipherKey {
@@ -77,13 +79,14 @@ impl CipherKey {
 
     /// An AES key of 16, 24 or 32 bytes.
     pub fn aes(bytes: &[u8]) -> Result<Self, CryptoError> {
-        if let Ok(key) = <[u8; 16]>::try_from(bytes) {
-            return Ok(Self::Aes128(key));
+        if let Ok(key) = <&[u8; 16]>::try_from(bytes) {
+            return Ok(Self::Aes128(LockedBox::copy_of(key)));
         }
-        if let Ok(key) = <[u8; 24]>::try_from(bytes) {
-            return Ok(Self::Aes192(key));
+        if let Ok(key) = <&[u8; 24]>::try_from(bytes) {
+            return Ok(Self::Aes192(LockedBox::copy_of(key)));
         }
-        Ok(Self::Aes256(bytes.try_into().map_err(|_| CryptoError::KeyLength)?))
+        let key = bytes.try_into().map_err(|_| CryptoError::KeyLength)?;
+        Ok(Self::Aes256(LockedBox::copy_of(key)))
     }
 
     /// Block of the cipher in bytes: 8 or 16.
@@ -99,9 +102,15 @@ impl CipherKey {
         whole(data, self.block())?;
         match self {
             Self::Tdes(key) => tdes_cbc_encrypt(key, &[0; 8], data),
-            Self::Aes128(key) => cbc_enc(cbc::Encryptor::<Aes128>::new(key.into(), &[0; 16].into()), data),
-            Self::Aes192(key) => cbc_enc(cbc::Encryptor::<Aes192>::new(key.into(), &[0; 16].into()), data),
-            Self::Aes256(key) => cbc_enc(cbc::Encryptor::<Aes256>::new(key.into(), &[0; 16].into()), data),
+            Self::Aes128(key) => {
+                cbc_enc(cbc::Encryptor::<Aes128>::new((&**key).into(), &[0; 16].into()), data)
+            }
+            Self::Aes192(key) => {
+                cbc_enc(cbc::Encryptor::<Aes192>::new((&**key).into(), &[0; 16].into()), data)
+            }
+            Self::Aes256(key) => {
+                cbc_enc(cbc::Encryptor::<Aes256>::new((&**key).into(), &[0; 16].into()), data)
+            }
         }
     }
 
@@ -110,9 +119,15 @@ impl CipherKey {
         whole(data, self.block())?;
         match self {
             Self::Tdes(key) => tdes_cbc_decrypt(key, &[0; 8], data),
-            Self::Aes128(key) => cbc_dec(cbc::Decryptor::<Aes128>::new(key.into(), &[0; 16].into()), data),
-            Self::Aes192(key) => cbc_dec(cbc::Decryptor::<Aes192>::new(key.into(), &[0; 16].into()), data),
-            Self::Aes256(key) => cbc_dec(cbc::Decryptor::<Aes256>::new(key.into(), &[0; 16].into()), data),
+            Self::Aes128(key) => {
+                cbc_dec(cbc::Decryptor::<Aes128>::new((&**key).into(), &[0; 16].into()), data)
+            }
+            Self::Aes192(key) => {
+                cbc_dec(cbc::Decryptor::<Aes192>::new((&**key).into(), &[0; 16].into()), data)
+            }
+            Self::Aes256(key) => {
+                cbc_dec(cbc::Decryptor::<Aes256>::new((&**key).into(), &[0; 16].into()), data)
+            }
         }
     }
 
@@ -121,9 +136,9 @@ impl CipherKey {
         whole(data, self.block())?;
         match self {
             Self::Tdes(key) => key.ecb_encrypt(data),
-            Self::Aes128(key) => ecb(&Aes128::new(key.into()), data),
-            Self::Aes192(key) => ecb(&Aes192::new(key.into()), data),
-            Self::Aes256(key) => ecb(&Aes256::new(key.into()), data),
+            Self::Aes128(key) => ecb(&Aes128::new((&**key).into()), data),
+            Self::Aes192(key) => ecb(&Aes192::new((&**key).into()), data),
+            Self::Aes256(key) => ecb(&Aes256::new((&**key).into()), data),
         }
     }
 
@@ -132,9 +147,9 @@ impl CipherKey {
         whole(data, self.block())?;
         match self {
             Self::Tdes(key) => key.ecb_decrypt(data),
-            Self::Aes128(key) => ecb_dec(&Aes128::new(key.into()), data),
-            Self::Aes192(key) => ecb_dec(&Aes192::new(key.into()), data),
-            Self::Aes256(key) => ecb_dec(&Aes256::new(key.into()), data),
+            Self::Aes128(key) => ecb_dec(&Aes128::new((&**key).into()), data),
+            Self::Aes192(key) => ecb_dec(&Aes192::new((&**key).into()), data),
+            Self::Aes256(key) => ecb_dec(&Aes256::new((&**key).into()), data),
         }
     }
 
@@ -142,9 +157,9 @@ impl CipherKey {
     pub fn mac(&self, message: &[u8]) -> Vec<u8> {
         match self {
             Self::Tdes(key) => retail_mac(key, &[0; 8], message).to_vec(),
-            Self::Aes128(key) => cmac_of(<Cmac<Aes128> as KeyInit>::new(key.into()), message),
-            Self::Aes192(key) => cmac_of(<Cmac<Aes192> as KeyInit>::new(key.into()), message),
-            Self::Aes256(key) => cmac_of(<Cmac<Aes256> as KeyInit>::new(key.into()), message),
+            Self::Aes128(key) => cmac_of(<Cmac<Aes128> as KeyInit>::new((&**key).into()), message),
+            Self::Aes192(key) => cmac_of(<Cmac<Aes192> as KeyInit>::new((&**key).into()), message),
+            Self::Aes256(key) => cmac_of(<Cmac<Aes256> as KeyInit>::new((&**key).into()), message),
         }
     }
 
@@ -190,9 +205,9 @@ impl CipherKey {
     pub fn expose(&self) -> &[u8] {
         match self {
             Self::Tdes(key) => key.expose(),
-            Self::Aes128(key) => key,
-            Self::Aes192(key) => key,
-            Self::Aes256(key) => key,
+            Self::Aes128(key) => &**key,
+            Self::Aes192(key) => &**key,
+            Self::Aes256(key) => &**key,
         }
     }
 

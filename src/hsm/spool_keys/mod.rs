@@ -26,6 +26,7 @@ use super::companion::{CompanionFile, CompanionKind, CompanionSeal};
 use super::{HsmError, HsmRefusal, PIECE, PIECE_TAG, Vault};
 use crate::audit::LedgerId;
 use crate::exit::Failure;
+use crate::hardening::LockedBox;
 use crate::ids::SpoolKeyName;
 use crate::record::Sealer;
 
@@ -41,9 +42,12 @@ pub(super) struct SpoolKeys {
     open: Mutex<BTreeMap<SpoolKeyName, SpoolCipher>>,
 }
 
+/// A cipher with its key, in locked pages where the process has some.
+type SharedCipher = Arc<LockedBox<Aes256Gcm>>;
+
 /// A key in use.
 struct SpoolCipher {
-    cipher: Arc<Aes256Gcm>,
+    cipher: SharedCipher,
     /// The next number to be sealed, if this host made the key.
     next: Option<u64>,
 }
@@ -63,7 +67,7 @@ impl SpoolKeys {
         let (mut name, mut key) = ([0; 16], Zeroizing::new([0; 32]));
         getrandom::fill(&mut name).map_err(|_| no_random())?;
         getrandom::fill(&mut *key).map_err(|_| no_random())?;
-        let (name, open) = (SpoolKeyName(name), SpoolCipher { cipher: cipher(&key), next: Some(0) });
+        let (name, open) = (SpoolKeyName(name), SpoolCipher { cipher: cipher(&key)?, next: Some(0) });
         let _lock = self.kept.lock()?;
         let mut keys = self.read()?;
         keys.insert(name, (ledger, Some(key)));
@@ -172,7 +176,7 @@ impl SpoolKeys {
     }
 
     /// The cipher of a spool; reads its key from the file at the first use.
-    fn known(&self, spool: SpoolKeyName) -> Result<Arc<Aes256Gcm>, HsmError> {
+    fn known(&self, spool: SpoolKeyName) -> Result<SharedCipher, HsmError> {
         if let Some(open) = self.open()?.get(&spool) {
             return Ok(Arc::clone(&open.cipher));
         }
@@ -181,7 +185,7 @@ impl SpoolKeys {
         let cipher = match keys.get(&spool) {
             None => return Err(self.missing(spool)),
             Some((_, None)) => return Err(HsmError::SpoolKeyDestroyed(spool)),
-            Some((_, Some(key))) => cipher(key),
+            Some((_, Some(key))) => cipher(key)?,
         };
         self.open()?.entry(spool).or_insert(SpoolCipher { cipher: Arc::clone(&cipher), next: None });
         Ok(cipher)
@@ -203,8 +207,10 @@ impl SpoolKeys {
     }
 }
 
-fn cipher(key: &[u8; 32]) -> Arc<Aes256Gcm> {
-    Arc::new(Aes256Gcm::new(key.into()))
+fn cipher(key: &[u8; 32]) -> Result<SharedCipher, HsmError> {
+    let cipher = LockedBox::if_room(Aes256Gcm::new(key.into()));
+    let full = || HsmError::Host("its locked memory is full of keys of open spools; restart it".into());
+    cipher.map(Arc::new).ok_or_else(full)
 }
 
 fn nonce(number: u64) -> aes_gcm::Nonce<aes_gcm::aead::consts::U12> {

@@ -16,6 +16,8 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::hardening::LockedBox;
+
 /// Bytes of a seed.
 const SEED: usize = 16;
 /// Bytes between head and ciphertext: the seed and the length.
@@ -23,8 +25,8 @@ const OVER: usize = SEED + 4;
 /// Bytes of a tag.
 const TAG: usize = 16;
 
-/// A key that seals. Shows nothing of itself.
-pub(in crate::hsm) struct SealKey(Zeroizing<[u8; 32]>);
+/// A key that seals, in locked pages where the process has some. Shows nothing of itself.
+pub(in crate::hsm) struct SealKey(LockedBox<[u8; 32]>);
 
 impl SealKey {
     /// Bytes of a key.
@@ -32,14 +34,14 @@ impl SealKey {
 
     /// A key that is drawn.
     pub(super) fn draw() -> Result<Self, getrandom::Error> {
-        let mut key = Zeroizing::new([0; Self::LENGTH]);
+        let mut key = LockedBox::zeros();
         getrandom::fill(&mut *key)?;
         Ok(Self(key))
     }
 
     /// A key that was stored.
     pub(in crate::hsm) fn of(bytes: &[u8; Self::LENGTH]) -> Self {
-        Self(Zeroizing::new(*bytes))
+        Self(LockedBox::copy_of(bytes))
     }
 
     /// The key itself, to be stored.

@@ -28,6 +28,7 @@ use aes_gcm::{Aes256Gcm, KeyInit};
 use zeroize::Zeroizing;
 
 use crate::crypto::rsa::{KeyPairGenerator, PublicExponent, RsaError, RsaKeyPair, RsaPublicKey, RsaSigner};
+use crate::hardening::LockedBox;
 use crate::hsm::companion::{CompanionFile, CompanionKind, CompanionSeal};
 use crate::hsm::soft::fill_random;
 use crate::hsm::{
@@ -57,7 +58,7 @@ pub(super) struct RsaBook {
 
 /// What the file holds, opened.
 pub(super) struct RsaEntries {
-    seal: Zeroizing<[u8; 32]>,
+    seal: LockedBox<[u8; 32]>,
     keys: BTreeMap<IssuerKeyName, IssuerEntry>,
     authorities: BTreeMap<AuthorityName, RsaSigner>,
     /// The lines of the file after the first two.
@@ -278,7 +279,7 @@ fn thread_failed() -> HsmError {
 
 impl RsaEntries {
     fn new() -> Result<Self, HsmError> {
-        let mut seal = Zeroizing::new([0; 32]);
+        let mut seal = LockedBox::zeros();
         fill_random(&mut *seal)?;
         Ok(Self { seal, keys: BTreeMap::new(), authorities: BTreeMap::new(), lines: Vec::new() })
     }
@@ -368,7 +369,7 @@ impl RsaEntries {
         if lines.next() != Some(FIRST) {
             return None;
         }
-        let mut seal = Zeroizing::new([0; 32]);
+        let mut seal = LockedBox::zeros();
         hex::decode_to_slice(lines.next()?.strip_prefix("seal ")?, &mut *seal).ok()?;
         let mut entries =
             Self { seal, keys: BTreeMap::new(), authorities: BTreeMap::new(), lines: Vec::new() };

@@ -1,11 +1,19 @@
 //! Keeps other processes from the memory of a process that holds keys, secrets or cardholder data, and wipes that
 //! memory when it is freed. Keeps other users from writing to its new files.
 //!
-//! Not here: wiping at once the small secrets that are no longer needed (`zeroize`, where they lie), memory that is never swapped out.
+//! `arena` has locked pages for keys, `sandbox` takes from a process what it does not need.
+//!
+//! Not here: wiping at once the small secrets that are no longer needed (`zeroize`, where they lie).
+
+mod arena;
+mod sandbox;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
 use nix::sys::stat::{Mode, umask};
+
+pub use arena::{LockedBox, LockedPages, PageLock, lock_pages, spilled};
+pub use sandbox::confine;
 
 use crate::exit::{Exit, Failure};
 
