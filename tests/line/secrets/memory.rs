@@ -18,7 +18,7 @@ const PIECE: usize = 8 << 20;
 const OVERLAP: usize = 4096;
 
 /// The needles in the memory of a process that can be written. The kernel shows it to root.
-fn in_memory(id: u32, search: &Search) -> Vec<String> {
+pub fn in_memory(id: u32, search: &Search) -> Vec<String> {
     let maps = std::fs::read_to_string(format!("/proc/{id}/maps")).unwrap();
     let mut memory = std::fs::File::open(format!("/proc/{id}/mem")).unwrap();
     let mut found = Vec::new();

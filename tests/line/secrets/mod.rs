@@ -6,6 +6,7 @@ mod complaints;
 mod forms;
 mod memory;
 mod needles;
+mod pages;
 mod planted;
 mod process;
 mod scene;

@@ -32,7 +32,8 @@ fn needle(kind: Kind, name: String, value: Value) -> Needle {
     Needle { name, kind, value }
 }
 
-fn key(kind: Kind, name: &str, value: &[u8]) -> Vec<Needle> {
+/// The needles of a key.
+pub fn key(kind: Kind, name: &str, value: &[u8]) -> Vec<Needle> {
     pieces(kind, name, value, 8)
 }
 

@@ -1,6 +1,7 @@
 //! The things that other users of the computer could see of a running line: command lines, environments,
 //! files, sockets, memory.
 
+use std::io::{IoSliceMut, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -9,6 +10,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cardwright::hsm::CallerSecrets;
+use nix::errno::Errno;
+use nix::sys::ptrace;
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::unistd::Pid;
 
 use super::no_leaks;
 use super::scene::{CARDS, Evidence, Scene};
@@ -134,7 +139,7 @@ fn a_running_line_shows_no_secret_to_other_users() {
         events.contains("BOUND").then_some(())
     });
     // Stops the line as an operator does: the cards under way are finished.
-    let id = nix::unistd::Pid::from_raw(id as i32);
+    let id = Pid::from_raw(id as i32);
     nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert_eq!(line.0.wait().unwrap().code(), Some(5));
     let search = Search::new(scene.needles());
@@ -163,9 +168,8 @@ pub fn program(program: &str) -> (std::fs::File, PathBuf) {
     (file, path)
 }
 
-#[test]
-fn the_hsm_host_is_closed_even_to_its_own_user() {
-    let world = World::new();
+/// An HSM host that an ordinary user runs, in a world of his own.
+fn host_of_a_user(world: &World) -> Running {
     std::fs::set_permissions(world.path(""), std::fs::Permissions::from_mode(0o700)).unwrap();
     if nix::unistd::geteuid().is_root() {
         let files = std::fs::read_dir(world.path("bureau.store")).unwrap().map(|entry| entry.unwrap().path());
@@ -180,12 +184,81 @@ fn the_hsm_host_is_closed_even_to_its_own_user() {
     let mut host = Running(host);
     CallerSecrets::draw().unwrap().give(host.0.stdin.as_mut().unwrap()).unwrap();
     wait_for("a socket", || world.path("hsm.sock").exists().then_some(()));
+    host
+}
+
+#[test]
+fn the_hsm_host_is_closed_even_to_its_own_user() {
+    let world = World::new();
+    let host = host_of_a_user(&world);
     assert!(!open_to_its_user(host.0.id()));
 
     // An ordinary process is open, so the check can give this answer too.
     let other = Running(ordinary(&mut Command::new("cat")).stdin(Stdio::piped()).spawn().unwrap());
     wait_for("cat", || words(other.0.id()).contains(&"cat".to_owned()).then_some(()));
     assert!(open_to_its_user(other.0.id()));
+}
+
+/// Set for a child of this test program: the process whose memory it tries to take.
+const VICTIM: &str = "CARDWRIGHT_TEST_VICTIM";
+
+/// Tries every way to the memory of a process, and prints those that led there. Not a test.
+#[test]
+fn thief() {
+    let Ok(victim) = std::env::var(VICTIM) else { return };
+    let pid = Pid::from_raw(victim.parse().unwrap());
+    let opens = |what: &str| std::fs::File::open(format!("/proc/{victim}/{what}")).is_ok();
+    let (mut byte, there) = ([0], RemoteIoVec { base: 0x1000, len: 1 });
+    // Nothing lies at that address, which only who may look learns.
+    let read = process_vm_readv(pid, &mut [IoSliceMut::new(&mut byte)], &[there]) == Err(Errno::EFAULT);
+    let dumped = Command::new("gcore").args(["-o", "image", &victim]).output();
+    let dumped = dumped.is_ok() && Path::new(&format!("image.{victim}")).exists();
+    // The last, because it stops the victim.
+    let attached = ptrace::attach(pid).is_ok();
+    let ways = [
+        ("mem", opens("mem")),
+        ("maps", opens("maps")),
+        ("environ", opens("environ")),
+        ("pagemap", opens("pagemap")),
+        ("process_vm_readv", read),
+        ("gcore", dumped),
+        ("ptrace", attached),
+    ];
+    let led: Vec<_> = ways.iter().filter(|(_, led)| *led).map(|(way, _)| *way).collect();
+    writeln!(std::io::stdout(), "\ntaken by: {}.", led.join(" ")).unwrap();
+}
+
+/// The ways by which a user takes the memory of a process.
+fn taken(by: u32, victim: u32, folder: &Path) -> String {
+    let (_open, tests) = program(std::env::current_exe().unwrap().to_str().unwrap());
+    let name = concat!(module_path!(), "::thief").split_once("::").unwrap().1;
+    let mut thief = Command::new(tests);
+    thief.args(["--exact", name, "-q", "--nocapture"]).env(VICTIM, victim.to_string()).current_dir(folder);
+    let said = thief.uid(by).gid(by).output().unwrap();
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let taken = said.lines().find_map(|line| line.strip_prefix("taken by: ")?.strip_suffix('.'));
+    taken.unwrap_or_else(|| panic!("{said}")).to_owned()
+}
+
+#[test]
+fn the_service_user_can_take_no_image() {
+    assert!(nix::unistd::geteuid().is_root(), "root starts programs as other users");
+    let world = World::new();
+    let host = host_of_a_user(&world);
+    std::fs::set_permissions(world.path(""), std::fs::Permissions::from_mode(0o777)).unwrap();
+    for user in [NOBODY, NOBODY - 1] {
+        assert_eq!(taken(user, host.0.id(), &world.path("")), "", "user {user}");
+    }
+    let other = Running(ordinary(&mut Command::new("cat")).stdin(Stdio::piped()).spawn().unwrap());
+    wait_for("cat", || words(other.0.id()).contains(&"cat".to_owned()).then_some(()));
+    assert_eq!(taken(NOBODY - 1, other.0.id(), &world.path("")), "");
+    let all = taken(NOBODY, other.0.id(), &world.path(""));
+    // Without gdb, one way less.
+    let without_gdb = "mem maps environ pagemap process_vm_readv ptrace";
+    assert!(
+        [without_gdb, "mem maps environ pagemap process_vm_readv gcore ptrace"].contains(&&*all),
+        "{all}"
+    );
 }
 
 #[test]
