@@ -106,7 +106,7 @@ impl MemoryOwner {
             }
             let synced = self.sync();
             for answer in answers {
-                answer(synced.as_ref());
+                answer(synced.as_ref().copied());
             }
             self.rotate();
         }
