@@ -29,6 +29,7 @@ use super::companion::{CompanionFile, CompanionKind, CompanionSeal};
 use super::memory::{FIRST_EPOCH, MemoryFault, MemoryHome, MemoryKeeper, MemoryRecord, MemoryState};
 use super::{AuditInfo, FileAdmission, HsmError};
 use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
+use crate::exit::Failure;
 
 const FIRST: &str = "cardwright audit book 1";
 const SECOND: &str = "cardwright audit book 2";
@@ -43,7 +44,7 @@ pub(super) struct AuditBook {
 
 impl AuditBook {
     /// The book of the store with this seal, of which this process is the only host.
-    pub(super) fn of_host(seal: &Arc<CompanionSeal>) -> Result<Self, HsmError> {
+    pub(super) fn of_host(seal: &Arc<CompanionSeal>) -> Result<Self, Failure> {
         let stored = StoredAuditBook::of(seal);
         stored.take_over()?;
         let memory = Some(MemoryKeeper::start(stored.home.clone())?);
@@ -51,7 +52,7 @@ impl AuditBook {
     }
 
     /// The book of the store with this seal, to be read beside its host.
-    pub(super) fn to_read(seal: &Arc<CompanionSeal>) -> Result<Self, HsmError> {
+    pub(super) fn to_read(seal: &Arc<CompanionSeal>) -> Result<Self, Failure> {
         let stored = StoredAuditBook::of(seal);
         Ok(Self { key: Arc::new(stored.read()?.key()), stored, memory: None })
     }

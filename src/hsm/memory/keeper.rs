@@ -15,6 +15,8 @@ use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Memory, MemoryFault, MemoryHome, MemoryRecord};
+use crate::exit::Failure;
+use crate::hsm::HsmError;
 use crate::threads;
 
 /// Questions that may wait. Each connection has one.
@@ -40,12 +42,11 @@ pub struct MemoryKeeper {
 
 impl MemoryKeeper {
     /// Opens the memory of a store, of which this process is the only host.
-    pub fn start(home: MemoryHome) -> Result<Self, MemoryFault> {
-        let memory = Memory::open(&home)?;
+    pub fn start(home: MemoryHome) -> Result<Self, Failure> {
+        let memory = Memory::open(&home).map_err(HsmError::from)?;
         let (questions, waiting) = sync_channel(QUEUE);
         let owner = MemoryOwner { home, memory: Some(memory), dead: None, started: false };
-        let thread = threads::start("hsm-journal", move || owner.run(&waiting));
-        let thread = thread.map_err(|refused| MemoryFault::Io(refused.to_string()))?;
+        let thread = threads::start("hsm-journal", move || owner.run(&waiting))?;
         Ok(Self { questions: Some(questions), thread: Some(thread) })
     }
 

@@ -83,7 +83,7 @@ impl SoftHsm {
 
     fn with_book(
         store: KeyStore,
-        book: impl FnOnce(&Arc<CompanionSeal>) -> Result<AuditBook, HsmError>,
+        book: impl FnOnce(&Arc<CompanionSeal>) -> Result<AuditBook, Failure>,
     ) -> Result<Self, Failure> {
         if store.side() != StoreSide::Bureau {
             return Err(Failure::new(
