@@ -13,6 +13,8 @@ use ed25519_dalek::{Signature as Ed25519, SigningKey, VerifyingKey};
 use hex::FromHex;
 use serde::{Deserialize, Serialize};
 
+use crate::hardening::LockedBox;
+
 /// Name of a ledger: 16 random bytes, drawn when the ledger is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LedgerId(pub [u8; 16]);
@@ -132,18 +134,19 @@ pub fn is_genuine(
     verified(key, &document_message(kind, ledger, digest), signature)
 }
 
-/// The audit key. It exists in the HSM host alone; zeroized when dropped.
-pub struct AuditKey(SigningKey);
+/// The audit key: its seed, in locked pages, and its public half. It exists in the HSM host alone; zeroized when dropped.
+pub struct AuditKey(LockedBox<[u8; 32]>, PublicKey);
 
 impl AuditKey {
     /// Makes the key from its seed (RFC 8032 section 5.1.5).
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(seed))
+        let public = PublicKey(SigningKey::from_bytes(seed).verifying_key().to_bytes());
+        Self(LockedBox::copy_of(seed), public)
     }
 
     /// Returns the public key, with which others verify signatures.
     pub fn public(&self) -> PublicKey {
-        PublicKey(self.0.verifying_key().to_bytes())
+        self.1
     }
 
     /// Signs a position in a chain.
@@ -159,7 +162,7 @@ impl AuditKey {
 
     fn sign(&self, message: &[u8]) -> Signature {
         use ed25519_dalek::Signer;
-        Signature::from_bytes(self.0.sign(message).to_bytes())
+        Signature::from_bytes(SigningKey::from_bytes(&self.0).sign(message).to_bytes())
     }
 }
 

@@ -25,6 +25,8 @@ const QUEUE: usize = 512;
 const BATCH: usize = 256;
 /// Length of a journal after which it is rotated.
 const LONG: u64 = 64 << 20;
+/// Bytes of a journal after which a rotation that failed is tried again.
+const MORE: u64 = 8 << 20;
 
 /// Whether what was noted is durable.
 type Synced<'a> = Result<(), &'a MemoryFault>;
@@ -45,7 +47,7 @@ impl MemoryKeeper {
     pub fn start(home: MemoryHome) -> Result<Self, Failure> {
         let memory = Memory::open(&home).map_err(HsmError::from)?;
         let (questions, waiting) = sync_channel(QUEUE);
-        let owner = MemoryOwner { home, memory: Some(memory), dead: None, started: false };
+        let owner = MemoryOwner { home, memory: Some(memory), dead: None, started: false, rotates_at: LONG };
         let thread = threads::start("hsm-journal", move || owner.run(&waiting))?;
         Ok(Self { questions: Some(questions), thread: Some(thread) })
     }
@@ -95,6 +97,8 @@ struct MemoryOwner {
     dead: Option<MemoryFault>,
     /// Whether the journal has the start of this host.
     started: bool,
+    /// Length of the journal at which the next one is made.
+    rotates_at: u64,
 }
 
 impl MemoryOwner {
@@ -150,10 +154,14 @@ impl MemoryOwner {
 
     fn rotate(&mut self) {
         let Some(memory) = &mut self.memory else { return };
-        if memory.length() < LONG {
+        let length = memory.length();
+        if length < self.rotates_at {
             return;
         }
+        self.rotates_at = LONG;
         if let Err(fault) = memory.rotate() {
+            // Tried again after more, not after each change: what is lost is read anew.
+            self.rotates_at = length.saturating_add(MORE);
             tracing::warn!(%fault, "the HSM's journal is long, and the next one was not made");
             self.memory = None;
         }

@@ -1,9 +1,13 @@
 //! The key that authenticates the HSM's memory. HMAC-SHA-256, FIPS 198-1.
 
+use std::sync::Arc;
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+use crate::hardening::LockedBox;
 
 /// Bytes of a tag: a MAC, cut.
 pub const TAG: usize = 16;
@@ -11,19 +15,19 @@ pub const TAG: usize = 16;
 /// A tag in the journal or in the list of chips.
 pub type MemoryTag = [u8; TAG];
 
-/// A key that authenticates. It has no `Debug`, and is wiped when it is dropped.
+/// A key that authenticates, in locked pages. It has no `Debug`, and is wiped when it is dropped.
 #[derive(Clone)]
-pub struct MemoryKey(Zeroizing<[u8; 32]>);
+pub struct MemoryKey(Arc<LockedBox<[u8; 32]>>);
 
 impl MemoryKey {
     /// The key of these bytes.
     pub fn of(bytes: &[u8; 32]) -> Self {
-        Self(Zeroizing::new(*bytes))
+        Self(Arc::new(LockedBox::copy_of(bytes)))
     }
 
     /// A key for one use, made of this one.
     pub(super) fn derived(&self, parts: &[&[u8]]) -> Self {
-        Self(Zeroizing::new(self.mac(parts)))
+        Self::of(&Zeroizing::new(self.mac(parts)))
     }
 
     /// HMAC over the parts.

@@ -279,8 +279,10 @@ impl Memory {
         let journal = appended(&path)?;
         let cut = found.saturating_sub(stored.length);
         if cut > 0 {
-            journal.set_len(stored.length).and_then(|()| journal.sync_all()).map_err(|e| io(&path, &e))?;
+            journal.set_len(stored.length).map_err(|e| io(&path, &e))?;
         }
+        // What the process before has written may not be on the disk, and from now on it is answered.
+        journal.sync_all().map_err(|e| MemoryFault::Sync(files::trouble(&e)))?;
         let memory = Self {
             home,
             state: stored.state,

@@ -45,6 +45,9 @@ pub(super) struct SpoolKeys {
 /// A cipher with its key, in locked pages where the process has some.
 type SharedCipher = Arc<LockedBox<Aes256Gcm>>;
 
+/// Keys in memory at a time: a bureau reads a few spools at once, and each key takes room in the locked pages.
+const OPEN_MOST: usize = 64;
+
 /// A key in use.
 struct SpoolCipher {
     cipher: SharedCipher,
@@ -73,7 +76,9 @@ impl SpoolKeys {
         keys.insert(name, (ledger, Some(key)));
         // The old file is wiped: keys that are destroyed later stand in it.
         self.kept.replace(to_text(&keys))?;
-        self.open()?.insert(name, open);
+        let mut all = self.open()?;
+        make_room(&mut all);
+        all.insert(name, open);
         Ok(name)
     }
 
@@ -187,7 +192,9 @@ impl SpoolKeys {
             Some((_, None)) => return Err(HsmError::SpoolKeyDestroyed(spool)),
             Some((_, Some(key))) => cipher(key)?,
         };
-        self.open()?.entry(spool).or_insert(SpoolCipher { cipher: Arc::clone(&cipher), next: None });
+        let mut all = self.open()?;
+        make_room(&mut all);
+        all.entry(spool).or_insert(SpoolCipher { cipher: Arc::clone(&cipher), next: None });
         Ok(cipher)
     }
 
@@ -204,6 +211,16 @@ impl SpoolKeys {
             None => Ok(SpoolKeyMap::new()),
             Some(text) => from_text(&text).ok_or_else(|| self.kept.damaged()),
         }
+    }
+}
+
+/// Drops keys that nobody works with: the next use reads them from the file.
+fn make_room(open: &mut BTreeMap<SpoolKeyName, SpoolCipher>) {
+    while open.len() >= OPEN_MOST {
+        let idle =
+            |(_, spool): &(&_, &SpoolCipher)| spool.next.is_none() && Arc::strong_count(&spool.cipher) == 1;
+        let Some(name) = open.iter().find(idle).map(|(name, _)| *name) else { return };
+        open.remove(&name);
     }
 }
 
