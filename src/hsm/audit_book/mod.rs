@@ -61,7 +61,7 @@ impl AuditBook {
     pub(super) fn info(&self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
         let key = self.key.public();
         let of = move |state: &MemoryState| {
-            let head = state.ledger(ledger).map(|known| known.head());
+            let head = state.heads().find(|head| head.ledger == ledger);
             AuditInfo { key, generation: state.generation(), head }
         };
         match &self.memory {

@@ -96,9 +96,9 @@ impl MemoryState {
         Self { generation, files, ledgers: ledgers.collect(), ..Self::default() }
     }
 
-    /// How far each ledger had come.
+    /// How far each ledger had come of which anything was signed.
     pub fn heads(&self) -> impl Iterator<Item = ChainPlace> {
-        self.ledgers.values().map(LedgerMemory::head)
+        self.ledgers.values().map(LedgerMemory::head).filter(|head| head.n > 0)
     }
 
     /// The ledger of each file, by the hash of its name and by its digest.

@@ -85,7 +85,7 @@ fn other_files_are_not_taken_for_the_jobs_papers() {
     made("J1", "bureau.store", "anew.db", "anew");
     // Another HSM that has the key of the spool.
     let list = fs::read_to_string(BUREAU_KEYS).unwrap();
-    let audit = format!("cardwright audit book 1 TEST\ngeneration 0\nseed {}\n", "07".repeat(32));
+    let audit = format!("cardwright audit book 1\ngeneration 0\nseed {}\n", "07".repeat(32));
     world.store_of("others.store", &list, &audit, &world.spool_keys());
     made("J1", "others.store", "cardwright.db", "others");
 

@@ -209,6 +209,9 @@ fn a_backup_restores_and_is_never_changed() {
     std::fs::write(folder.path().join("spools"), vector(["companion", "file"])).unwrap();
     let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(folder.path().join("spools"), private).unwrap();
+    let opened = given(folder.path(), &["anna", "ben"]).open().unwrap();
+    audit_book(StoreSide::Bureau, opened.keys().companions()).unwrap();
+    drop(opened);
     let place = tempfile::tempdir().unwrap();
     let (backup, store) = (place.path().join("backup"), place.path().join("store"));
     // A backup needs no lock.
@@ -226,7 +229,7 @@ fn a_backup_restores_and_is_never_changed() {
     let mut names: Vec<_> =
         std::fs::read_dir(&backup).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["keys", "spools"]);
+    assert_eq!(names, ["audit", "chips", "journal-0", "keys", "memory-0", "spools"]);
     let open = |names: &[&str]| {
         let mut collecting = LockedStore::of_backup(&backup).unwrap().collect();
         for name in names {
@@ -246,11 +249,20 @@ fn a_backup_restores_and_is_never_changed() {
     let spools = CompanionFile::in_store(store.keys().companions(), CompanionKind::Spools).read().unwrap();
     assert!(spools.is_some());
     assert_eq!(std::fs::read(backup.join("keys")).unwrap(), vector(["live", "keys"]));
-    // A companion of another store is missed now, not when it is needed.
+    // A companion that is lost or of another store is missed now, not when it is needed.
+    let other = place.path().join("other");
+    for lost in ["audit", "memory-0", "chips"] {
+        let kept = std::fs::read(backup.join(lost)).unwrap();
+        std::fs::remove_file(backup.join(lost)).unwrap();
+        let said = open(&["anna", "ben"]).unwrap().restored(&other).err().unwrap().message;
+        assert!(said.contains("missing") && !other.exists(), "{lost}: {said}");
+        std::fs::write(backup.join(lost), kept).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(backup.join(lost), mode).unwrap();
+    }
     let mut foreign = vector(["companion", "file"]);
     foreign[6] ^= 1;
     std::fs::write(backup.join("spools"), foreign).unwrap();
-    let other = place.path().join("other");
     let said = open(&["anna", "ben"]).unwrap().restored(&other).err().unwrap().message;
     assert!(said.contains("damaged") && !other.exists(), "{said}");
 }
