@@ -156,6 +156,8 @@ impl Parent {
         };
         let hsm = confined.and_then(|()| hosted(store));
         let hsm = hsm.inspect_err(|_| drop(std::fs::remove_file(socket)))?;
+        // The audit key was made on it.
+        wipe_stack();
         tracing::debug!("only the key store and the socket can be reached from now on");
         serve(hsm, listener, self.secrets)?;
         let mut out = std::io::stdout().lock();

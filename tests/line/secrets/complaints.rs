@@ -84,11 +84,14 @@ fn key_lists(scene: &mut Scene) {
         scene.cardwright(&format!("key init --test --from {list} --store bureau.store"));
         scene.prep(&format!("key init --test --from {list} --store issuer.store"));
     }
-    for (program, store) in [("prep", "issuer.store"), ("prep", "bureau.store"), ("line", "bureau.store")] {
+    // A store of the other side is refused.
+    for (program, store, code) in
+        [("prep", "issuer.store", 0), ("prep", "bureau.store", 22), ("line", "bureau.store", 0)]
+    {
         for verb in ["list", "check"] {
             let args = format!("key {verb} --store {store}");
             let ended = if program == "prep" { scene.prep(&args) } else { scene.cardwright(&args) };
-            assert_eq!(ended.code, 0);
+            assert_eq!(ended.code, code);
         }
     }
 }
