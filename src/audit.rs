@@ -7,7 +7,7 @@
 //! document    "CWAD1" | kind u8 | ledger (16) | SHA-256 of the document (32)
 //! ```
 //!
-//! Integers are big-endian. Not here: the private key, which never leaves the HSM host (`hsm::book`).
+//! Integers are big-endian. Not here: the private key, which never leaves the HSM host (`hsm::audit_book`).
 
 use ed25519_dalek::{Signature as Ed25519, SigningKey, VerifyingKey};
 use hex::FromHex;
