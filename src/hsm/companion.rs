@@ -95,14 +95,10 @@ impl CompanionSeal {
 
     /// Where the HSM's memory of the store lies, and its key.
     pub(super) fn memory(&self) -> MemoryHome {
-        let realm = match self.realm {
-            Realm::Test => b'T',
-            Realm::Live => b'L',
-        };
         MemoryHome {
             folder: self.folder.clone(),
             key: MemoryKey::of(&self.key.mac(&[MEMORY])),
-            name: JournalName { realm, store: self.store, generation: 0 },
+            name: JournalName { realm: self.realm.code(), store: self.store, generation: 0 },
         }
     }
 

@@ -61,8 +61,7 @@ pub(super) fn greet(stream: &mut impl Write, greeting: HostGreeting) -> Result<(
     let [high, low] = PROTOCOL.to_be_bytes();
     let [a, b, c, d, e] = MAGIC;
     let last = match greeting {
-        HostGreeting::Welcome(Realm::Test) => b'T',
-        HostGreeting::Welcome(Realm::Live) => b'L',
+        HostGreeting::Welcome(realm) => realm.code(),
         HostGreeting::Stranger => b'S',
         HostGreeting::Full => b'F',
     };
@@ -81,11 +80,9 @@ pub(super) fn greeted(stream: &mut impl Read) -> Result<Realm> {
         return Err(invalid("the HSM host is of another version; install both from one build"));
     }
     match last {
-        b'T' => Ok(Realm::Test),
-        b'L' => Ok(Realm::Live),
         b'S' => Err(invalid("it takes only callers that the program which started it knows")),
         b'F' => Err(invalid("it has no place for another connection of this kind; try again later")),
-        _ => Err(invalid("it is neither TEST nor LIVE")),
+        realm => Realm::of_code(realm).ok_or_else(|| invalid("it is neither TEST nor LIVE")),
     }
 }
 

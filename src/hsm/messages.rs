@@ -55,6 +55,21 @@ pub enum Realm {
     Live,
 }
 
+impl Realm {
+    /// Its letter in files and in the greeting of a host.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Test => b'T',
+            Self::Live => b'L',
+        }
+    }
+
+    /// The realm of this letter.
+    pub(super) fn of_code(code: u8) -> Option<Self> {
+        [Self::Test, Self::Live].into_iter().find(|realm| realm.code() == code)
+    }
+}
+
 /// The keys of the HSM, without their values.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HsmInfo {

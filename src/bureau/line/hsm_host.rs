@@ -68,15 +68,23 @@ fn opened(keys: &Path) -> Result<KeyStore, Failure> {
         return Err(Failure::new(Exit::KeyStore, what));
     }
     wipe_stack();
-    match pages {
-        Ok(pages) => tracing::debug!(?pages, "the keys lie in locked pages"),
-        // TEST keys protect nothing, and many containers may lock little.
-        Err(failure) if store.realm() == Realm::Test && !for_test => {
-            tracing::warn!("{failure}; it goes on without, because its keys are TEST");
-        }
-        Err(failure) => return Err(failure),
+    let pages = if for_test { pages.map(Some) } else { unless_test(store.realm(), pages) };
+    if let Some(pages) = pages? {
+        tracing::debug!(?pages, "the keys lie in locked pages");
     }
     Ok(store)
+}
+
+/// What the system gives to protect keys. TEST keys protect nothing, and many containers give little: a host of them warns and
+/// goes on without.
+fn unless_test<T>(realm: Realm, given: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match given {
+        Err(failure) if realm == Realm::Test => {
+            tracing::warn!("{failure}; it goes on without, because its keys are TEST");
+            Ok(None)
+        }
+        given => given.map(Some),
+    }
 }
 
 /// Finds out what a PKCS#11 token does inside. Its module is a foreign library, so a program calls this for nothing but
@@ -146,19 +154,16 @@ impl Parent {
         let lost =
             |e: std::io::Error| Failure::new(Exit::Io, format!("us: the HSM host lost its parent: {e}"));
         let listener = host::listen(socket)?;
-        let confined = match confine(keys, socket) {
-            // TEST keys protect nothing, and many containers have no Landlock.
-            Err(failure) if store.realm() == Realm::Test => {
-                tracing::warn!("{failure}; it goes on without, because its keys are TEST");
-                Ok(())
+        let confined = unless_test(store.realm(), confine(keys, socket));
+        let hsm = confined.and_then(|confined| {
+            if confined.is_some() {
+                tracing::debug!("only the key store and the socket can be reached from now on");
             }
-            confined => confined,
-        };
-        let hsm = confined.and_then(|()| hosted(store));
+            hosted(store)
+        });
         let hsm = hsm.inspect_err(|_| drop(std::fs::remove_file(socket)))?;
         // The audit key was made on it.
         wipe_stack();
-        tracing::debug!("only the key store and the socket can be reached from now on");
         serve(hsm, listener, self.secrets)?;
         let mut out = std::io::stdout().lock();
         writeln!(out, "{READY}").and_then(|()| out.flush()).map_err(lost)?;

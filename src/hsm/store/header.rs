@@ -147,13 +147,9 @@ impl StoreHeader {
             StoreSide::Bureau => b'B',
             StoreSide::Issuer => b'I',
         };
-        let realm = match self.realm() {
-            Realm::Test => b'T',
-            Realm::Live => b'L',
-        };
         head.extend_from_slice(MAGIC);
         head.extend_from_slice(&VERSION.to_be_bytes());
-        head.extend_from_slice(&[realm, side]);
+        head.extend_from_slice(&[self.realm().code(), side]);
         head.extend_from_slice(&self.id);
         head.extend_from_slice(&self.generation.to_be_bytes());
         head.extend_from_slice(&self.written.to_be_bytes());
@@ -175,11 +171,7 @@ impl StoreHeader {
             b'I' => StoreSide::Issuer,
             _ => return Err(FormatFault::Changed),
         };
-        let realm = match realm {
-            b'T' => Realm::Test,
-            b'L' => Realm::Live,
-            _ => return Err(FormatFault::Changed),
-        };
+        let realm = Realm::of_code(realm).ok_or(FormatFault::Changed)?;
         let id = fields.array()?;
         let (generation, written) = (fields.u64()?, fields.u64()?);
         let custody = Custody::read(fields)?;
