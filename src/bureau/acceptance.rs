@@ -15,7 +15,6 @@ use super::refusal::Refusal;
 use super::run_job::ReadyJob;
 use super::spool_folder::spool_path;
 use crate::actor::Actor;
-use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{Auditor, CallerRole, FileAdmission, Realm, SpoolKey};
 use crate::ids::JobId;
@@ -94,7 +93,10 @@ impl Bureau {
             cards: accepted.cards,
             submitted_by,
         };
-        let accepted_job = match self.enter(new, ledger) {
+        let trailer = checks.genuine_trailer();
+        let trailer = trailer.ok_or_else(|| Failure::new(Exit::Bug, "us: accepted without a Trailer"))?;
+        let admission = FileAdmission { ledger, digest: new.digest, trailer };
+        let accepted_job = match self.enter(new, &admission) {
             Ok(accepted) => accepted,
             Err(refusal) => {
                 // A ledger that failed may hold the job, so its next opening decides about the copy.
@@ -111,10 +113,8 @@ impl Bureau {
     }
 
     /// Has the HSM admit the file for this ledger alone, then makes the job. After a crash the admission is repeated.
-    fn enter(&self, new: NewJob, ledger: LedgerId) -> Result<Accepted, Refusal> {
-        let (issuer_id, file_id) = (new.issuer_id.clone(), new.file_id.clone());
-        let admission = FileAdmission { issuer_id, file_id, digest: new.digest, ledger };
-        self.connect_for_ledger()?.admit(&admission)?;
+    fn enter(&self, new: NewJob, admission: &FileAdmission) -> Result<Accepted, Refusal> {
+        self.connect_for_ledger()?.admit(admission)?;
         self.ledger.new_job(new).map_err(|error| self.seen(error))
     }
 

@@ -52,6 +52,8 @@ struct CheckedHeader {
     rules: Arc<FileRules>,
     /// For the Trailer.
     hsm: Option<HsmClient>,
+    /// The Trailer, when the HSM has found it genuine.
+    trailer: Option<TrailerRequest>,
     shared: Arc<SharedFindings>,
     batch: Option<FrameBatch>,
     /// Number of batches that were handed out.
@@ -96,6 +98,11 @@ impl<'a> FileCheck<'a> {
         self.file.as_ref().map(|file| Arc::clone(file.rules.product()))
     }
 
+    /// The Trailer of the file, which the HSM has found genuine, after the file was read.
+    pub fn genuine_trailer(&self) -> Option<TrailerRequest> {
+        self.file.as_ref()?.trailer.clone()
+    }
+
     /// Number of applications that the HSM has found right.
     pub fn applications(&self) -> u64 {
         self.file.as_ref().map_or(0, |file| file.shared.applications.load(Ordering::SeqCst))
@@ -118,6 +125,7 @@ impl<'a> FileCheck<'a> {
         let mut file = CheckedHeader {
             rules,
             hsm,
+            trailer: None,
             shared,
             batch: None,
             sent: 0,
@@ -158,7 +166,10 @@ impl AcceptanceChecks for FileCheck<'_> {
         let Some(file) = &mut self.file else { return Err(unread()) };
         file.rules.key(trailer.kek, trailer.tk_type)?;
         let Some(hsm) = &mut file.hsm else { return Ok(()) };
-        Ok(hsm.verify_trailer(&TrailerRequest::of(header, trailer, body))?)
+        let request = TrailerRequest::of(header, trailer, body);
+        hsm.verify_trailer(&request)?;
+        file.trailer = Some(request);
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::IssuerKeyName;
+use super::memory::FollowRefusal;
 use super::store::KeyUsage;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
@@ -89,25 +90,15 @@ pub enum HsmError {
     /// Not implemented by this HSM.
     #[error("the HSM does not support {0}")]
     Unsupported(String),
-    /// A ledger shows less than the HSM has noted of it.
-    #[error(
-        "ledger: the HSM has noted event {known} of ledger {ledger}, which now shows another one or only {shown} events: \
-         it was restored from a backup, or changed; find the newer one and keep both for the auditor"
-    )]
-    RolledBack {
-        /// The ledger.
-        ledger: LedgerId,
-        /// Number of the last event noted.
-        known: u64,
-        /// Number of the event that the ledger shows.
-        shown: u64,
-    },
     /// The file went into another ledger before.
     #[error(
         "file: this file was accepted into another ledger before ({0}); go on with that one, or ask the issuer for a new \
          file"
     )]
     FileElsewhere(LedgerId),
+    /// The ledger is not followed.
+    #[error("ledger: {0}")]
+    NotFollowed(FollowRefusal),
     /// The audit book cannot be read or written.
     #[error("key: the audit book of the key store: {0}")]
     Book(String),
@@ -179,6 +170,12 @@ pub enum DataFault {
 /// A rule of the HSM that a request broke.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum HsmRefusal {
+    /// More events than are taken at once.
+    #[error("too many events are shown at once")]
+    ShownTooMuch,
+    /// A Trailer without its first fields.
+    #[error("the Trailer is too short")]
+    TrailerTooShort,
     /// A protected value in a command whose P1 does not say "encrypted".
     #[error("protected value of DGI {0} in a clear command")]
     ProtectedInClear(Dgi),
@@ -233,6 +230,11 @@ pub enum HsmRefusal {
 }
 
 impl HsmError {
+    /// Whether the HSM refuses a ledger for good: another program must not go on with it either.
+    pub fn ends_the_ledger(&self) -> bool {
+        matches!(self, Self::NotFollowed(refusal) if refusal.is_final())
+    }
+
     /// The exit code of a program that ends with this error.
     pub fn exit(&self) -> Exit {
         match self {
@@ -250,7 +252,7 @@ impl HsmError {
             Self::Response(_) | Self::CardCryptogram(_) => Exit::Device,
             Self::Refused(_) | Self::Unknown(_) => Exit::Bug,
             Self::Unsupported(_) | Self::Host(_) => Exit::Hsm,
-            Self::RolledBack { .. } => Exit::Ledger,
+            Self::NotFollowed(_) => Exit::Ledger,
             Self::FileElsewhere(_) => Exit::FileSeen,
             Self::Book(_) | Self::Spools(_) | Self::NoSpoolKey(..) => Exit::KeyStore,
             Self::SpoolKeyDestroyed(_) => Exit::Denied,

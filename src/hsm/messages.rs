@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{HsmError, WipedBytes};
-use crate::audit::{ChainPlace, LedgerId, PublicKey};
+use crate::audit::{ChainPlace, Checkpoint, LedgerId, PublicKey};
 use crate::crypto::KeyType;
 use crate::hardening::wipe;
 use crate::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId, KmcRef};
@@ -21,21 +21,74 @@ pub struct AuditInfo {
     pub key: PublicKey,
     /// Number of changes of the HSM's memory so far.
     pub generation: u64,
-    /// The last event that the ledger has shown.
+    /// The last event that the ledger has shown, or had when it was signed.
     pub head: Option<ChainPlace>,
+    /// The last event that was signed.
+    pub signed: Option<ChainPlace>,
+}
+
+/// Begins to follow a ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Following {
+    /// The ledger.
+    pub ledger: LedgerId,
+    /// Version of the laws by which it is written.
+    pub laws: u16,
+    /// The last signature that it has.
+    pub signed: Option<Checkpoint>,
+}
+
+/// What the HSM remembers of a ledger that it follows from now on. The ledger must have these very events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowedLedger {
+    /// The key that signs.
+    pub key: PublicKey,
+    /// How often the HSM has signed.
+    pub generation: u64,
+    /// The last event that was shown; number 0 before the first.
+    pub place: ChainPlace,
+    /// The last event that the ledger had by an earlier signature, if not all up to there were shown.
+    pub head: ChainPlace,
+    /// The last signature.
+    pub signed: Option<Checkpoint>,
+    /// The HSM's time, Unix in ms.
+    pub time: u64,
+}
+
+/// Most events that are shown at once.
+pub const SHOWN_EVENTS: usize = 512;
+/// Most bytes of events that are shown at once.
+pub const SHOWN_BYTES: usize = 512 << 10;
+
+/// Events of a ledger, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownEvents {
+    /// The event before them, up to which the HSM has acknowledged.
+    pub after: ChainPlace,
+    /// Their bytes.
+    pub events: Vec<Vec<u8>>,
+    /// Whether the last one is to be signed.
+    pub sign: bool,
+}
+
+/// What the HSM remembers now, durably.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// The last event that was shown.
+    pub place: ChainPlace,
+    /// Its signature, if it was asked for.
+    pub signed: Option<Checkpoint>,
 }
 
 /// A file on its way into a ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FileAdmission {
-    /// Issuer, from the Header.
-    pub issuer_id: IssuerId,
-    /// The issuer's id of the file, from the Header.
-    pub file_id: FileId,
-    /// SHA-256 of the whole file.
-    pub digest: [u8; 32],
     /// The ledger that accepts it.
     pub ledger: LedgerId,
+    /// SHA-256 of the whole file.
+    pub digest: [u8; 32],
+    /// Its Trailer: the HSM checks its MAC, and reads the number of records from it.
+    pub trailer: TrailerRequest,
 }
 
 /// Names a verified application inside the HSM. Random; means nothing elsewhere.
@@ -135,6 +188,11 @@ pub struct TrailerRequest {
 }
 
 impl TrailerRequest {
+    /// The number of records that it states: its first field.
+    pub(super) fn records(&self) -> Option<u32> {
+        self.body.first_chunk().map(|records| u32::from_be_bytes(*records))
+    }
+
     /// The Trailer of the file with this Header. `body` runs from the Trailer's first byte to the wrapped MAC key.
     pub fn of(header: &Header, trailer: &Trailer, body: &[u8]) -> Self {
         Self {

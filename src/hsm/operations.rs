@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::caller::CallerRole;
 use super::operation_table::{SentBytes, WireByte, by_reference, by_value, hsm_operations, sent_bytes};
 use super::{
-    ApplicationHandle, AuditInfo, AuthorityKey, CardCodes, CardSession, CardSessionRequest,
-    CertificateToInstall, CheckAnswers, CheckRequest, CodesRequest, DocumentDigest, FileAdmission, HsmClient,
-    HsmError, HsmInfo, IssuerInfo, IssuerKeyInfo, IssuerKeyName, NewCardKeys, NewIssuerKey, OwnCertificate,
-    ProtectRequest, ProtectedCard, SealedCardKey, TrailerEnd, TrailerRequest, TrailerToProtect,
-    VerifiedApplication, VerifyRequest, WipedBytes,
+    Acknowledged, ApplicationHandle, AuditInfo, AuthorityKey, CardCodes, CardSession, CardSessionRequest,
+    CertificateToInstall, CheckAnswers, CheckRequest, CodesRequest, DocumentDigest, FileAdmission,
+    FollowedLedger, Following, HsmClient, HsmError, HsmInfo, IssuerInfo, IssuerKeyInfo, IssuerKeyName,
+    NewCardKeys, NewIssuerKey, OwnCertificate, ProtectRequest, ProtectedCard, SealedCardKey, ShownEvents,
+    TrailerEnd, TrailerRequest, TrailerToProtect, VerifiedApplication, VerifyRequest, WipedBytes,
 };
-use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
+use crate::audit::{DocumentKind, LedgerId, Signature};
 use crate::ids::SpoolKeyName;
 use crate::record::envelope::WrappedFileKey;
 use crate::scp::{HostChallenge, SecureChannelSpec};
@@ -68,10 +68,16 @@ hsm_operations! {
         #[callers(Ledger, Check)]
         fn audit(ledger: LedgerId) -> AuditInfo;
 
-        /// Notes how far a ledger has come, and signs it. A ledger that goes back is refused.
-        #[counted = "checkpoint"]
+        /// Begins to follow a ledger on this connection, until it ends. Returns what the HSM remembers of it.
+        #[counted = "follow"]
         #[callers(Ledger)]
-        fn checkpoint(place: ChainPlace) -> Checkpoint where |checkpoint| checkpoint.place == place;
+        fn follow(request: &Following) -> FollowedLedger where |followed| followed.place.ledger == request.ledger;
+
+        /// Takes the next events of a ledger that this connection follows. They are remembered when this returns. What breaks a
+        /// law ends the ledger: everything before it is remembered, and nothing more is taken.
+        #[counted = "show"]
+        #[callers(Ledger)]
+        fn show(events: &ShownEvents) -> Acknowledged where |now| now.place.ledger == events.after.ledger;
 
         /// Notes that a file goes into a ledger, for good: every other ledger is refused this file from then on.
         #[counted = "admit"]

@@ -24,7 +24,7 @@ use super::records::{JobRecords, RecordLife};
 use super::types::{AttemptState, Balance, Change, JobState, RecordState, Stock};
 
 /// Version of these laws, which a job's first event names.
-pub(crate) const LAWS: u16 = 1;
+pub const LAWS: u16 = 1;
 
 /// State of a blank. Once it is bound, its attempt has the details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,9 @@
 
 use sha2::{Digest, Sha256};
 
-use super::event::version_one::VersionOneRow;
-use crate::audit::LedgerId;
+use super::event::codec;
+use super::event::version_one::{self, VersionOneRow};
+use crate::audit::{ChainPlace, LedgerId};
 
 /// SHA-256.
 pub(crate) type Hash = [u8; 32];
@@ -26,4 +27,21 @@ pub(crate) fn hash_version_one(previous: &Hash, row: &VersionOneRow, scratch: &m
 pub(crate) fn hash_version_two(previous: &Hash, ledger: LedgerId, event: &[u8]) -> Hash {
     let sha = Sha256::new().chain_update(previous).chain_update("CWL2").chain_update(ledger.0);
     sha.chain_update(event).finalize().into()
+}
+
+/// The place after an event of either version that follows `before`; `None` if the bytes are no event's. They are not checked
+/// otherwise.
+pub fn place_after(before: &ChainPlace, bytes: &[u8]) -> Option<ChainPlace> {
+    let (n, hash) = if bytes.starts_with(version_one::MAGIC) {
+        let row = VersionOneRow::read(bytes)?;
+        (row.n, hash_version_one(&before.hash, &row, &mut Vec::new()))
+    } else {
+        (codec::number_in(bytes)?, hash_version_two(&before.hash, before.ledger, bytes))
+    };
+    Some(ChainPlace { n, hash, ..*before })
+}
+
+/// The place before the first event of a ledger.
+pub fn beginning(ledger: LedgerId) -> ChainPlace {
+    ChainPlace { ledger, n: 0, hash: GENESIS }
 }

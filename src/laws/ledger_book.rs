@@ -3,16 +3,21 @@
 //!
 //! An event is followed completely or not at all: an event that breaks a law changes nothing.
 //!
-//! Not here: events of chain version 1, and whether a file was admitted (the caller compares the terms of ACCEPTED with
+//! Events of chain version 1 come first. They state no terms of a job, so the laws of such a job cannot be checked without its
+//! tables: its events are hashed, numbered and read, and mean nothing outside of the ledger. Who takes such events trusts the
+//! ledger for another reason.
+//!
+//! Not here: whether a file was admitted (the caller compares the terms of ACCEPTED with
 //! its admission before it lets the event in: the number of records decides how much memory a job takes).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::chain::{GENESIS, hash_version_two};
+use super::chain::{beginning, hash_version_one, hash_version_two, place_after};
 use super::event::codec::{self, EventFault};
+use super::event::version_one::{self, VersionOneRow};
 use super::event::{AcceptedTerms, ChipId, EventFact, LedgerEvent, StateName};
 use super::follow::{FollowFault, JobFollower};
 use super::records::JobRecords;
@@ -31,6 +36,10 @@ pub struct LedgerBook {
     /// The job of each file, by the hash of its name and by its digest.
     files: HashMap<[u8; 32], JobId>,
     line: LineFollower,
+    /// Jobs that were accepted in chain version 1.
+    unsealed: BTreeSet<JobId>,
+    /// Whether an event of chain version 2 was followed.
+    version_two: bool,
 }
 
 /// A job of the ledger.
@@ -118,6 +127,9 @@ pub enum Breach {
     /// It is about a job that was never accepted.
     #[error("{0} was not accepted before it")]
     NoJob(JobId),
+    /// It is of chain version 1, and is none, or follows one of version 2.
+    #[error("it is of chain version 1: {0}")]
+    VersionOne(String),
     /// A file becomes one job.
     #[error("its file, or another one of that name, is {0} already")]
     FileTwice(JobId),
@@ -127,10 +139,12 @@ impl LedgerBook {
     /// A ledger without events.
     pub fn new(ledger: LedgerId) -> Self {
         Self {
-            place: ChainPlace { ledger, n: 0, hash: GENESIS },
+            place: beginning(ledger),
             jobs: BTreeMap::new(),
             files: HashMap::new(),
             line: LineFollower::default(),
+            unsealed: BTreeSet::new(),
+            version_two: false,
         }
     }
 
@@ -156,8 +170,26 @@ impl LedgerBook {
         self.jobs.get(&job)?.records_digest
     }
 
-    /// Follows the next event, of chain version 2. An error leaves the book as it was.
+    /// Whether these are the bytes of an event of chain version 1. One of version 2 begins with its number.
+    pub fn is_version_one(bytes: &[u8]) -> bool {
+        bytes.starts_with(version_one::MAGIC)
+    }
+
+    /// The terms of the job that an event of chain version 2 begins.
+    pub fn terms_in(bytes: &[u8]) -> Option<AcceptedTerms> {
+        codec::decode(bytes).ok()?.fact.terms().cloned()
+    }
+
+    /// The place after an event, if its bytes come next; they are not followed.
+    pub fn place_after(&self, bytes: &[u8]) -> Option<ChainPlace> {
+        place_after(&self.place, bytes)
+    }
+
+    /// Follows the next event. An error leaves the book as it was.
     pub fn follow(&mut self, bytes: &[u8]) -> Result<Followed, Breach> {
+        if Self::is_version_one(bytes) {
+            return self.follow_version_one(bytes);
+        }
         let event = codec::decode(bytes)?;
         let next = self.place.n.saturating_add(1);
         if event.n != next {
@@ -169,17 +201,54 @@ impl LedgerBook {
                 Followed::Noted
             }
             (Some(job), Some(terms)) => self.accept(job, terms, &event)?,
+            (Some(job), None) if self.unsealed.contains(&job) => Followed::Noted,
             (Some(job), None) => self.jobs.get_mut(&job).ok_or(Breach::NoJob(job))?.follow(job, &event)?,
         };
         let hash = hash_version_two(&self.place.hash, self.place.ledger, bytes);
         self.place = ChainPlace { n: next, hash, ..self.place };
+        self.version_two = true;
         Ok(followed)
     }
 
+    /// Follows the next event of chain version 1, whose canonical bytes these are.
+    fn follow_version_one(&mut self, bytes: &[u8]) -> Result<Followed, Breach> {
+        let wrong = |what: &str| Breach::VersionOne(what.to_owned());
+        let row = VersionOneRow::read(bytes).ok_or_else(|| wrong("its bytes are no event"))?;
+        let next = self.place.n.saturating_add(1);
+        if row.n != next {
+            return Err(Breach::Number { next, got: row.n });
+        }
+        if self.version_two {
+            return Err(wrong("it follows one of version 2"));
+        }
+        let hash = hash_version_one(&self.place.hash, &row, &mut Vec::new());
+        let event = row.typed().map_err(Breach::VersionOne)?;
+        match event.job {
+            None => self.line.follow(&event)?,
+            Some(job) if event.fact == EventFact::Accepted(None) => {
+                let next = self.next_job();
+                if job != next {
+                    return Err(Breach::JobNumber { next, got: job });
+                }
+                self.unsealed.insert(job);
+            }
+            Some(job) if self.unsealed.contains(&job) => {}
+            Some(job) => return Err(Breach::NoJob(job)),
+        }
+        self.place = ChainPlace { n: next, hash, ..self.place };
+        Ok(Followed::Noted)
+    }
+
+    fn next_job(&self) -> JobId {
+        let sealed = self.jobs.last_key_value().map(|(last, _)| last.0);
+        let last = sealed.max(self.unsealed.last().map(|last| last.0)).unwrap_or_default();
+        JobId(last.saturating_add(1))
+    }
+
     fn accept(&mut self, job: JobId, terms: &AcceptedTerms, event: &LedgerEvent) -> Result<Followed, Breach> {
-        let next = self.jobs.last_key_value().map_or(1, |(last, _)| last.0.saturating_add(1));
-        if job != JobId(next) {
-            return Err(Breach::JobNumber { next: JobId(next), got: job });
+        let next = self.next_job();
+        if job != next {
+            return Err(Breach::JobNumber { next, got: job });
         }
         let keys = [name_hash(terms), terms.digest];
         if let Some(taken) = keys.iter().find_map(|key| self.files.get(key)) {

@@ -36,6 +36,7 @@ mod undo;
 #[cfg(test)]
 mod tests;
 
+pub use book::LAWS;
 pub use event::codec::EventFault;
 pub use event::{
     BlankLabel, CardValue, ChipId, DataFate, EventFact, JobProfiles, KeyFate, LedgerEvent, RunCounts,

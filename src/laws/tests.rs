@@ -194,7 +194,7 @@ fn terms(file_id: &str, digest: u8) -> AcceptedTerms {
         test_keys: true,
         cards: [1; 32],
         profiles: JobProfiles::default(),
-        laws: book::LAWS,
+        laws: LAWS,
     }
 }
 
@@ -230,8 +230,8 @@ fn jobs_are_numbered_in_order() {
 fn other_laws_and_jobs_that_were_not_accepted_are_refused() {
     let mut book = LedgerBook::new(LedgerId([1; 16]));
     let before = book.clone();
-    let other = AcceptedTerms { laws: book::LAWS + 1, ..terms("A", 1) };
-    let fault = Err(Breach::Follow(FollowFault::OtherLaws(book::LAWS + 1)));
+    let other = AcceptedTerms { laws: LAWS + 1, ..terms("A", 1) };
+    let fault = Err(Breach::Follow(FollowFault::OtherLaws(LAWS + 1)));
     assert_eq!(book.follow(&accepted(1, 1, other)), fault);
     let held = LedgerEvent {
         fact: EventFact::Held,

@@ -1,4 +1,7 @@
-//! The debt of signatures: which events the HSM has not signed yet, and what has to wait until it has.
+//! The debt of signatures: which events the HSM has not acknowledged and signed yet, and what has to wait until it has.
+//!
+//! A binding, a chip, the end of a job and the begin of a deletion are answered when the HSM has acknowledged them: their callers
+//! act on what it makes of them.
 //!
 //! An HSM that does not answer is asked again and again. Cards that are bound go on, because the next checkpoint
 //! covers their events too; but while too much is owed nothing new is bound, and a job is closed only with a signed
@@ -7,8 +10,10 @@
 use std::time::{Duration, Instant};
 
 use super::error::LedgerError;
-use super::writer::Said;
+use super::writer::{ChangeReply, Said};
+use crate::audit::ChainPlace;
 use crate::hsm::{Auditor, HsmError};
+use crate::laws::event::{EventFact, LedgerEvent};
 use crate::laws::types::Change;
 
 /// Events between two checkpoints, and the most that may be owed while a card is bound. A start has to verify at most
@@ -33,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Signing {
     /// Signs checkpoints; `None` without an HSM.
     pub(super) auditor: Option<Box<dyn Auditor>>,
+    /// The last event that the HSM has acknowledged; `None` while this connection does not follow the ledger.
+    pub(super) acknowledged: Option<ChainPlace>,
     /// Number of the last event that was signed.
     signed_to: u64,
     /// Since when an event waits to be signed.
@@ -43,11 +50,23 @@ pub(super) struct Signing {
     failed: Option<(HsmError, Instant)>,
     /// Bindings that wait, and since when.
     waiting: Vec<(Instant, Said)>,
+    /// Changes that are written and wait for the HSM, with their events.
+    unanswered: Vec<(Instant, LedgerEvent, ChangeReply<LedgerEvent>)>,
 }
 
 impl Signing {
     pub(super) fn new(auditor: Option<Box<dyn Auditor>>, signed_to: u64) -> Self {
-        Self { auditor, signed_to, since: None, at_once: true, failed: None, waiting: Vec::new() }
+        let (waiting, unanswered) = (Vec::new(), Vec::new());
+        Self {
+            auditor,
+            acknowledged: None,
+            signed_to,
+            since: None,
+            at_once: true,
+            failed: None,
+            waiting,
+            unanswered,
+        }
     }
 
     /// Has the next checkpoint made at once.
@@ -77,6 +96,32 @@ impl Signing {
     pub(super) fn next(&self) -> Option<Instant> {
         let since = self.since?;
         Some(self.failed.as_ref().map_or(since + SIGNED_WITHIN, |(_, again)| *again))
+    }
+
+    /// Whether the HSM did not answer, and is not to be asked yet.
+    pub(super) fn pauses(&self) -> bool {
+        self.failed.as_ref().is_some_and(|(_, again)| Instant::now() < *again)
+    }
+
+    /// Whether the HSM has acknowledged an event, or there is none.
+    pub(super) fn knows(&self, n: u64) -> bool {
+        self.auditor.is_none() || self.acknowledged.is_some_and(|place| place.n >= n)
+    }
+
+    /// Keeps the answer to a change until the HSM has acknowledged its event.
+    pub(super) fn answer_later(&mut self, event: LedgerEvent, reply: ChangeReply<LedgerEvent>) {
+        self.unanswered.push((Instant::now(), event, reply));
+    }
+
+    /// The answers that wait no longer: those that the HSM has acknowledged, with `true`, and those that waited too long. All of
+    /// them once the ledger is at its end.
+    pub(super) fn answerable(&mut self, all: bool) -> Vec<(bool, LedgerEvent, ChangeReply<LedgerEvent>)> {
+        let known = self.acknowledged.map_or(0, |place| place.n);
+        let ends = |(begun, event, _): &mut (Instant, LedgerEvent, _)| {
+            all || event.n <= known || begun.elapsed() > PATIENCE
+        };
+        let ended = self.unanswered.extract_if(.., ends);
+        ended.map(|(_, event, reply)| (event.n <= known, event, reply)).collect()
     }
 
     /// Notes that everything up to an event is signed.
@@ -121,4 +166,12 @@ impl Signing {
         let ends = |begun: &Instant| all || begun.elapsed() > PATIENCE;
         self.waiting.extract_if(.., |(begun, _)| ends(begun)).map(|(_, said)| said).collect()
     }
+}
+
+/// Whether the caller of this change acts on what the HSM makes of it, and so waits until the HSM has acknowledged it.
+pub(super) fn waits_for_hsm(fact: &EventFact) -> bool {
+    matches!(
+        fact,
+        EventFact::Bound { .. } | EventFact::ChipFound { .. } | EventFact::Closed | EventFact::Deleting
+    )
 }

@@ -14,11 +14,14 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use super::arrivals::Arrivals;
 use super::error::LedgerError;
 use super::gather::Gather;
-use super::signing::Signing;
+use super::signing::{Signing, waits_for_hsm};
 use super::store::LedgerStore;
-use crate::hsm::{Auditor, HsmError};
+use crate::audit::ChainPlace;
+use crate::hsm::memory::FollowRefusal;
+use crate::hsm::{Auditor, Following, HsmError, ShownEvents};
 use crate::laws::Law;
-use crate::laws::book::JobBook;
+use crate::laws::book::{JobBook, LAWS};
+use crate::laws::chain::place_after;
 use crate::laws::event::limits::{COMPARED_MAX, DETAIL_MAX, context_fits, tidied};
 use crate::laws::event::{EventFact, LedgerEvent, codec};
 use crate::laws::shifts::is_shift_name;
@@ -33,6 +36,10 @@ pub(super) const BATCH: usize = 512;
 const LAST_SIGNATURE: Duration = Duration::from_secs(3);
 /// Pause between two requests for it.
 const LAST_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a start waits for the connection of an earlier program to end, and how long between two looks.
+const LET_GO: Duration = Duration::from_secs(2);
+const LET_GO_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often an idle writer checks that its files are still in place.
 const LOOKS_AFTER: Duration = Duration::from_secs(1);
@@ -69,6 +76,35 @@ pub(super) enum Message {
     FillDisk(u32),
 }
 
+/// Why events were not shown.
+enum ShowFault {
+    /// The HSM did not take them.
+    Hsm(HsmError),
+    /// The ledger could not be read or written, or is not the one that the HSM knows.
+    Ledger(LedgerError),
+}
+
+impl ShowFault {
+    fn into_error(self) -> LedgerError {
+        match self {
+            Self::Hsm(error) => LedgerError::Auditor(error),
+            Self::Ledger(error) => error,
+        }
+    }
+}
+
+impl From<HsmError> for ShowFault {
+    fn from(error: HsmError) -> Self {
+        Self::Hsm(error)
+    }
+}
+
+impl From<LedgerError> for ShowFault {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
 /// The writing thread's state.
 pub(super) struct LedgerWriter {
     store: LedgerStore,
@@ -92,8 +128,9 @@ impl LedgerWriter {
         if let Some(auditor) = &mut auditor {
             store.agrees(&auditor.audit(store.id()).map_err(LedgerError::Auditor)?)?;
         }
+        let audited = auditor.is_some();
         let signing = Signing::new(auditor, store.signed_to()?);
-        Ok(Self {
+        let mut writer = Self {
             store,
             signing,
             gather: Gather::default(),
@@ -101,7 +138,26 @@ impl LedgerWriter {
             books: HashMap::new(),
             subscribers: Vec::new(),
             poison,
-        })
+        };
+        if audited {
+            writer.follow_first().map_err(ShowFault::into_error)?;
+        }
+        Ok(writer)
+    }
+
+    /// Follows the ledger at a start: the HSM may not have noticed yet that an earlier program's connection has ended.
+    fn follow_first(&mut self) -> Result<(), ShowFault> {
+        let until = Instant::now() + LET_GO;
+        loop {
+            match self.follow() {
+                Err(ShowFault::Hsm(HsmError::NotFollowed(FollowRefusal::Followed)))
+                    if Instant::now() < until =>
+                {
+                    std::thread::sleep(LET_GO_PAUSE);
+                }
+                followed => return followed.map(drop),
+            }
+        }
     }
 
     /// Settles the work that an earlier process left under way: attempts become UNKNOWN, unbound blanks REJECTED and
@@ -210,31 +266,99 @@ impl LedgerWriter {
         }
     }
 
-    /// Has the HSM sign the end of the chain, which is durable, if there are events after the last checkpoint. A
-    /// failure of the HSM is no reason to stop cards that are under way, because the next checkpoint covers these
-    /// events too. A failure to write the checkpoint is one.
+    /// Has the HSM sign the end of the chain, which is durable, if there are events after the last checkpoint.
     fn sign(&mut self) {
-        if self.poison.get().is_some() || self.signing.owed(self.store.last_event()) == 0 {
+        if self.signing.owed(self.store.last_event()) > 0 {
+            self.show(true);
+        }
+    }
+
+    /// Shows the HSM what is durable and what it has not acknowledged, and has the end signed if it is to be. A failure of the
+    /// HSM is no reason to stop cards that are under way, because these events are shown again. A failure to write the
+    /// checkpoint is one, and so is an event that the HSM refuses.
+    fn show(&mut self, sign: bool) {
+        if self.poison.get().is_some() || self.signing.auditor.is_none() {
             return;
         }
-        let Some(auditor) = &mut self.signing.auditor else { return };
-        let place = self.store.place();
         let begun = Instant::now();
-        let checkpoint = match auditor.checkpoint(place) {
-            Ok(checkpoint) => checkpoint,
-            // Another copy of this ledger was signed: to ask again cannot mend that.
-            Err(error @ HsmError::RolledBack { .. }) => {
-                self.fail(LedgerError::Auditor(error));
-                return;
+        match self.shown(sign) {
+            Ok(()) => {}
+            Err(ShowFault::Hsm(error)) if !error.ends_the_ledger() => {
+                // What was shown on a connection that broke is asked for on the next one.
+                self.signing.acknowledged = None;
+                self.signing.failed(error, self.store.last_event(), begun.elapsed());
             }
-            Err(error) => return self.signing.failed(error, place.n, begun.elapsed()),
+            Err(fault) => {
+                self.fail(fault.into_error());
+            }
+        }
+        self.answer_known();
+    }
+
+    fn shown(&mut self, sign: bool) -> Result<(), ShowFault> {
+        let mut after = match self.signing.acknowledged {
+            Some(place) => place,
+            None => self.follow()?,
         };
-        let kept =
-            self.store.begin().and_then(|()| self.store.keep(&checkpoint)).and_then(|()| self.store.commit());
-        match kept {
-            Ok(()) => self.signing.signed(place.n),
-            Err(error) => {
-                self.fail(error);
+        loop {
+            let events = self.store.events_after(&after)?;
+            let last = events.iter().try_fold(after, |place, event| place_after(&place, event));
+            let last = last.ok_or_else(|| LedgerError::Damaged("an event has no number".to_owned()))?;
+            let ends = last.n >= self.store.last_event() || events.is_empty();
+            let Some(auditor) = &mut self.signing.auditor else { return Ok(()) };
+            let now = auditor.show(&ShownEvents { after, events, sign: sign && ends })?;
+            if now.place != last {
+                return Err(HsmError::Host("it acknowledged another event".to_owned()).into());
+            }
+            self.signing.acknowledged = Some(last);
+            if let Some(checkpoint) = now.signed {
+                self.store.begin()?;
+                self.store.keep(&checkpoint)?;
+                self.store.commit()?;
+                self.signing.signed(last.n);
+            }
+            if ends {
+                return Ok(());
+            }
+            after = last;
+        }
+    }
+
+    /// Follows the ledger on this connection. Returns the last event that the HSM has acknowledged, which is this ledger's.
+    fn follow(&mut self) -> Result<ChainPlace, ShowFault> {
+        let (ledger, signed) = (self.store.id(), self.store.last_signed()?);
+        let last = signed.as_ref().map_or(0, |signed| signed.place.n);
+        let Some(auditor) = &mut self.signing.auditor else { return Ok(self.store.place()) };
+        let followed = auditor.follow(&Following { ledger, laws: LAWS, signed })?;
+        for place in [&followed.place, &followed.head] {
+            if !self.store.has(place)? {
+                return Err(LedgerError::Damaged(format!(
+                    "the HSM has acknowledged event {}, which is not there any more or another one: the ledger was put back from \
+                     a backup, or changed; find the newer one and keep both for the auditor",
+                    place.n
+                ))
+                .into());
+            }
+        }
+        if let Some(lost) = followed.signed.filter(|signed| signed.place.n > last) {
+            // Its answer was lost.
+            self.store.begin()?;
+            self.store.keep(&lost)?;
+            self.store.commit()?;
+            self.signing.signed(lost.place.n);
+        }
+        self.signing.acknowledged = Some(followed.place);
+        Ok(followed.place)
+    }
+
+    /// Answers the changes that waited for the HSM, and those that waited too long.
+    fn answer_known(&mut self) {
+        let poison = self.poison.get().cloned();
+        for (known, event, reply) in self.signing.answerable(poison.is_some()) {
+            let debt = || self.signing.debt(self.store.last_event());
+            match poison.clone().or_else(debt) {
+                Some(error) if !known => answer(reply, Err(error)),
+                _ => answer(reply, Ok(event)),
             }
         }
     }
@@ -255,6 +379,7 @@ impl LedgerWriter {
     /// Writes the bindings that waited for the HSM, or refuses those that waited too long.
     fn release(&mut self, batch: &mut Vec<Said>) {
         let poison = self.poison.get().cloned();
+        self.answer_known();
         for said in self.signing.released(poison.is_some()) {
             match poison.clone().or_else(|| self.signing.debt(self.store.last_event())) {
                 None => batch.push(said),
@@ -318,6 +443,7 @@ impl LedgerWriter {
                     self.arrive();
                 }
                 let unsigned = self.sign_the_end();
+                self.answer_known();
                 self.look();
                 if self.poison.get().is_none() {
                     self.store.fold();
@@ -351,12 +477,23 @@ impl LedgerWriter {
             }
             return;
         }
+        let waits = |event: &LedgerEvent| waits_for_hsm(&event.fact);
+        if results.iter().flatten().any(waits) && !self.signing.pauses() {
+            self.show(false);
+        }
         let mut events = Vec::with_capacity(results.len());
         for ((_, _, _, reply), result) in batch.drain(..).zip(results) {
             if let (Ok(event), false) = (&result, self.subscribers.is_empty()) {
                 events.push(event.clone());
             }
-            answer(reply, result);
+            match (result, self.poison.get()) {
+                // The HSM refused it: nothing may be done on it.
+                (Ok(event), Some(error)) if waits(&event) => answer(reply, Err(error.clone())),
+                (Ok(event), None) if waits(&event) && !self.signing.knows(event.n) => {
+                    self.signing.answer_later(event, reply);
+                }
+                (result, _) => answer(reply, result),
+            }
         }
         // Published after all answers: a slow subscriber must not delay the callers of this batch.
         events.iter().for_each(|event| self.publish(event));
@@ -450,6 +587,13 @@ impl LedgerWriter {
             Ok(Some((accepted, book, events))) => {
                 self.signing.hurry();
                 self.books.insert(accepted.job, book);
+                if !self.signing.pauses() {
+                    self.show(true);
+                }
+                if let Some(error) = self.poison.get().cloned() {
+                    answer(arrival.reply, Err(error));
+                    return;
+                }
                 answer(arrival.reply, Ok(accepted));
                 events.iter().for_each(|event| self.publish(event));
             }

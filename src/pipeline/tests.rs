@@ -15,11 +15,13 @@ use sha2::{Digest, Sha256};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
+use crate::audit::{AuditKey, ChainPlace, DocumentKind, LedgerId, Signature};
 use crate::hsm::{
-    ApplicationHandle, AuditInfo, Auditor, CardSession, CardSessionRequest, FileAdmission, HsmError, HsmInfo,
-    TrailerRequest, VerifiedApplication, VerifyRequest,
+    Acknowledged, ApplicationHandle, AuditInfo, Auditor, CardSession, CardSessionRequest, FileAdmission,
+    FollowedLedger, Following, HsmError, HsmInfo, ShownEvents, TrailerRequest, VerifiedApplication,
+    VerifyRequest,
 };
+use crate::laws::chain::{beginning, place_after};
 use crate::laws::{AttemptState, Change, Context, JobState, RecordState};
 use crate::ledger::tests::{directory, file};
 use crate::modules::{BlankInspection, CardWork, ModuleOutcome};
@@ -216,13 +218,22 @@ struct Voucher {
 impl Auditor for Voucher {
     fn audit(&mut self, _: LedgerId) -> Result<AuditInfo, HsmError> {
         let (generation, head) = *self.head.lock().unwrap();
-        Ok(AuditInfo { key: AuditKey::from_seed(&[7; 32]).public(), generation, head })
+        Ok(AuditInfo { key: AuditKey::from_seed(&[7; 32]).public(), generation, head, signed: head })
     }
-    fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
+    fn follow(&mut self, request: &Following) -> Result<FollowedLedger, HsmError> {
+        let (generation, head) = *self.head.lock().unwrap();
+        let place = head.unwrap_or(beginning(request.ledger));
+        let key = AuditKey::from_seed(&[7; 32]).public();
+        Ok(FollowedLedger { key, generation, place, head: place, signed: None, time: 0 })
+    }
+    fn show(&mut self, shown: &ShownEvents) -> Result<Acknowledged, HsmError> {
         self.plant.reached("ledger");
         let mut head = self.head.lock().unwrap();
-        *head = (head.0 + 1, Some(place));
-        Ok(AuditKey::from_seed(&[7; 32]).checkpoint(place, head.0))
+        let next = |place, event: &Vec<u8>| place_after(&place, event);
+        let place = shown.events.iter().try_fold(shown.after, next).unwrap();
+        *head = (head.0 + u64::from(shown.sign), Some(place));
+        let signed = shown.sign.then(|| AuditKey::from_seed(&[7; 32]).checkpoint(place, head.0));
+        Ok(Acknowledged { place, signed })
     }
     fn admit(&mut self, _: &FileAdmission) -> Result<(), HsmError> {
         Ok(())

@@ -4,27 +4,57 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use cardwright::audit::{ChainPlace, LedgerId};
+use cardwright::audit::{ChainPlace, Checkpoint, LedgerId};
 use cardwright::exit::Exit;
 use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::{KeyStore, LockedStore, back_up};
-use cardwright::hsm::{Auditor, CallerRole, FileAdmission, HsmError};
-use cardwright::ids::{FileId, IssuerId};
+use cardwright::hsm::{Auditor, CallerRole, FileAdmission, Following, HsmError, ShownEvents};
+use cardwright::laws::event::ChainVersion;
+use cardwright::laws::{Context, EventFact, LAWS, LedgerEvent};
 
 use super::host::{Place, place};
+use crate::file::{self, kek_tdes};
 
-fn at(ledger: u8, n: u64) -> ChainPlace {
-    ChainPlace { ledger: LedgerId([ledger; 16]), n, hash: [ledger ^ n as u8; 32] }
+/// A lawful note about the line, of which ledgers are made here.
+fn event(n: u64) -> Vec<u8> {
+    let event = LedgerEvent {
+        n,
+        ts: n,
+        job: None,
+        simulated: false,
+        chain: ChainVersion::Two,
+        from: None,
+        fact: EventFact::ShiftBegun { name: format!("shift-{n}") },
+        context: Context::default(),
+        unknown: Vec::new(),
+    };
+    event.body().unwrap()
+}
+
+/// A ledger that is shown to an HSM, an event at a time.
+struct Told {
+    place: ChainPlace,
+}
+
+impl Told {
+    fn follow(hsm: &mut impl Auditor, ledger: u8) -> Self {
+        let request = Following { ledger: LedgerId([ledger; 16]), laws: LAWS, signed: None };
+        Self { place: hsm.follow(&request).unwrap().place }
+    }
+
+    fn tell(&mut self, hsm: &mut impl Auditor) -> Result<Checkpoint, HsmError> {
+        let events = vec![event(self.place.n + 1)];
+        let now = hsm.show(&ShownEvents { after: self.place, events, sign: true })?;
+        self.place = now.place;
+        Ok(now.signed.unwrap())
+    }
 }
 
 fn file(number: u8, ledger: u8) -> FileAdmission {
-    FileAdmission {
-        issuer_id: IssuerId::new("TESTBANK").unwrap(),
-        file_id: FileId::new(format!("FILE-{number}")).unwrap(),
-        digest: [number; 32],
-        ledger: LedgerId([ledger; 16]),
-    }
+    let name = if number == 3 { "FILE-3" } else { "FILE-6" };
+    let trailer = file::trailer(&kek_tdes(), "TESTBANK", name);
+    FileAdmission { ledger: LedgerId([ledger; 16]), digest: [number; 32], trailer }
 }
 
 /// How far the ledgers had come that a store knows.
@@ -51,12 +81,12 @@ fn a_killed_host_has_forgotten_nothing_that_it_answered() {
             for (number, last) in (1u8..).zip(last) {
                 let mut client = HsmClient::connect(host.door(), CallerRole::Ledger).unwrap();
                 ledgers.push(scope.spawn(move || {
-                    let mut n = last;
-                    while let Ok(signed) = client.checkpoint(at(number, n + 1)) {
+                    let mut ledger = Told::follow(&mut client, number);
+                    assert_eq!(ledger.place.n, last);
+                    while let Ok(signed) = ledger.tell(&mut client) {
                         assert!(signed.is_genuine());
-                        n += 1;
                     }
-                    n
+                    ledger.place.n
                 }));
             }
             std::thread::sleep(Duration::from_millis(70 * round));
@@ -90,13 +120,18 @@ fn a_journal_killed_at_every_byte_opens_with_all_that_was_answered() {
     let head = length();
     let mut answered = vec![(head, BTreeMap::new(), 0u8)];
     let mut hsm = SoftHsm::new(KeyStore::open(&place.store).unwrap()).unwrap();
+    let mut told = [0, 1].map(|ledger| {
+        let told = Told::follow(&mut hsm, ledger);
+        answered.push((length(), known(&place.store), 0));
+        told
+    });
     for step in 1..=6u8 {
         let (ledger, files) = (step % 2, answered.last().unwrap().2);
         if step % 3 == 0 {
             hsm.admit(&file(step, ledger)).unwrap();
             answered.push((length(), known(&place.store), files + 1));
         } else {
-            hsm.checkpoint(at(ledger, step.into())).unwrap();
+            told[usize::from(ledger)].tell(&mut hsm).unwrap();
             answered.push((length(), known(&place.store), files));
         }
     }
@@ -119,10 +154,13 @@ fn a_journal_killed_at_every_byte_opens_with_all_that_was_answered() {
             assert!(matches!(hsm.admit(&other), Err(HsmError::FileElsewhere(_))), "{step}");
         }
         for (ledger, n) in ledgers {
-            assert!(hsm.checkpoint(at(ledger.0[0], n - 1)).is_err());
-            hsm.checkpoint(at(ledger.0[0], *n)).unwrap();
+            let mut told = Told::follow(&mut hsm, ledger.0[0]);
+            assert_eq!(told.place.n, *n);
+            let other = ChainPlace { n: n + 1, ..told.place };
+            assert!(Told { place: other }.tell(&mut hsm).is_err());
+            told.tell(&mut hsm).unwrap();
         }
-        hsm.checkpoint(at(9, 1)).unwrap();
+        Told::follow(&mut hsm, 9).tell(&mut hsm).unwrap();
         drop(hsm);
         assert_eq!(known(&place.store)[&LedgerId([9; 16])], 1);
     }
@@ -132,8 +170,9 @@ fn a_journal_killed_at_every_byte_opens_with_all_that_was_answered() {
 fn no_changed_byte_of_the_memory_gets_a_host() {
     let place = place();
     let mut hsm = SoftHsm::new(KeyStore::open(&place.store).unwrap()).unwrap();
-    for n in 1..=3 {
-        hsm.checkpoint(at(1, n)).unwrap();
+    let mut told = Told::follow(&mut hsm, 1);
+    for _ in 0..3 {
+        told.tell(&mut hsm).unwrap();
     }
     drop(hsm);
     for name in ["memory-0", "journal-0", "chips"] {
@@ -164,8 +203,9 @@ fn a_backup_beside_a_host_that_writes_is_a_moment_of_it() {
     let (mut answered, mut last) = (0, 0);
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
-            for n in 1..=300 {
-                hsm.checkpoint(at(1, n)).unwrap();
+            let mut told = Told::follow(&mut hsm, 1);
+            for _ in 0..300 {
+                told.tell(&mut hsm).unwrap();
             }
         });
         for number in 0..8 {
@@ -179,7 +219,9 @@ fn a_backup_beside_a_host_that_writes_is_a_moment_of_it() {
             last = answered;
             // A store that was put back goes on from there.
             let mut again = SoftHsm::new(KeyStore::open(&restored).unwrap()).unwrap();
-            again.checkpoint(at(1, answered + 1)).unwrap();
+            let mut told = Told::follow(&mut again, 1);
+            assert_eq!(told.place.n, answered);
+            told.tell(&mut again).unwrap();
         }
         writer.join().unwrap();
     });

@@ -6,11 +6,12 @@ use cardwright::hsm::client::HsmClient;
 use cardwright::hsm::store::KeyUsage;
 use cardwright::hsm::{
     ApplicationHandle, AuditInfo, Auditor, AuthorityKey, AuthorityName, CallerRole, CertificateToInstall,
-    Checker, CodesRequest, FileAdmission, FileReceiver, Hsm, HsmError, HsmRefusal, Issuer, IssuerKeyName,
-    MasterKeyRef, NewCardKeys, NewIssuerKey, OwnCertificate, ProtectRequest, SealedCardKey, TrailerToProtect,
-    Vault,
+    Checker, CodesRequest, FileAdmission, FileReceiver, Following, Hsm, HsmError, HsmRefusal, Issuer,
+    IssuerKeyName, MasterKeyRef, NewCardKeys, NewIssuerKey, OwnCertificate, ProtectRequest, SealedCardKey,
+    ShownEvents, TrailerToProtect, Vault,
 };
 use cardwright::ids::{FileId, IssuerId, KekId, SpoolKeyName};
+use cardwright::laws::LAWS;
 
 use super::host::{place, threads};
 use super::personalize::{asks, channel};
@@ -49,8 +50,8 @@ fn of_a_bureau() -> Vec<Operation> {
     let place = ChainPlace { ledger: LEDGER, n: 1, hash: [1; 32] };
     let request = || asked(&kek_tdes(), &app(0x12, 1));
     let admission = || {
-        let (issuer_id, file_id) = names();
-        FileAdmission { issuer_id, file_id, digest: [3; 32], ledger: LEDGER }
+        let trailer = file::trailer(&kek_tdes(), "TESTBANK", "FILE-1");
+        FileAdmission { digest: [3; 32], ledger: LEDGER, trailer }
     };
     vec![
         operation("info", &[Ledger, Station, Check], Hsm::info),
@@ -62,7 +63,10 @@ fn of_a_bureau() -> Vec<Operation> {
         operation("session", &[Station], |c| c.session(&a_session())),
         operation("release", &[Source], |c| c.release(&[ApplicationHandle([1; 16])])),
         operation("audit", &[Ledger, Check], |c| c.audit(LEDGER).map(|_: AuditInfo| ())),
-        operation("checkpoint", &[Ledger], move |c| c.checkpoint(place)),
+        operation("follow", &[Ledger], |c| c.follow(&Following { ledger: LEDGER, laws: LAWS, signed: None })),
+        operation("show", &[Ledger], move |c| {
+            c.show(&ShownEvents { after: place, events: Vec::new(), sign: false })
+        }),
         operation("admit", &[Ledger], move |c| c.admit(&admission())),
         operation("sign", &[Ledger], |c| c.sign(DocumentKind::Report, LEDGER, [2; 32])),
         operation("new_spool", &[Ledger], |c| c.new_spool(LEDGER)),

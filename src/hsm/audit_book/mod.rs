@@ -19,17 +19,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use hex::FromHex;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::companion::{CompanionFile, CompanionKind, CompanionSeal};
-use super::memory::{FIRST_EPOCH, MemoryFault, MemoryHome, MemoryKeeper, MemoryRecord, MemoryState};
-use super::{AuditInfo, FileAdmission, HsmError};
-use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
+use super::memory::{
+    ConnectionNumber, FIRST_EPOCH, FollowRefusal, LedgerFollowers, MemoryFault, MemoryHome, MemoryKeeper,
+    MemoryRecord, MemoryState, file_name_hash, unix_ms,
+};
+use super::{
+    Acknowledged, AuditInfo, FileAdmission, FollowedLedger, Following, HsmError, HsmRefusal, SHOWN_BYTES,
+    SHOWN_EVENTS, ShownEvents,
+};
+use crate::audit::{AuditKey, ChainPlace, DocumentKind, LedgerId, Signature};
 use crate::exit::Failure;
+use crate::laws::LAWS;
 
 const FIRST: &str = "cardwright audit book 1";
 const SECOND: &str = "cardwright audit book 2";
@@ -40,6 +47,7 @@ pub(super) struct AuditBook {
     key: Arc<AuditKey>,
     /// `None` in a host for callers that check, which changes nothing: it reads what the other host has written.
     memory: Option<MemoryKeeper>,
+    followers: Arc<Mutex<LedgerFollowers>>,
 }
 
 impl AuditBook {
@@ -48,21 +56,25 @@ impl AuditBook {
         let stored = StoredAuditBook::of(seal);
         stored.take_over()?;
         let memory = Some(MemoryKeeper::start(stored.home.clone())?);
-        Ok(Self { key: Arc::new(stored.read()?.key()), stored, memory })
+        Ok(Self { key: Arc::new(stored.read()?.key()), stored, memory, followers: Arc::default() })
     }
 
     /// The book of the store with this seal, to be read beside its host.
     pub(super) fn to_read(seal: &Arc<CompanionSeal>) -> Result<Self, Failure> {
         let stored = StoredAuditBook::of(seal);
-        Ok(Self { key: Arc::new(stored.read()?.key()), stored, memory: None })
+        let key = Arc::new(stored.read()?.key());
+        Ok(Self { key, stored, memory: None, followers: Arc::default() })
     }
 
     /// Returns the last event noted of a ledger, and the public audit key.
     pub(super) fn info(&self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
         let key = self.key.public();
         let of = move |state: &MemoryState| {
-            let head = state.heads().find(|head| head.ledger == ledger);
-            AuditInfo { key, generation: state.generation(), head }
+            // A ledger that has shown nothing is none of which anything is known.
+            let known = state.ledger(ledger).filter(|known| known.head().n > 0);
+            let head = known.map(|known| known.head());
+            let signed = known.and_then(|known| known.signed.map(|signed| signed.place).or(known.noted));
+            AuditInfo { key, generation: state.generation(), head, signed }
         };
         match &self.memory {
             Some(memory) => memory.ask(move |memory| Ok(of(memory.state()))),
@@ -70,48 +82,100 @@ impl AuditBook {
         }
     }
 
-    /// Notes how far a ledger has come, and signs it. A place before the noted one is refused, and so is another hash
-    /// for the same number: the ledger was rolled back.
-    pub(super) fn checkpoint(&self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
-        let (ledger, key) = (place.ledger, Arc::clone(&self.key));
+    /// A connection begins to follow a ledger. A ledger becomes known by its first connection.
+    pub(super) fn follow(
+        &self,
+        request: Following,
+        connection: ConnectionNumber,
+    ) -> Result<FollowedLedger, HsmError> {
+        let (ledger, key, time) = (request.ledger, self.key.public(), unix_ms());
+        let followers = Arc::clone(&self.followers);
+        if request.laws != LAWS {
+            return Err(FollowRefusal::OtherLaws { known: LAWS, shown: request.laws }.into());
+        }
         self.keeper()?.ask(move |memory| {
-            match memory.state().ledger(ledger) {
-                None => memory.note(&MemoryRecord::LedgerKnown {
-                    ledger,
-                    epoch: FIRST_EPOCH,
-                    noted: None,
-                    by: Vec::new(),
-                })?,
-                Some(known) if known.may_be_at(&place) => {}
-                Some(known) => {
-                    let known = known.head().n;
-                    return Err(HsmError::RolledBack { ledger, known, shown: place.n });
+            let mut followers = locked(&followers)?;
+            if let Some(signed) = &request.signed {
+                if signed.key != key || !signed.is_genuine() || signed.place.ledger != ledger {
+                    return Err(FollowRefusal::OtherStore.into());
                 }
+                followers.signed_once(memory.state(), signed.generation)?;
             }
-            let checkpoint = key.checkpoint(place, memory.state().generation().saturating_add(1));
-            memory.note(&MemoryRecord::Signed(checkpoint))?;
-            Ok(checkpoint)
+            followers.may_sign()?;
+            let noted = request.signed.map(|signed| signed.place);
+            match memory.state().ledger(ledger) {
+                None => {
+                    let (epoch, by) = (FIRST_EPOCH, Vec::new());
+                    memory.note(&MemoryRecord::LedgerKnown { ledger, epoch, noted, by })?;
+                }
+                // Its signature is one of ours, so that it was there then; the memory is not older than the signature.
+                Some(_) => {}
+            }
+            let place = followers.follow(memory.state(), ledger, connection)?;
+            let known = memory.state().ledger(ledger).ok_or(FollowRefusal::Unknown)?;
+            let (generation, head, signed) = (memory.state().generation(), known.head(), known.signed);
+            Ok(FollowedLedger { key, generation, place, head, signed, time: time.max(memory.state().time()) })
         })
     }
 
-    /// Notes that a file goes into a ledger. A file that went into another ledger is refused; noting it again for its
-    /// own ledger is not.
-    pub(super) fn admit(&self, file: &FileAdmission) -> Result<(), HsmError> {
-        let mut name = Sha256::new_with_prefix(b"CWF1");
-        for part in [file.issuer_id.as_str(), file.file_id.as_str()] {
-            name.update([u8::try_from(part.len()).unwrap_or(u8::MAX)]);
-            name.update(part);
+    /// A connection shows the next events of the ledger that it follows.
+    pub(super) fn show(
+        &self,
+        shown: ShownEvents,
+        connection: ConnectionNumber,
+    ) -> Result<Acknowledged, HsmError> {
+        let (key, followers, now) = (Arc::clone(&self.key), Arc::clone(&self.followers), unix_ms());
+        let bytes: usize = shown.events.iter().map(Vec::len).sum();
+        if shown.events.len() > SHOWN_EVENTS || bytes > SHOWN_BYTES {
+            return Err(HsmRefusal::ShownTooMuch.into());
         }
-        self.note([name.finalize().into(), file.digest], file.ledger)
+        self.keeper()?.ask(move |memory| {
+            locked(&followers)?.may_show(memory.state(), &shown.after, connection)?;
+            let (ledger, time) = (shown.after.ledger, now.max(memory.state().time()));
+            let next = shown.events.clone();
+            let followed = memory.show(ledger, shown.after.n, shown.events, time)?;
+            if let Some(why) = followed.breach {
+                let n = followed.place.n.saturating_add(1);
+                let event = next.get(followed.effects.len()).map(Sha256::digest).unwrap_or_default();
+                memory.note(&MemoryRecord::Stopped { ledger, n, event: event.into(), why: why.clone() })?;
+                return Err(FollowRefusal::Stopped { n, why }.into());
+            }
+            let known = memory.state().ledger(ledger).ok_or(FollowRefusal::Unknown)?;
+            // What an earlier version signed is signed again when all of it was shown.
+            let signs = shown.sign && followed.place.n > 0 && known.head() == followed.place;
+            let signed =
+                signs.then(|| key.checkpoint(followed.place, memory.state().generation().saturating_add(1)));
+            if let Some(checkpoint) = signed {
+                memory.note(&MemoryRecord::Signed(checkpoint))?;
+            }
+            Ok(Acknowledged { place: followed.place, signed })
+        })
     }
 
-    fn note(&self, [name, digest]: [[u8; 32]; 2], ledger: LedgerId) -> Result<(), HsmError> {
+    /// A connection ended.
+    pub(super) fn ended(&self, connection: ConnectionNumber) {
+        if let Ok(mut followers) = self.followers.lock() {
+            followers.ended(connection);
+        }
+    }
+
+    /// Notes that a file, whose Trailer is genuine, goes into a ledger. A file that went into another ledger is refused; noting it again for its
+    /// own ledger is not.
+    pub(super) fn admit(&self, file: &FileAdmission) -> Result<(), HsmError> {
+        let name = file_name_hash(file.trailer.issuer_id.as_str(), file.trailer.file_id.as_str());
+        let records = file.trailer.records().ok_or(HsmRefusal::TrailerTooShort)?;
+        self.note([name, file.digest], records, file.ledger)
+    }
+
+    fn note(&self, names: [[u8; 32]; 2], records: u32, ledger: LedgerId) -> Result<(), HsmError> {
+        let [name, digest] = names;
         self.keeper()?.ask(move |memory| {
-            if let Some(other) = memory.state().file_elsewhere([name, digest], ledger) {
+            let state = memory.state();
+            if let Some(other) = state.file_elsewhere(names, ledger) {
                 return Err(HsmError::FileElsewhere(other));
             }
-            if !memory.state().is_admitted([name, digest], ledger) {
-                memory.note(&MemoryRecord::Admitted { name, digest, ledger, records: None })?;
+            if !state.is_admitted(names, records, ledger) {
+                memory.note(&MemoryRecord::Admitted { name, digest, ledger, records: Some(records) })?;
             }
             Ok(())
         })
@@ -124,6 +188,16 @@ impl AuditBook {
 
     fn keeper(&self) -> Result<&MemoryKeeper, HsmError> {
         self.memory.as_ref().ok_or_else(|| HsmError::Unsupported("changes in a host that only checks".into()))
+    }
+}
+
+fn locked(followers: &Mutex<LedgerFollowers>) -> Result<MutexGuard<'_, LedgerFollowers>, HsmError> {
+    followers.lock().map_err(|_| HsmError::Host("a thread of it failed; restart it".into()))
+}
+
+impl From<FollowRefusal> for HsmError {
+    fn from(refusal: FollowRefusal) -> Self {
+        Self::NotFollowed(refusal)
     }
 }
 

@@ -3,8 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::audit::Checkpoint;
 use crate::files;
 use crate::hsm::companion::tests::seal;
+use crate::hsm::memory::tests::event;
 
 const A: LedgerId = LedgerId([0xA; 16]);
 const B: LedgerId = LedgerId([0xB; 16]);
@@ -20,27 +22,57 @@ fn place(ledger: LedgerId, n: u64, hash: u8) -> ChainPlace {
     ChainPlace { ledger, n, hash: [hash; 32] }
 }
 
+/// A ledger that is shown to the book, an event at a time.
+struct ToldLedger<'a> {
+    book: &'a AuditBook,
+    place: ChainPlace,
+    connection: ConnectionNumber,
+}
+
+impl<'a> ToldLedger<'a> {
+    fn follow(book: &'a AuditBook, ledger: LedgerId, connection: ConnectionNumber) -> Self {
+        let place = book.follow(Following { ledger, laws: LAWS, signed: None }, connection).unwrap().place;
+        Self { book, place, connection }
+    }
+
+    fn tell(&mut self) -> Result<Checkpoint, HsmError> {
+        let shown = ShownEvents { after: self.place, events: vec![event(self.place.n + 1)], sign: true };
+        let now = self.book.show(shown, self.connection)?;
+        self.place = now.place;
+        Ok(now.signed.unwrap())
+    }
+}
+
 #[test]
 fn a_ledger_only_goes_forward() {
     let directory = tempfile::tempdir().unwrap();
     let book = made(&directory);
     let before = book.info(A).unwrap();
     assert_eq!((before.head, before.generation), (None, 0));
-    let signed = book.checkpoint(place(A, 7, 1)).unwrap();
-    assert!(signed.is_genuine() && signed.key == before.key && signed.generation == 1);
-    assert_eq!(book.checkpoint(place(A, 7, 1)).unwrap().generation, 2, "a lost answer is asked for again");
-    for (bad, known) in [(place(A, 6, 1), 7), (place(A, 7, 2), 7), (place(A, 0, 0), 7)] {
-        let refused = book.checkpoint(bad);
-        assert!(matches!(refused, Err(HsmError::RolledBack { known: k, .. }) if k == known), "{bad:?}");
+    let mut told = ToldLedger::follow(&book, A, 1);
+    for generation in 1..=3 {
+        let signed = told.tell().unwrap();
+        assert!(signed.is_genuine() && signed.key == before.key && signed.generation == generation);
     }
-    assert_eq!(book.checkpoint(place(B, 1, 9)).unwrap().generation, 3, "another ledger begins at its own");
-    assert_eq!(book.checkpoint(place(A, 8, 3)).unwrap().generation, 4);
+    let last = told.place;
+    for other in
+        [ChainPlace { n: 2, ..last }, ChainPlace { hash: [2; 32], ..last }, place(A, 0, 0), place(A, 9, 1)]
+    {
+        let refused = ToldLedger { place: other, ..told }.tell();
+        assert!(matches!(refused, Err(HsmError::NotFollowed(FollowRefusal::OtherPlace { .. }))), "{other:?}");
+    }
+    assert_eq!(
+        ToldLedger::follow(&book, B, 2).tell().unwrap().generation,
+        4,
+        "another ledger begins at its own"
+    );
     let reader = AuditBook::to_read(&seal(directory.path(), 1)).unwrap();
-    assert_eq!(reader.info(A).unwrap().head, Some(place(A, 8, 3)), "beside its host");
-    assert!(reader.checkpoint(place(A, 9, 4)).is_err());
+    assert_eq!(reader.info(A).unwrap().head, Some(last), "beside its host");
+    assert!(reader.follow(Following { ledger: A, laws: LAWS, signed: None }, 3).is_err());
     drop(book);
     let again = AuditBook::of_host(&seal(directory.path(), 1)).unwrap().info(A).unwrap();
-    assert_eq!((again.head, again.generation, again.key), (Some(place(A, 8, 3)), 4, before.key));
+    assert_eq!((again.head, again.signed, again.generation), (Some(last), Some(last), 4));
+    assert_eq!(again.key, before.key);
     for file in ["audit", "memory-0", "journal-0", "chips"] {
         let mode = std::fs::metadata(directory.path().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
@@ -72,18 +104,18 @@ fn it_is_made_with_the_store_and_never_anew() {
 fn a_file_goes_into_one_ledger() {
     let directory = tempfile::tempdir().unwrap();
     let book = made(&directory);
-    book.note([[1; 32], [2; 32]], A).unwrap();
+    book.note([[1; 32], [2; 32]], 5, A).unwrap();
     let length = || std::fs::metadata(directory.path().join("journal-0")).unwrap().len();
     let before = length();
-    book.note([[1; 32], [2; 32]], A).unwrap();
+    book.note([[1; 32], [2; 32]], 5, A).unwrap();
     assert_eq!(length(), before);
     for names in [[[1; 32], [9; 32]], [[9; 32], [2; 32]]] {
-        assert!(matches!(book.note(names, B), Err(HsmError::FileElsewhere(A))));
+        assert!(matches!(book.note(names, 5, B), Err(HsmError::FileElsewhere(A))));
     }
-    book.note([[9; 32], [8; 32]], B).unwrap();
+    book.note([[9; 32], [8; 32]], 5, B).unwrap();
     drop(book);
     let again = AuditBook::of_host(&seal(directory.path(), 1)).unwrap();
-    assert!(matches!(again.note([[9; 32], [7; 32]], A), Err(HsmError::FileElsewhere(B))));
+    assert!(matches!(again.note([[9; 32], [7; 32]], 5, A), Err(HsmError::FileElsewhere(B))));
 }
 
 /// Many connections at once: each gets the answer to its own question, and all of them are remembered.
@@ -95,10 +127,10 @@ fn what_all_connections_asked_is_remembered() {
         for ledger in 1..=8 {
             let book = &book;
             scope.spawn(move || {
+                let mut told = ToldLedger::follow(book, LedgerId([ledger; 16]), ledger.into());
                 for n in 1..=50 {
-                    let place = place(LedgerId([ledger; 16]), n, ledger);
-                    let signed = book.checkpoint(place).unwrap();
-                    assert!(signed.is_genuine() && signed.place == place);
+                    let signed = told.tell().unwrap();
+                    assert!(signed.is_genuine() && signed.place == told.place && signed.place.n == n);
                 }
             });
         }
@@ -107,7 +139,7 @@ fn what_all_connections_asked_is_remembered() {
     let again = AuditBook::of_host(&seal(directory.path(), 1)).unwrap();
     for ledger in 1..=8 {
         let ledger = LedgerId([ledger; 16]);
-        assert_eq!(again.info(ledger).unwrap().head, Some(place(ledger, 50, ledger.0[0])));
+        assert_eq!(again.info(ledger).unwrap().head.unwrap().n, 50);
     }
     assert_eq!(again.info(A).unwrap().generation, 400);
 }
@@ -116,8 +148,8 @@ fn what_all_connections_asked_is_remembered() {
 fn a_damaged_book_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let book = made(&directory);
-    book.checkpoint(place(A, 7, 1)).unwrap();
-    book.note([[1; 32], [2; 32]], A).unwrap();
+    ToldLedger::follow(&book, A, 1).tell().unwrap();
+    book.note([[1; 32], [2; 32]], 5, A).unwrap();
     drop(book);
     let stored = StoredAuditBook::of(&seal(directory.path(), 1));
     for file in ["audit", "memory-0", "chips", "journal-0"] {
@@ -178,13 +210,14 @@ fn a_book_of_an_earlier_version_is_taken_over() {
         let info = book.info(B).unwrap();
         assert_eq!((info.head, info.generation), (Some(place(B, 9, 2)), 41), "{killed}");
         assert_eq!(info.key, AuditKey::from_seed(&[7; 32]).public());
-        assert!(matches!(book.checkpoint(place(A, 6, 1)), Err(HsmError::RolledBack { known: 7, .. })));
-        assert!(matches!(book.note([[5; 32], [4; 32]], B), Err(HsmError::FileElsewhere(A))));
-        assert_eq!(book.checkpoint(place(A, 8, 5)).unwrap().generation, 42);
+        assert!(matches!(book.note([[5; 32], [4; 32]], 5, B), Err(HsmError::FileElsewhere(A))));
+        let new = LedgerId([0xC; 16]);
+        assert_eq!(ToldLedger::follow(&book, new, 1).tell().unwrap().generation, 42);
         drop(book);
         // The first form, put back, counts no more.
         std::fs::write(directory.path().join("audit"), &whole).unwrap();
         let book = AuditBook::of_host(&seal).unwrap();
-        assert_eq!(book.info(A).unwrap().head, Some(place(A, 8, 5)));
+        assert_eq!(book.info(new).unwrap().head.unwrap().n, 1);
+        assert_eq!(book.info(A).unwrap().head, Some(place(A, 7, 1)));
     }
 }

@@ -9,6 +9,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::state::{LedgerStanding, MemoryState};
 use crate::audit::{ChainPlace, LedgerId};
 
@@ -17,11 +19,39 @@ pub type ConnectionNumber = u64;
 
 /// The connections that follow ledgers.
 #[derive(Debug, Default)]
-pub struct LedgerFollowers(BTreeMap<LedgerId, ConnectionNumber>);
+pub struct LedgerFollowers {
+    followed: BTreeMap<LedgerId, ConnectionNumber>,
+    /// Why nothing is followed or signed any more.
+    behind: Option<FollowRefusal>,
+}
 
 /// Why a ledger cannot be followed, or its events cannot be shown.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum FollowRefusal {
+    /// Its laws are of another version.
+    #[error(
+        "the ledger's program has laws {shown}, and this HSM has laws {known}: use programs of one version"
+    )]
+    OtherLaws {
+        /// Version of the HSM's laws.
+        known: u16,
+        /// Version of the program's.
+        shown: u16,
+    },
+    /// Another store signed it.
+    #[error("another key store signed the ledger last: use that key store")]
+    OtherStore,
+    /// The store signed more than it remembers.
+    #[error(
+        "the key store signed place {shown} and remembers {known}: it was put back from a backup, and signs nothing more; put the \
+         newer one back"
+    )]
+    StoreBehind {
+        /// How often the store signed, as it remembers.
+        known: u64,
+        /// How often it signed, as the ledger shows.
+        shown: u64,
+    },
     /// Nobody made it known to this store.
     #[error("this HSM does not know the ledger: two people register it")]
     Unknown,
@@ -54,6 +84,13 @@ pub enum FollowRefusal {
     },
 }
 
+impl FollowRefusal {
+    /// Whether asking again cannot help.
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Self::Followed | Self::NotFollowed)
+    }
+}
+
 impl LedgerFollowers {
     /// A connection begins to follow a ledger that is known. Returns the place up to which it was shown.
     pub fn follow(
@@ -70,11 +107,25 @@ impl LedgerFollowers {
             }
             LedgerStanding::Succeeded(other) => return Err(FollowRefusal::Succeeded(*other)),
         }
-        if self.0.get(&ledger).is_some_and(|other| *other != connection) {
+        if self.followed.get(&ledger).is_some_and(|other| *other != connection) {
             return Err(FollowRefusal::Followed);
         }
-        self.0.insert(ledger, connection);
+        self.followed.insert(ledger, connection);
         Ok(known.book.place())
+    }
+
+    /// Refuses everything once the store is known to be an old one.
+    pub fn may_sign(&self) -> Result<(), FollowRefusal> {
+        self.behind.clone().map_or(Ok(()), Err)
+    }
+
+    /// A signature of this store was shown, of this generation. If the store does not remember it, it was put back, and may have
+    /// forgotten chips of every ledger: it does nothing more.
+    pub fn signed_once(&mut self, memory: &MemoryState, generation: u64) -> Result<(), FollowRefusal> {
+        if generation > memory.generation() {
+            self.behind = Some(FollowRefusal::StoreBehind { known: memory.generation(), shown: generation });
+        }
+        self.may_sign()
     }
 
     /// Checks that a connection may show events that follow this place.
@@ -84,7 +135,8 @@ impl LedgerFollowers {
         after: &ChainPlace,
         connection: ConnectionNumber,
     ) -> Result<(), FollowRefusal> {
-        if self.0.get(&after.ledger) != Some(&connection) {
+        self.may_sign()?;
+        if self.followed.get(&after.ledger) != Some(&connection) {
             return Err(FollowRefusal::NotFollowed);
         }
         let known = memory.ledger(after.ledger).ok_or(FollowRefusal::Unknown)?;
@@ -101,6 +153,6 @@ impl LedgerFollowers {
 
     /// A connection ended: what it followed may be followed again.
     pub fn ended(&mut self, connection: ConnectionNumber) {
-        self.0.retain(|_, follows| *follows != connection);
+        self.followed.retain(|_, follows| *follows != connection);
     }
 }

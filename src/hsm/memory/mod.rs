@@ -32,7 +32,7 @@ mod snapshot;
 mod state;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -43,11 +43,12 @@ pub use attempts::{AttemptBar, AttemptRefusal, AttemptTable, AttemptTurn};
 pub use chips::{ChipSet, ChipsEnd};
 pub use followers::{ConnectionNumber, FollowRefusal, LedgerFollowers};
 pub use journal::{JournalEnd, JournalName};
-pub use keeper::MemoryKeeper;
+pub use keeper::{MemoryKeeper, unix_ms};
 pub use mac::{MemoryKey, MemoryTag};
 pub use record::{MemoryRecord, SpoolKeyFate};
-pub use state::{FIRST_EPOCH, LedgerMemory, LedgerStanding, MemoryState};
+pub use state::{FIRST_EPOCH, FollowedEvents, LedgerMemory, LedgerStanding, MemoryState, file_name_hash};
 
+use crate::audit::LedgerId;
 use crate::files;
 
 /// Longest snapshot or list of chips that is read: a thousand times what a large bureau needs.
@@ -331,6 +332,26 @@ impl Memory {
             self.chips.note(chips);
         }
         Ok(())
+    }
+
+    /// Follows events after this number, and notes those that could follow.
+    pub fn show(
+        &mut self,
+        ledger: LedgerId,
+        after: u64,
+        mut events: Vec<Vec<u8>>,
+        time: u64,
+    ) -> Result<FollowedEvents, MemoryFault> {
+        let shown = self.state.follow(ledger, after, &events)?;
+        events.truncate(shown.effects.len());
+        if !events.is_empty() {
+            let (chips, hash) = (Vec::new(), shown.place.hash);
+            let record = MemoryRecord::Shown { ledger, after, time, events, chips, hash };
+            // They are followed already.
+            let noted = self.state.passed(time).and_then(|()| self.end.append(&record));
+            self.pending.extend(noted.map_err(|fault| self.broken.insert(fault).clone())?);
+        }
+        Ok(shown)
     }
 
     /// Makes the records that were noted durable: in one write and one sync. After an error this memory may not be used any

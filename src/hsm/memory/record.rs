@@ -25,7 +25,7 @@ pub enum MemoryRecord {
         ledger: LedgerId,
         /// Epoch of the store.
         epoch: u32,
-        /// A place that it had then, by a signature of this store.
+        /// A place that it had then, by a signature of this store; its events have to pass there.
         noted: Option<ChainPlace>,
         /// Two people; empty in TEST, where a ledger becomes known by itself.
         by: Vec<String>,

@@ -9,12 +9,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::MemoryFault;
 use super::record::{MemoryRecord, SpoolKeyFate};
 use crate::audit::{ChainPlace, Checkpoint, LedgerId};
 use crate::ids::SpoolKeyName;
-use crate::laws::LedgerBook;
+use crate::laws::event::AcceptedTerms;
+use crate::laws::{Followed, LedgerBook};
 
 /// All that is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +28,8 @@ pub struct MemoryState {
     ledgers: BTreeMap<LedgerId, LedgerMemory>,
     /// The ledger of each file, by the hash of its name and by its digest.
     files: BTreeMap<[u8; 32], LedgerId>,
+    /// Files whose Trailer was shown, by the hash of their name.
+    admitted: BTreeMap<[u8; 32], AdmittedFile>,
     /// Keys of spools that were made and are not gone.
     spools: BTreeMap<SpoolKeyName, LedgerId>,
 }
@@ -58,6 +62,38 @@ impl LedgerMemory {
         self.noted.filter(|noted| noted.n > shown.n).unwrap_or(shown)
     }
 
+    fn going_on(&mut self) -> Result<&mut Self, MemoryFault> {
+        match self.standing {
+            LedgerStanding::Known => Ok(self),
+            _ => Err(MemoryFault::Order("a ledger went on after its end")),
+        }
+    }
+
+    /// Follows the next event. Up to the place that was noted, the ledger is the one that this store signed: it may have files and
+    /// versions that are not taken any more.
+    fn follow(
+        &mut self,
+        event: &[u8],
+        may_accept: impl FnOnce(&AcceptedTerms) -> Result<(), String>,
+    ) -> Result<Followed, String> {
+        let next = self.book.place().n.saturating_add(1);
+        let noted = self.noted.filter(|noted| noted.n >= next);
+        if noted.is_none() {
+            if LedgerBook::is_version_one(event) {
+                return Err("it is of chain version 1, and was never signed".to_owned());
+            }
+            if let Some(terms) = LedgerBook::terms_in(event) {
+                may_accept(&terms)?;
+            }
+        } else if let Some(noted) = noted.filter(|noted| noted.n == next) {
+            // The hash of the event itself, before it changes anything.
+            if self.book.place_after(event).as_ref() != Some(&noted) {
+                return Err("another event of this number was signed before".to_owned());
+            }
+        }
+        self.book.follow(event).map_err(|breach| breach.to_string())
+    }
+
     /// Whether it may be at this place: it never goes back, and has one event of each number.
     pub fn may_be_at(&self, place: &ChainPlace) -> bool {
         let head = self.head();
@@ -79,6 +115,38 @@ pub enum LedgerStanding {
     },
     /// Another ledger goes on in its place.
     Succeeded(LedgerId),
+}
+
+/// What the Trailer of a file states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct AdmittedFile {
+    digest: [u8; 32],
+    records: u32,
+}
+
+/// Events that were followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowedEvents {
+    /// What each of them means, in order.
+    pub effects: Vec<Followed>,
+    /// The last one.
+    pub place: ChainPlace,
+    /// Why the next one cannot follow; `None` if all were followed.
+    pub breach: Option<String>,
+}
+
+/// Most records of a file whose Trailer nobody has shown: an earlier version admitted it. The number decides how much memory its
+/// job takes.
+const UNSTATED_MAX: u32 = 4_000_000;
+
+/// SHA-256 of a file's name.
+pub fn file_name_hash(issuer: &str, file_id: &str) -> [u8; 32] {
+    let mut name = Sha256::new_with_prefix(b"CWF1");
+    for part in [issuer, file_id] {
+        name.update([u8::try_from(part.len()).unwrap_or(u8::MAX)]);
+        name.update(part);
+    }
+    name.finalize().into()
 }
 
 impl MemoryState {
@@ -106,9 +174,10 @@ impl MemoryState {
         self.files.iter().map(|(file, ledger)| (*file, *ledger))
     }
 
-    /// Whether a file of this name and digest was admitted.
-    pub fn is_admitted(&self, names: [[u8; 32]; 2], ledger: LedgerId) -> bool {
-        names.iter().all(|name| self.files.get(name) == Some(&ledger))
+    /// Whether a file of this name, digest and number of records was admitted.
+    pub fn is_admitted(&self, [name, digest]: [[u8; 32]; 2], records: u32, ledger: LedgerId) -> bool {
+        let stated = self.admitted.get(&name) == Some(&AdmittedFile { digest, records });
+        stated && self.files.get(&name) == Some(&ledger) && self.files.get(&digest) == Some(&ledger)
     }
 
     /// A ledger; `None` if it is not known.
@@ -136,6 +205,12 @@ impl MemoryState {
         self.spools.iter().map(|(key, ledger)| (*key, *ledger))
     }
 
+    /// A record with this time was noted.
+    pub(super) fn passed(&mut self, time: u64) -> Result<(), MemoryFault> {
+        self.time = self.time.max(time);
+        Ok(())
+    }
+
     /// Applies a record. An error means that the records are not those of one journal.
     pub fn apply(&mut self, record: &MemoryRecord) -> Result<(), MemoryFault> {
         match record {
@@ -159,11 +234,14 @@ impl MemoryState {
                 let ended = self.ledgers.get_mut(ledger).ok_or(UNKNOWN)?;
                 ended.standing = LedgerStanding::Succeeded(*by_ledger);
             }
-            MemoryRecord::Admitted { name, digest, ledger, records: _ } => {
+            MemoryRecord::Admitted { name, digest, ledger, records } => {
                 if self.file_elsewhere([*name, *digest], *ledger).is_some() {
                     return Err(MemoryFault::Order("a file went into two ledgers"));
                 }
                 self.files.extend([(*name, *ledger), (*digest, *ledger)]);
+                if let Some(records) = *records {
+                    self.admitted.insert(*name, AdmittedFile { digest: *digest, records });
+                }
             }
             MemoryRecord::Spool { key, ledger, fate } => match fate {
                 SpoolKeyFate::Made => {
@@ -178,12 +256,33 @@ impl MemoryState {
     }
 
     fn going_on(&mut self, ledger: LedgerId) -> Result<&mut LedgerMemory, MemoryFault> {
-        let known = self.ledgers.get_mut(&ledger).ok_or(UNKNOWN)?;
-        if known.standing == LedgerStanding::Known {
-            Ok(known)
-        } else {
-            Err(MemoryFault::Order("a ledger went on after its end"))
+        self.ledgers.get_mut(&ledger).ok_or(UNKNOWN)?.going_on()
+    }
+
+    /// Follows events of a ledger that come after this number, up to the first that breaks a law.
+    pub fn follow(
+        &mut self,
+        ledger: LedgerId,
+        after: u64,
+        events: &[Vec<u8>],
+    ) -> Result<FollowedEvents, MemoryFault> {
+        let Self { ledgers, files, admitted, .. } = self;
+        let known = ledgers.get_mut(&ledger).ok_or(UNKNOWN)?.going_on()?;
+        if known.book.place().n != after {
+            return Err(MemoryFault::Order("events were left out"));
         }
+        let mut effects = Vec::with_capacity(events.len());
+        let mut breach = None;
+        for event in events {
+            match known.follow(event, |terms| may_accept(files, admitted, ledger, terms)) {
+                Ok(effect) => effects.push(effect),
+                Err(why) => {
+                    breach = Some(why);
+                    break;
+                }
+            }
+        }
+        Ok(FollowedEvents { effects, place: known.book.place(), breach })
     }
 
     fn shown(
@@ -193,18 +292,11 @@ impl MemoryState {
         events: &[Vec<u8>],
         hash: [u8; 32],
     ) -> Result<(), MemoryFault> {
-        let LedgerMemory { book, noted, .. } = self.going_on(ledger)?;
-        if book.place().n != after {
-            return Err(MemoryFault::Order("events were left out"));
+        match self.follow(ledger, after, events)? {
+            FollowedEvents { breach: Some(breach), .. } => Err(MemoryFault::Law(breach)),
+            followed if followed.place.hash == hash => Ok(()),
+            _ => Err(MemoryFault::Order("events have another hash")),
         }
-        for event in events {
-            book.follow(event).map_err(|breach| MemoryFault::Law(breach.to_string()))?;
-            let place = book.place();
-            if noted.is_some_and(|noted| noted.n == place.n && noted != place) {
-                return Err(MemoryFault::Order("another event was noted before"));
-            }
-        }
-        if book.place().hash == hash { Ok(()) } else { Err(MemoryFault::Order("events have another hash")) }
     }
 
     fn signed(&mut self, checkpoint: &Checkpoint) -> Result<(), MemoryFault> {
@@ -229,3 +321,23 @@ impl MemoryState {
 pub const FIRST_EPOCH: u32 = 1;
 
 const UNKNOWN: MemoryFault = MemoryFault::Order("a ledger is not known");
+
+/// Why a file may not become a job of this ledger, if it may not: it was admitted, with these figures.
+fn may_accept(
+    files: &BTreeMap<[u8; 32], LedgerId>,
+    admitted: &BTreeMap<[u8; 32], AdmittedFile>,
+    ledger: LedgerId,
+    terms: &AcceptedTerms,
+) -> Result<(), String> {
+    let name = file_name_hash(&terms.issuer, &terms.file_id);
+    let ours = [name, terms.digest].iter().all(|file| files.get(file) == Some(&ledger));
+    let figures = match admitted.get(&name) {
+        Some(file) => *file == AdmittedFile { digest: terms.digest, records: terms.records },
+        None => terms.records <= UNSTATED_MAX,
+    };
+    if ours && figures {
+        Ok(())
+    } else {
+        Err("its file was not admitted for this ledger as it says".to_owned())
+    }
+}

@@ -26,7 +26,7 @@ fn name() -> JournalName {
 }
 
 /// A lawful note about the line, the next event of a ledger.
-fn event(n: u64) -> Vec<u8> {
+pub(in crate::hsm) fn event(n: u64) -> Vec<u8> {
     let event = LedgerEvent {
         n,
         ts: n,

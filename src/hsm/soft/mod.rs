@@ -28,12 +28,12 @@ use super::recipient::RecipientKey;
 use super::spool_keys::SpoolKeys;
 use super::store::{KeyStore, StoreSide};
 use super::{
-    ApplicationHandle, AuditInfo, Auditor, CHECK_LIMIT, CardSession, CardSessionRequest, CheckAnswers,
-    CheckRequest, Checker, DocumentDigest, FileAdmission, FileReceiver, HostedHsm, Hsm, HsmError, HsmInfo,
-    HsmRefusal, Issuer, KekInfo, KmcInfo, Realm, TrailerRequest, Vault, VerifiedApplication, VerifyRequest,
-    WipedBytes,
+    Acknowledged, ApplicationHandle, AuditInfo, Auditor, CHECK_LIMIT, CardSession, CardSessionRequest,
+    CheckAnswers, CheckRequest, Checker, DocumentDigest, FileAdmission, FileReceiver, FollowedLedger,
+    Following, HostedHsm, Hsm, HsmError, HsmInfo, HsmRefusal, Issuer, KekInfo, KmcInfo, Realm, ShownEvents,
+    TrailerRequest, Vault, VerifiedApplication, VerifyRequest, WipedBytes,
 };
-use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
+use crate::audit::{DocumentKind, LedgerId, Signature};
 use crate::crypto::FileKind;
 use crate::exit::{Exit, Failure};
 use crate::ids::{KmcRef, SpoolKeyName};
@@ -138,6 +138,7 @@ impl SoftHsm {
 
 impl Drop for SoftHsm {
     fn drop(&mut self) {
+        self.shared.book.ended(self.number);
         // A table that is lost serves nobody any more.
         if let Ok(mut tables) = self.shared.tables() {
             tables.end(self.number);
@@ -260,11 +261,16 @@ impl Auditor for SoftHsm {
         self.shared.book.info(ledger)
     }
 
-    fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
-        self.shared.book.checkpoint(place)
+    fn follow(&mut self, request: &Following) -> Result<FollowedLedger, HsmError> {
+        self.shared.book.follow(request.clone(), self.number)
+    }
+
+    fn show(&mut self, events: &ShownEvents) -> Result<Acknowledged, HsmError> {
+        self.shared.book.show(events.clone(), self.number)
     }
 
     fn admit(&mut self, file: &FileAdmission) -> Result<(), HsmError> {
+        verify::trailer(&self.shared.store, FileKind::Finished, &file.trailer)?;
         self.shared.book.admit(file)
     }
 

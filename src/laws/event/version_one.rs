@@ -17,6 +17,9 @@ use crate::laws::types::{AttemptState, Context, JobId, JobState, RecordState};
 /// Bytes of a KMC_ID. KEYDATA begins with it; the CSN follows.
 const KMC_ID: usize = 6;
 
+/// The first canonical bytes.
+pub(crate) const MAGIC: &[u8; 4] = b"CWL1";
+
 /// A row of the table of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VersionOneRow {
@@ -47,7 +50,7 @@ pub(crate) struct VersionOneRow {
 impl VersionOneRow {
     /// Appends the bytes that were hashed.
     pub(crate) fn canonical(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"CWL1");
+        out.extend_from_slice(MAGIC);
         number(out, self.n);
         number(out, self.ts);
         text(out, &self.job);
@@ -70,6 +73,38 @@ impl VersionOneRow {
         if self.count.is_some() {
             optional(out, self.count.map(u64::from), number);
         }
+    }
+
+    /// The row whose canonical bytes these are; `None` if they are no row's.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut fields = CanonicalFields(bytes.strip_prefix(MAGIC)?);
+        let mut row = Self {
+            n: fields.number()?,
+            ts: fields.number()?,
+            job: fields.text()?,
+            seq: fields.optional(CanonicalFields::small)?,
+            card_ref: fields.optional(CanonicalFields::text)?,
+            attempt: fields.optional(CanonicalFields::small)?,
+            blank: fields.optional(CanonicalFields::text)?,
+            station: fields.optional(CanonicalFields::text)?,
+            module: fields.optional(CanonicalFields::text)?,
+            from: fields.optional(CanonicalFields::text)?,
+            to: fields.text()?,
+            reason: fields.optional(CanonicalFields::text)?,
+            detail: fields.optional(CanonicalFields::text)?,
+            header: fields.optional(CanonicalFields::text)?,
+            sw: fields.optional(CanonicalFields::text)?,
+            position: fields.optional(CanonicalFields::small)?,
+            ms: fields.optional(CanonicalFields::number)?,
+            actor: fields.optional(CanonicalFields::text)?,
+            simulated: fields.flag()?,
+            count: None,
+        };
+        if !fields.0.is_empty() {
+            // It is written only if it is there.
+            row.count = Some(fields.optional(CanonicalFields::small)??);
+        }
+        fields.0.is_empty().then_some(row)
     }
 
     /// The row as a typed event. The error says what is wrong with the row.
@@ -271,6 +306,41 @@ fn listed<'a>(detail: &'a str, begin: &str) -> impl Iterator<Item = (&'a str, u6
     counts
         .filter_map(|count| count.split_once(' '))
         .filter_map(|(name, count)| Some((name, count.parse().ok()?)))
+}
+
+/// Canonical bytes that are read, field by field.
+struct CanonicalFields<'a>(&'a [u8]);
+
+impl CanonicalFields<'_> {
+    fn number(&mut self) -> Option<u64> {
+        let (number, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u64::from_be_bytes(*number))
+    }
+
+    fn small(&mut self) -> Option<u32> {
+        self.number()?.try_into().ok()
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let (length, rest) = self.0.split_first_chunk()?;
+        let (text, rest) = rest.split_at_checked(u32::from_be_bytes(*length).try_into().ok()?)?;
+        self.0 = rest;
+        Some(std::str::from_utf8(text).ok()?.to_owned())
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        let (flag, rest) = self.0.split_first()?;
+        self.0 = rest;
+        (*flag < 2).then_some(*flag == 1)
+    }
+
+    fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+        match self.flag()? {
+            false => Some(None),
+            true => read(self).map(Some),
+        }
+    }
 }
 
 fn number(out: &mut Vec<u8>, value: u64) {

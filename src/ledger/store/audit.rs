@@ -10,7 +10,7 @@ use super::terms::{TermsProof, TermsRow};
 use super::verify::ChainHead;
 use super::{LedgerStore, arrival, load, row, schema};
 use crate::audit::{ChainPlace, Checkpoint, LedgerId, PublicKey, Signature};
-use crate::hsm::AuditInfo;
+use crate::hsm::{AuditInfo, SHOWN_BYTES, SHOWN_EVENTS};
 use crate::ids::CardNames;
 use crate::laws::chain::{GENESIS, Hash};
 use crate::laws::event::{EventFact, LedgerEvent};
@@ -70,6 +70,34 @@ impl LedgerStore {
     /// Number of the last event that was signed; 0 if none was.
     pub(in crate::ledger) fn signed_to(&self) -> Result<u64, LedgerError> {
         Ok(last(&self.connection, self.id)?.map_or(0, |c| c.place.n))
+    }
+
+    /// Whether the ledger has this event; every ledger has the place before the first one.
+    pub(in crate::ledger) fn has(&self, place: &ChainPlace) -> Result<bool, LedgerError> {
+        let hash = if place.n == 0 { Some(GENESIS) } else { hash_at(&self.connection, place.n)? };
+        Ok(place.ledger == self.id && hash == Some(place.hash))
+    }
+
+    /// The last signature.
+    pub(in crate::ledger) fn last_signed(&self) -> Result<Option<Checkpoint>, LedgerError> {
+        last(&self.connection, self.id)
+    }
+
+    /// The bytes of the next events after this one, as many as an HSM takes at once.
+    pub(in crate::ledger) fn events_after(&self, place: &ChainPlace) -> Result<Vec<Vec<u8>>, LedgerError> {
+        let mut queries = ChainQueries::new(&self.connection)?;
+        let mut chain = queries.after(place.n, place.hash)?;
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        while events.len() < SHOWN_EVENTS {
+            let Some(link) = chain.next()? else { break };
+            let event = link.bytes()?;
+            bytes += event.len();
+            if bytes > SHOWN_BYTES {
+                break;
+            }
+            events.push(event);
+        }
+        Ok(events)
     }
 
     /// Compares the ledger with the HSM's record of it, and verifies the chain from the last checkpoint on.
@@ -295,7 +323,7 @@ pub(super) fn audit(
         Some(finding) => found.0.push(finding),
         None => missing(
             connection,
-            known.and_then(|known| known.head).filter(|head| head.ledger == id),
+            known.and_then(|known| known.signed).filter(|signed| signed.ledger == id),
             patience,
             &mut found,
         )?,

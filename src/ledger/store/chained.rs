@@ -138,6 +138,18 @@ impl ChainLink<'_> {
         }
     }
 
+    /// The bytes that were hashed.
+    pub(super) fn bytes(&self) -> Result<Vec<u8>, LedgerError> {
+        match self.version {
+            ChainVersion::One => {
+                let mut bytes = Vec::with_capacity(512);
+                version_one(self.row)?.canonical(&mut bytes);
+                Ok(bytes)
+            }
+            ChainVersion::Two => self.body().map(<[u8]>::to_vec),
+        }
+    }
+
     /// Whether the columns that repeat fields of a version 2 event (job, sequence, kind) agree with its bytes.
     pub(super) fn has_its_copies(&self, event: &LedgerEvent) -> bool {
         if self.version == ChainVersion::One {

@@ -8,21 +8,25 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use rusqlite::Connection;
 
 use super::*;
-use crate::audit::{AuditKey, ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
-use crate::hsm::{AuditInfo, Auditor, FileAdmission, HsmError};
+use crate::audit::{AuditKey, ChainPlace, DocumentKind, LedgerId, Signature};
+use crate::hsm::{
+    Acknowledged, AuditInfo, Auditor, FileAdmission, FollowedLedger, Following, HsmError, ShownEvents,
+};
 use crate::ids::SpoolKeyName;
+use crate::laws::LedgerBook;
 use crate::laws::chain::{GENESIS, Hash, hash_version_one, hash_version_two};
+use crate::laws::chain::{beginning, place_after};
 use crate::laws::event::version_one::VersionOneRow;
 use crate::laws::event::{LedgerEvent, codec};
 use crate::ledger::audit::{Audit, FindingPlace};
-use crate::ledger::store::version_one;
+use crate::ledger::store::{LedgerStore, version_one};
 
 /// Events of `v5.sql`, the last of chain version 1.
 const VERSION_ONE_EVENTS: u64 = 58;
 
 /// An HSM's memory, from the ledger's side.
 #[derive(Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<(u64, Option<ChainPlace>)>>);
+pub(super) struct Memory(Arc<Mutex<(u64, Option<ChainPlace>)>>, Arc<Mutex<Option<ChainPlace>>>);
 
 impl Memory {
     fn key() -> AuditKey {
@@ -31,7 +35,14 @@ impl Memory {
 
     fn info(&self) -> AuditInfo {
         let (generation, head) = *self.0.lock().unwrap();
-        AuditInfo { key: Self::key().public(), generation, head }
+        AuditInfo { key: Self::key().public(), generation, head, signed: head }
+    }
+
+    /// What it has acknowledged and not signed is in `shown`.
+    fn place(&self, ledger: LedgerId) -> ChainPlace {
+        let of = |place: Option<ChainPlace>| place.filter(|place| place.ledger == ledger);
+        let head = of(self.0.lock().unwrap().1).unwrap_or(beginning(ledger));
+        of(*self.1.lock().unwrap()).filter(|shown| shown.n > head.n).unwrap_or(head)
     }
 
     pub(super) fn open(&self, path: &Path) -> Result<Ledger, LedgerError> {
@@ -52,10 +63,23 @@ impl Auditor for Memory {
         Ok(self.info())
     }
 
-    fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
+    fn follow(&mut self, request: &Following) -> Result<FollowedLedger, HsmError> {
+        let place = self.place(request.ledger);
+        let (key, generation) = (Self::key().public(), self.0.lock().unwrap().0);
+        Ok(FollowedLedger { key, generation, place, head: place, signed: None, time: 0 })
+    }
+
+    fn show(&mut self, shown: &ShownEvents) -> Result<Acknowledged, HsmError> {
+        assert_eq!(shown.after, self.place(shown.after.ledger));
+        let next = |place, event: &Vec<u8>| place_after(&place, event);
+        let place = shown.events.iter().try_fold(shown.after, next).unwrap();
+        *self.1.lock().unwrap() = Some(place);
         let mut memory = self.0.lock().unwrap();
-        *memory = (memory.0 + 1, Some(place));
-        Ok(Self::key().checkpoint(place, memory.0))
+        let signed = shown.sign.then(|| {
+            *memory = (memory.0 + 1, Some(place));
+            Self::key().checkpoint(place, memory.0)
+        });
+        Ok(Acknowledged { place, signed })
     }
 
     fn admit(&mut self, _: &FileAdmission) -> Result<(), HsmError> {
@@ -642,6 +666,7 @@ fn a_ledger_and_an_hsm_of_different_days_notice_each_other() {
     };
     let now = *memory.0.lock().unwrap();
     assert!(damaged(memory.open(&backup)).contains("put back from a backup"));
+    *memory.1.lock().unwrap() = None;
     *memory.0.lock().unwrap() = before;
     assert!(damaged(memory.open(&path)).contains("the book was put back from a backup"));
     *memory.0.lock().unwrap() = (now.0, None);
@@ -685,10 +710,12 @@ fn a_start_verifies_from_the_last_checkpoint() {
 fn whoever_waits_for_a_writer_that_ended_hears_so() {
     let (directory, memory) = (directory(), Memory::default());
     let ledger = memory.open(&directory.path().join("l.db")).unwrap();
-    let held = memory.0.lock().unwrap();
     let job = ledger.new_job(file("F", 4)).unwrap().job;
-    // The writer is to sign the new job and waits for the memory, which it then finds broken.
-    let before = ledger.record(job, Change::Fed { blank: 1 }, Context::default());
+    let [fed, bound] = bind(1, 1);
+    all(&ledger, job, [fed]);
+    let held = memory.0.lock().unwrap();
+    // The writer is to show the binding and waits for the memory, which it then finds broken.
+    let before = ledger.record(job, bound, Context::default());
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
         let _held = held;
         panic!("as if");
@@ -705,4 +732,36 @@ fn whoever_waits_for_a_writer_that_ended_hears_so() {
         matches!(heard, (Err(LedgerError::WriterDied), Err(LedgerError::WriterDied), Err(_))),
         "{heard:?}"
     );
+}
+
+/// An HSM that knows a ledger of an earlier version by a signature alone is shown all of its events.
+#[test]
+fn a_ledger_of_both_versions_is_followed_from_its_first_event() {
+    let (directory, memory) = (directory(), Memory::default());
+    let path = ledger_of_both_versions(&directory, &memory);
+    let store = LedgerStore::open(&path).unwrap();
+    let mut book = LedgerBook::new(store.id());
+    let mut version_one = 0;
+    loop {
+        let events = store.events_after(&book.place()).unwrap();
+        for event in &events {
+            if LedgerBook::is_version_one(event) {
+                version_one += 1;
+                let mut again = Vec::new();
+                VersionOneRow::read(event).unwrap().canonical(&mut again);
+                assert_eq!(again, *event);
+                for cut in 0..event.len() {
+                    assert!(book.follow(&event[..cut]).is_err(), "cut at {cut}");
+                }
+            }
+            book.follow(event).unwrap();
+        }
+        if events.is_empty() {
+            break;
+        }
+    }
+    assert_eq!((book.place(), version_one), (store.place(), VERSION_ONE_EVENTS));
+    // None of version 1 comes after one of version 2.
+    let first = store.events_after(&beginning(store.id())).unwrap().swap_remove(0);
+    assert!(book.follow(&first).is_err());
 }

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::audit::Memory;
 use super::*;
-use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, Signature};
-use crate::hsm::{AuditInfo, Auditor, FileAdmission, HsmError};
+use crate::audit::{DocumentKind, LedgerId, Signature};
+use crate::hsm::{
+    Acknowledged, AuditInfo, Auditor, FileAdmission, FollowedLedger, Following, HsmError, ShownEvents,
+};
 
 /// An HSM that can be made not to answer, or whose answers can be lost.
 #[derive(Clone, Default)]
@@ -35,8 +37,12 @@ impl Auditor for Deaf {
         self.hears()?.audit(ledger)
     }
 
-    fn checkpoint(&mut self, place: ChainPlace) -> Result<Checkpoint, HsmError> {
-        let signed = self.hears()?.checkpoint(place)?;
+    fn follow(&mut self, request: &Following) -> Result<FollowedLedger, HsmError> {
+        self.hears()?.follow(request)
+    }
+
+    fn show(&mut self, events: &ShownEvents) -> Result<Acknowledged, HsmError> {
+        let signed = self.hears()?.show(events)?;
         if self.loses_answers.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(600));
             return Err(HsmError::Host("it takes too long".into()));
@@ -103,9 +109,8 @@ fn a_fault_of_the_hsm_that_is_mended_leaves_nothing_owed() {
 fn a_binding_waits_while_too_much_is_owed_and_goes_on_by_itself() {
     let deaf = Deaf::default();
     let (_directory, ledger, job) = signed(&deaf);
-    deaf.be(true);
-    // A little may be owed: cards go on.
     all(&ledger, job, bind(1, 1));
+    deaf.be(true);
     much(&ledger, job);
     // The HSM is asked, and does not answer.
     std::thread::sleep(Duration::from_millis(600));
@@ -159,4 +164,34 @@ fn an_audit_waits_for_a_checkpoint_whose_answer_was_lost() {
     deaf.loses_answers.store(false, Ordering::SeqCst);
     let reader = ledger.reader().unwrap();
     assert_eq!(reader.audit(Some(&known()), |_| ()).unwrap().findings, []);
+}
+
+/// A station acts on BOUND, so it learns of it when the HSM has acknowledged it, and not before.
+#[test]
+fn a_bound_card_waits_for_the_acknowledgement() {
+    let deaf = Deaf::default();
+    let (_directory, ledger, job) = signed(&deaf);
+    let [fed, bound] = bind(1, 1);
+    deaf.be(true);
+    all(&ledger, job, [fed]);
+    let ticket = ledger.record(job, bound, Context::default());
+    let answered = std::thread::spawn(move || ticket.wait());
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!answered.is_finished(), "the HSM has not acknowledged it");
+    let record = |seq| ledger.reader().unwrap().card(job, seq).unwrap().state;
+    assert_eq!(record(1), RecordState::InFlight, "it is written");
+    // What nobody acts on does not wait.
+    all(&ledger, job, [Change::Fed { blank: 2 }]);
+    deaf.be(false);
+    answered.join().unwrap().unwrap();
+    everything_is_signed(&ledger);
+    // A ledger that ends refuses what was not acknowledged.
+    deaf.be(true);
+    let [fed, bound] = bind(2, 3);
+    all(&ledger, job, [fed]);
+    let ticket = ledger.record(job, bound, Context::default());
+    let answered = std::thread::spawn(move || ticket.wait());
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(matches!(ledger.close(), Err(LedgerError::NotSigned { .. })));
+    assert!(matches!(answered.join().unwrap(), Err(LedgerError::NotSigned { .. })));
 }

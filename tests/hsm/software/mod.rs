@@ -16,6 +16,8 @@ pub fn make() -> Device {
     SoftHsm::new(store).unwrap()
 }
 
+#[path = "../chain.rs"]
+mod chain;
 #[path = "../door.rs"]
 mod door;
 #[path = "../frames.rs"]
