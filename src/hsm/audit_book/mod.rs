@@ -103,13 +103,10 @@ impl AuditBook {
             }
             followers.may_sign()?;
             let noted = request.signed.map(|signed| signed.place);
-            match memory.state().ledger(ledger) {
-                None => {
-                    let (epoch, by) = (FIRST_EPOCH, Vec::new());
-                    memory.note(&MemoryRecord::LedgerKnown { ledger, epoch, noted, by })?;
-                }
-                // Its signature is one of ours, so that it was there then; the memory is not older than the signature.
-                Some(_) => {}
+            // One that is known was at the place of its signature then: the memory is not older than the signature.
+            if memory.state().ledger(ledger).is_none() {
+                let (epoch, by) = (FIRST_EPOCH, Vec::new());
+                memory.note(&MemoryRecord::LedgerKnown { ledger, epoch, noted, by })?;
             }
             let place = followers.follow(memory.state(), ledger, connection)?;
             let known = memory.state().ledger(ledger).ok_or(FollowRefusal::Unknown)?;
