@@ -124,6 +124,17 @@ pub enum LedgerError {
         /// The HSM's last answer.
         why: HsmError,
     },
+    /// A change is written, and the HSM has not acknowledged it: nothing may be done on it.
+    #[error(
+        "key: the ledger has recorded it, but the HSM has not acknowledged the last {events} events of the ledger ({why}): see \
+         that its host runs and that the disk of the key store has room"
+    )]
+    NotAcknowledged {
+        /// Events that are owed.
+        events: u64,
+        /// The HSM's last answer.
+        why: HsmError,
+    },
     /// The ledger was closed before the call.
     #[error("the ledger is closed")]
     Closed,
@@ -192,7 +203,9 @@ impl LedgerError {
             Self::Denied { .. } | Self::Shift(_) => Exit::Denied,
             Self::Seen { open: true, .. } => Exit::JobOpen,
             Self::Seen { open: false, .. } | Self::FileIdTaken { .. } => Exit::FileSeen,
-            Self::Auditor(error) | Self::NotSigned { why: error, .. } => error.exit(),
+            Self::Auditor(error)
+            | Self::NotSigned { why: error, .. }
+            | Self::NotAcknowledged { why: error, .. } => error.exit(),
             Self::NotAJob(_) => Exit::FileFormat,
             Self::InUse { .. }
             | Self::Missing(_)

@@ -148,6 +148,12 @@ impl Signing {
         Some(LedgerError::NotSigned { events: self.owed(last), why: error.clone() })
     }
 
+    /// The error for a change that is written and was not acknowledged; `None` if the HSM answers.
+    pub(super) fn unacknowledged(&self, last: u64) -> Option<LedgerError> {
+        let (error, _) = self.failed.as_ref()?;
+        Some(LedgerError::NotAcknowledged { events: self.owed(last), why: error.clone() })
+    }
+
     /// Passes a change on. A binding waits here while too much is owed.
     pub(super) fn admit(&mut self, said: Said, last: u64) -> Option<Said> {
         let binds = matches!(said.1, Change::Bound { .. });

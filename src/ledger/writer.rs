@@ -355,8 +355,8 @@ impl LedgerWriter {
     fn answer_known(&mut self) {
         let poison = self.poison.get().cloned();
         for (known, event, reply) in self.signing.answerable(poison.is_some()) {
-            let debt = || self.signing.debt(self.store.last_event());
-            match poison.clone().or_else(debt) {
+            let why = || self.signing.unacknowledged(self.store.last_event());
+            match poison.clone().or_else(why) {
                 Some(error) if !known => answer(reply, Err(error)),
                 _ => answer(reply, Ok(event)),
             }

@@ -102,11 +102,18 @@ impl AuditBook {
                 followers.signed_once(memory.state(), signed.generation)?;
             }
             followers.may_sign()?;
-            let noted = request.signed.map(|signed| signed.place);
-            // One that is known was at the place of its signature then: the memory is not older than the signature.
-            if memory.state().ledger(ledger).is_none() {
+            let head = memory.state().ledger(ledger).map(|known| known.head());
+            // What is signed is in the memory before the signature is answered.
+            if let Some(signed) = request.signed
+                && let shown = signed.place.n
+                && let known = head.map_or(0, |head| head.n)
+                && known < shown
+            {
+                return Err(followers.stop(FollowRefusal::StoreBehind { known, shown }).into());
+            }
+            if head.is_none() {
                 let (epoch, by) = (FIRST_EPOCH, Vec::new());
-                memory.note(&MemoryRecord::LedgerKnown { ledger, epoch, noted, by })?;
+                memory.note(&MemoryRecord::LedgerKnown { ledger, epoch, noted: None, by })?;
             }
             let place = followers.follow(memory.state(), ledger, connection)?;
             let known = memory.state().ledger(ledger).ok_or(FollowRefusal::Unknown)?;

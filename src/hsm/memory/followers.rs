@@ -128,6 +128,11 @@ impl LedgerFollowers {
         self.may_sign()
     }
 
+    /// Stops everything: the store is an old one. Returns the reason.
+    pub fn stop(&mut self, why: FollowRefusal) -> FollowRefusal {
+        self.behind.insert(why).clone()
+    }
+
     /// Checks that a connection may show events that follow this place.
     pub fn may_show(
         &self,

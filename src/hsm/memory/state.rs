@@ -28,7 +28,7 @@ pub struct MemoryState {
     ledgers: BTreeMap<LedgerId, LedgerMemory>,
     /// The ledger of each file, by the hash of its name and by its digest.
     files: BTreeMap<[u8; 32], LedgerId>,
-    /// Files whose Trailer was shown, by the hash of their name.
+    /// Files whose Trailer was shown, by their digest: another file of the name may be admitted before this one is a job.
     admitted: BTreeMap<[u8; 32], AdmittedFile>,
     /// Keys of spools that were made and are not gone.
     spools: BTreeMap<SpoolKeyName, LedgerId>,
@@ -120,7 +120,7 @@ pub enum LedgerStanding {
 /// What the Trailer of a file states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct AdmittedFile {
-    digest: [u8; 32],
+    name: [u8; 32],
     records: u32,
 }
 
@@ -176,7 +176,7 @@ impl MemoryState {
 
     /// Whether a file of this name, digest and number of records was admitted.
     pub fn is_admitted(&self, [name, digest]: [[u8; 32]; 2], records: u32, ledger: LedgerId) -> bool {
-        let stated = self.admitted.get(&name) == Some(&AdmittedFile { digest, records });
+        let stated = self.admitted.get(&digest) == Some(&AdmittedFile { name, records });
         stated && self.files.get(&name) == Some(&ledger) && self.files.get(&digest) == Some(&ledger)
     }
 
@@ -240,7 +240,7 @@ impl MemoryState {
                 }
                 self.files.extend([(*name, *ledger), (*digest, *ledger)]);
                 if let Some(records) = *records {
-                    self.admitted.insert(*name, AdmittedFile { digest: *digest, records });
+                    self.admitted.insert(*digest, AdmittedFile { name: *name, records });
                 }
             }
             MemoryRecord::Spool { key, ledger, fate } => match fate {
@@ -331,8 +331,8 @@ fn may_accept(
 ) -> Result<(), String> {
     let name = file_name_hash(&terms.issuer, &terms.file_id);
     let ours = [name, terms.digest].iter().all(|file| files.get(file) == Some(&ledger));
-    let figures = match admitted.get(&name) {
-        Some(file) => *file == AdmittedFile { digest: terms.digest, records: terms.records },
+    let figures = match admitted.get(&terms.digest) {
+        Some(file) => *file == AdmittedFile { name, records: terms.records },
         None => terms.records <= UNSTATED_MAX,
     };
     if ours && figures {

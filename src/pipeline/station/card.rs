@@ -51,6 +51,7 @@ impl Runner<'_> {
             Ok(blank) => match self.leave(work, blank, StationHappening::MayBind)? {
                 CardPermission::Given(blank, first) => return self.personalize(work, start, blank, first),
                 CardPermission::Refused(blank, fault) => (blank, fault),
+                CardPermission::Lost(fault) => return self.card_out(fault, start),
                 CardPermission::NotRecorded(error) => return self.tell(StationHappening::NotBound(error)),
             },
             Err(fault) => (BlankInspection { key_data: fault.key_data, kmc: None }, fault),
@@ -169,11 +170,16 @@ impl Runner<'_> {
         }
         let fault = match self.leave(work, blank, StationHappening::MayOpen)? {
             CardPermission::Given(blank, first) => return self.personalize(work, start, blank, first),
-            CardPermission::Refused(_, fault) => fault,
+            CardPermission::Refused(_, fault) | CardPermission::Lost(fault) => fault,
             CardPermission::NotRecorded(error) => {
                 Fault::new(Blame::Us, ReasonWord::Ledger, error.to_string())
             }
         };
+        self.card_out(fault, start)
+    }
+
+    /// Throws a bound card out on which nothing was written.
+    fn card_out(&mut self, fault: Fault, start: Instant) -> Result<(), HungUp> {
         let twice = fault.reason == ReasonWord::ChipSeen;
         let rejected = self.reject()?;
         let (fault, standing) = self.thrown_out(fault, rejected);

@@ -13,6 +13,8 @@ pub(super) enum CardPermission {
     Given(BlankInspection, bool),
     /// The card as it was inspected last has to go, for this reason.
     Refused(BlankInspection, Fault),
+    /// The card is bound, but nothing may be written on it, for this reason: it has to go.
+    Lost(Fault),
     /// The ledger takes nothing more.
     NotRecorded(LedgerError),
 }
@@ -31,6 +33,11 @@ impl Runner<'_> {
                 Binding::Given { ticket, first } => {
                     return Ok(match ticket.wait() {
                         Ok(_) => CardPermission::Given(blank, first),
+                        Err(error @ LedgerError::NotAcknowledged { .. }) => CardPermission::Lost(Fault::new(
+                            Blame::Hsm,
+                            ReasonWord::NotSigned,
+                            error.to_string(),
+                        )),
                         Err(error) => refused(error).map_or_else(CardPermission::NotRecorded, |fault| {
                             CardPermission::Refused(blank, fault)
                         }),
