@@ -214,6 +214,7 @@ impl Bureau {
             // job stays open.
             None => match self.ledger.record(job, Change::Closed, by()).wait() {
                 Ok(_) | Err(LedgerError::Denied { .. }) => {}
+                Err(error @ LedgerError::NotAcknowledged { .. }) => tracing::warn!(%error, "{job} is closed"),
                 Err(error) => tracing::warn!(%error, "{job} stays open"),
             },
         }

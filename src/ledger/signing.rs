@@ -95,7 +95,8 @@ impl Signing {
     /// When the HSM is to be asked next; `None` if nothing is owed.
     pub(super) fn next(&self) -> Option<Instant> {
         let since = self.since?;
-        Some(self.failed.as_ref().map_or(since + SIGNED_WITHIN, |(_, again)| *again))
+        let within = if self.at_once { Duration::ZERO } else { SIGNED_WITHIN };
+        Some(self.failed.as_ref().map_or(since + within, |(_, again)| *again))
     }
 
     /// Whether the HSM did not answer, and is not to be asked yet.

@@ -41,6 +41,9 @@ const LAST_PAUSE: Duration = Duration::from_millis(200);
 const LET_GO: Duration = Duration::from_secs(2);
 const LET_GO_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long the HSM is shown events of a long ledger before the writer looks after its callers again.
+const SHOWN_AT_ONCE: Duration = Duration::from_millis(200);
+
 /// How often an idle writer checks that its files are still in place.
 const LOOKS_AFTER: Duration = Duration::from_secs(1);
 
@@ -262,26 +265,27 @@ impl LedgerWriter {
 
     fn sign_if_due(&mut self) {
         if self.poison.get().is_none() && self.signing.is_due(self.store.last_event()) {
-            self.sign();
+            self.show(true, SHOWN_AT_ONCE);
         }
     }
 
-    /// Has the HSM sign the end of the chain, which is durable, if there are events after the last checkpoint.
+    /// Has the HSM sign the end of the chain, which is durable, if there are events after the last checkpoint. It takes as long as
+    /// it takes.
     fn sign(&mut self) {
         if self.signing.owed(self.store.last_event()) > 0 {
-            self.show(true);
+            self.show(true, Duration::MAX);
         }
     }
 
-    /// Shows the HSM what is durable and what it has not acknowledged, and has the end signed if it is to be. A failure of the
-    /// HSM is no reason to stop cards that are under way, because these events are shown again. A failure to write the
+    /// Shows the HSM what is durable and what it has not acknowledged, and has the end signed if it is to be. What is left after this time is
+    /// shown soon. A failure of the HSM is no reason to stop cards that are under way, because these events are shown again. A failure to write the
     /// checkpoint is one, and so is an event that the HSM refuses.
-    fn show(&mut self, sign: bool) {
+    fn show(&mut self, sign: bool, within: Duration) {
         if self.poison.get().is_some() || self.signing.auditor.is_none() {
             return;
         }
         let begun = Instant::now();
-        match self.shown(sign) {
+        match self.shown(sign, within) {
             Ok(()) => {}
             Err(ShowFault::Hsm(error)) if !error.ends_the_ledger() => {
                 // What was shown on a connection that broke is asked for on the next one.
@@ -295,7 +299,8 @@ impl LedgerWriter {
         self.answer_known();
     }
 
-    fn shown(&mut self, sign: bool) -> Result<(), ShowFault> {
+    fn shown(&mut self, sign: bool, within: Duration) -> Result<(), ShowFault> {
+        let begun = Instant::now();
         let mut after = match self.signing.acknowledged {
             Some(place) => place,
             None => self.follow()?,
@@ -318,6 +323,10 @@ impl LedgerWriter {
                 self.signing.signed(last.n);
             }
             if ends {
+                return Ok(());
+            }
+            if begun.elapsed() > within {
+                self.signing.hurry();
                 return Ok(());
             }
             after = last;
@@ -479,7 +488,7 @@ impl LedgerWriter {
         }
         let waits = |event: &LedgerEvent| waits_for_hsm(&event.fact);
         if results.iter().flatten().any(waits) && !self.signing.pauses() {
-            self.show(false);
+            self.show(false, SHOWN_AT_ONCE);
         }
         let mut events = Vec::with_capacity(results.len());
         for ((_, _, _, reply), result) in batch.drain(..).zip(results) {
@@ -588,7 +597,7 @@ impl LedgerWriter {
                 self.signing.hurry();
                 self.books.insert(accepted.job, book);
                 if !self.signing.pauses() {
-                    self.show(true);
+                    self.show(true, SHOWN_AT_ONCE);
                 }
                 if let Some(error) = self.poison.get().cloned() {
                     answer(arrival.reply, Err(error));

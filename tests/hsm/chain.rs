@@ -344,7 +344,7 @@ fn earlier_store(scene: &Scene, seed: u8, place: &ChainPlace) -> Checkpoint {
     let (ledger, hash) = (place.ledger, hex::encode_upper(place.hash));
     let seed = [seed; 32];
     let text = format!(
-        "cardwright audit book 1 TEST\ngeneration 41\nseed {}\nhead {ledger} {} {hash}\n",
+        "cardwright audit book 1\ngeneration 41\nseed {}\nhead {ledger} {} {hash}\n",
         hex::encode_upper(seed),
         place.n
     );

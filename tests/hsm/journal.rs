@@ -1,6 +1,7 @@
 //! The HSM's memory behind its host: killed, cut, copied while it is written. All ledgers are made up.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use cardwright::audit::{ChainPlace, Checkpoint, LedgerId};
 use cardwright::exit::Exit;
 use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::hsm::soft::SoftHsm;
-use cardwright::hsm::store::{KeyStore, LockedStore, back_up};
+use cardwright::hsm::store::{CompanionKind, KeyStore, LockedStore, back_up};
 use cardwright::hsm::{Auditor, CallerRole, FileAdmission, Following, HsmError, ShownEvents};
 use cardwright::laws::event::ChainVersion;
 use cardwright::laws::{Context, EventFact, LAWS, LedgerEvent};
@@ -225,4 +226,30 @@ fn a_backup_beside_a_host_that_writes_is_a_moment_of_it() {
         }
         writer.join().unwrap();
     });
+}
+
+/// `tests/data/first-journal-store`: made by the program at commit 0e2dfc8, the last whose hosts were shown no event, with `key
+/// upgrade` from a store that had two ledgers and two files. Its snapshot has the first form.
+#[test]
+fn a_store_of_the_first_journal_opens_and_goes_on() {
+    let place = place();
+    for name in ["audit", "chips", "journal-0", "keys", "memory-0", "seen"] {
+        let from = format!("{}/tests/data/first-journal-store/{name}", env!("CARGO_MANIFEST_DIR"));
+        let to = place.store.join(name);
+        std::fs::write(&to, std::fs::read(from).unwrap()).unwrap();
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let known_before = BTreeMap::from([(LedgerId([0x0A; 16]), 7), (LedgerId([0x0C; 16]), 9)]);
+    assert_eq!(known(&place.store), known_before);
+    let text = KeyStore::open(&place.store).unwrap().companion_text(CompanionKind::Audit);
+    let text = text.unwrap().unwrap();
+    assert!(text.contains("generation 41\n"), "the generation goes on");
+    assert_eq!(text.lines().filter(|line| line.starts_with("file ")).count(), 2);
+
+    let mut hsm = SoftHsm::new(KeyStore::open(&place.store).unwrap()).unwrap();
+    assert_eq!(Told::follow(&mut hsm, 0x0C).place.n, 0, "it is shown from its first event");
+    let mut new = Told::follow(&mut hsm, 1);
+    assert_eq!(new.tell(&mut hsm).unwrap().generation, 42);
+    drop(hsm);
+    assert_eq!(known(&place.store).len(), 3);
 }

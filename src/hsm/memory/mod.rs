@@ -186,14 +186,14 @@ pub(super) fn last_generation(folder: &Path) -> Result<Option<u64>, MemoryFault>
     Ok(last)
 }
 
-/// Whether the files of this generation are not all made yet.
-pub(super) fn is_begun(folder: &Path, generation: u64) -> bool {
-    rotation::was_begun(folder, generation)
-}
-
-/// The names of the files of this generation.
-pub(super) fn file_names(generation: u64) -> [String; 3] {
-    [format!("memory-{generation}"), format!("journal-{generation}"), "chips".to_owned()]
+/// The names of the files of the memory whose last snapshot has this number. While its journal is not made yet, that of the one
+/// before says so: see [`rotation::was_begun`].
+pub(super) fn file_names(folder: &Path, generation: u64) -> [String; 3] {
+    let journal = |generation: u64| format!("journal-{generation}");
+    let made = folder.join(journal(generation)).symlink_metadata().is_ok();
+    let begun = !made && rotation::was_begun(folder, generation);
+    let journal = journal(if begun { generation.saturating_sub(1) } else { generation });
+    [format!("memory-{generation}"), journal, "chips".to_owned()]
 }
 
 impl MemoryHome {
@@ -224,12 +224,17 @@ impl MemoryHome {
 
     /// What is remembered, as far as the host that has the store open has written it; `None` if there is no memory.
     pub fn view(&self) -> Result<Option<MemoryState>, MemoryFault> {
+        let mut again = false;
         loop {
             let Some(generation) = last_generation(&self.folder)? else { return Ok(None) };
             match self.read(generation) {
                 Ok(stored) => return Ok(Some(stored.state)),
                 // The host went over to the next one meanwhile.
                 Err(_) if last_generation(&self.folder)? > Some(generation) => {}
+                // Or it made the journal of this one, and removed that of the one before, while this looked for either.
+                Err(MemoryFault::Missing(_)) if self.at(generation).path("journal").exists() && !again => {
+                    again = true;
+                }
                 Err(fault) => return Err(fault),
             }
         }

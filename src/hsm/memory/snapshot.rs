@@ -1,20 +1,32 @@
 //! The snapshot: all that the HSM remembers at one moment. Authenticated, not encrypted. Pure.
 //!
 //! ```text
-//! "CWM1" | realm u8 | 000000 | store id (16) | generation u64 | length of `chips` u64 | its last tag (16)
+//! "CWM2" | realm u8 | 000000 | store id (16) | generation u64 | length of `chips` u64 | its last tag (16)
 //!        | length u64 | MemoryState, postcard | MAC (32) over all before
-//! Km = HMAC(journal key, "CWM1" | store id)
+//! Km = HMAC(journal key, "CWM2" | store id)
 //! ```
 //!
+//! The four letters name the form of MemoryState. In the first form, `CWM1`, no ledger has shown an event yet; it is read, and
+//! never written.
+//!
 //! Not here: files (`mod`), what is remembered (`state`).
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
 
 use super::MemoryFault;
 use super::chips::ChipsEnd;
 use super::journal::JournalName;
 use super::mac::{MemoryKey, TAG, same};
-use super::state::MemoryState;
+use super::state::{LedgerMemory, LedgerStanding, MemoryState};
+use crate::audit::{ChainPlace, Checkpoint, LedgerId};
+use crate::ids::SpoolKeyName;
+use crate::laws::chain::beginning;
 
-const MAGIC: &[u8; 4] = b"CWM1";
+const MAGIC: &[u8; 4] = b"CWM2";
+/// Of the first form.
+const FIRST: &[u8; 4] = b"CWM1";
 /// Bytes of a MAC.
 const MAC: usize = 32;
 
@@ -45,19 +57,59 @@ pub fn read(
 ) -> Result<(ChipsEnd, MemoryState), MemoryFault> {
     let wrong = || MemoryFault::Snapshot;
     let (signed, mac) = file.split_last_chunk::<MAC>().ok_or_else(wrong)?;
-    if !same(&key.derived(&[MAGIC, &name.store]).mac(&[signed]), mac) {
+    let magic = if signed.starts_with(FIRST) { FIRST } else { MAGIC };
+    if !same(&key.derived(&[magic, &name.store]).mac(&[signed]), mac) {
         return Err(MemoryFault::Snapshot);
     }
-    let rest = signed.strip_prefix(&*name.head(MAGIC)).ok_or_else(wrong)?;
+    let rest = signed.strip_prefix(&*name.head(magic)).ok_or_else(wrong)?;
     let (length, rest) = rest.split_first_chunk::<8>().ok_or_else(wrong)?;
     let (tag, rest) = rest.split_first_chunk::<TAG>().ok_or_else(wrong)?;
     let (size, body) = rest.split_first_chunk::<8>().ok_or_else(wrong)?;
     if u64::try_from(body.len()) != Ok(u64::from_be_bytes(*size)) {
         return Err(MemoryFault::Snapshot);
     }
-    let (state, left) = postcard::take_from_bytes(body).map_err(|_| MemoryFault::Snapshot)?;
-    if !left.is_empty() {
-        return Err(MemoryFault::Snapshot);
-    }
+    let state = if magic == FIRST { whole::<FirstState>(body)?.state()? } else { whole(body)? };
     Ok((ChipsEnd { length: u64::from_be_bytes(*length), tag: *tag }, state))
+}
+
+/// A value that takes all of these bytes.
+fn whole<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, MemoryFault> {
+    match postcard::take_from_bytes(body) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(MemoryFault::Snapshot),
+    }
+}
+
+/// `MemoryState` in its first form.
+#[derive(Deserialize)]
+struct FirstState {
+    generation: u64,
+    time: u64,
+    ledgers: BTreeMap<LedgerId, FirstLedger>,
+    files: BTreeMap<[u8; 32], LedgerId>,
+    spools: BTreeMap<SpoolKeyName, LedgerId>,
+}
+
+/// A ledger in the first form.
+#[derive(Deserialize)]
+struct FirstLedger {
+    epoch: u32,
+    standing: LedgerStanding,
+    /// Where its book stands, and the number of jobs, files and shifts in it: it has shown nothing, so they are zero.
+    book: (ChainPlace, [u8; 3]),
+    noted: Option<ChainPlace>,
+    signed: Option<Checkpoint>,
+}
+
+impl FirstState {
+    fn state(self) -> Result<MemoryState, MemoryFault> {
+        if self.ledgers.values().any(|known| known.book != (beginning(known.book.0.ledger), [0; 3])) {
+            return Err(MemoryFault::Snapshot);
+        }
+        let ledgers = self.ledgers.into_iter().map(|(ledger, known)| {
+            let FirstLedger { epoch, standing, noted, signed, book: _ } = known;
+            (ledger, LedgerMemory { standing, noted, signed, ..LedgerMemory::new(ledger, epoch) })
+        });
+        Ok(MemoryState::of_first_form((self.generation, self.time), ledgers, self.files, self.spools))
+    }
 }

@@ -51,7 +51,8 @@ pub struct LedgerMemory {
 }
 
 impl LedgerMemory {
-    fn new(ledger: LedgerId, epoch: u32) -> Self {
+    /// A ledger that has shown nothing.
+    pub(super) fn new(ledger: LedgerId, epoch: u32) -> Self {
         let (standing, book) = (LedgerStanding::Known, LedgerBook::new(ledger));
         Self { epoch, standing, book, noted: None, signed: None }
     }
@@ -69,8 +70,9 @@ impl LedgerMemory {
         }
     }
 
-    /// Follows the next event. Up to the place that was noted, the ledger is the one that this store signed: it may have files and
-    /// versions that are not taken any more.
+    /// Follows the next event. Up to the place that was noted, the ledger is the one that this store signed: it may have files that
+    /// were not admitted. Events of chain version 1 mean nothing outside of the ledger, so they are taken before the first of
+    /// version 2, signed or not.
     fn follow(
         &mut self,
         event: &[u8],
@@ -78,20 +80,22 @@ impl LedgerMemory {
     ) -> Result<Followed, String> {
         let next = self.book.place().n.saturating_add(1);
         let noted = self.noted.filter(|noted| noted.n >= next);
-        if noted.is_none() {
-            if LedgerBook::is_version_one(event) {
-                return Err("it is of chain version 1, and was never signed".to_owned());
-            }
-            if let Some(terms) = LedgerBook::terms_in(event) {
-                may_accept(&terms)?;
-            }
-        } else if let Some(noted) = noted.filter(|noted| noted.n == next) {
-            // The hash of the event itself, before it changes anything.
-            if self.book.place_after(event).as_ref() != Some(&noted) {
-                return Err("another event of this number was signed before".to_owned());
-            }
+        let terms = LedgerBook::terms_in(event);
+        if terms.as_ref().is_some_and(|terms| terms.records > UNSTATED_MAX) && noted.is_some() {
+            return Err("its file has more records than any file of its time".to_owned());
         }
-        self.book.follow(event).map_err(|breach| breach.to_string())
+        if let (None, Some(terms)) = (noted, &terms) {
+            may_accept(terms)?;
+        }
+        // The hash of the event itself, before it changes anything.
+        if let Some(noted) = noted.filter(|noted| noted.n == next)
+            && self.book.place_after(event).as_ref() != Some(&noted)
+        {
+            return Err("another event of this number was signed before".to_owned());
+        }
+        let effect = self.book.follow(event).map_err(|breach| breach.to_string())?;
+        // Until the last of them has proved them, they mean nothing outside of the ledger.
+        Ok(if noted.is_some() { Followed::Noted } else { effect })
     }
 
     /// Whether it may be at this place: it never goes back, and has one event of each number.
@@ -162,6 +166,16 @@ impl MemoryState {
             (place.ledger, LedgerMemory { noted: Some(place), ..known })
         });
         Self { generation, files, ledgers: ledgers.collect(), ..Self::default() }
+    }
+
+    /// The memory that a snapshot of the first form holds: generation and time, and what follows.
+    pub(super) fn of_first_form(
+        (generation, time): (u64, u64),
+        ledgers: impl Iterator<Item = (LedgerId, LedgerMemory)>,
+        files: BTreeMap<[u8; 32], LedgerId>,
+        spools: BTreeMap<SpoolKeyName, LedgerId>,
+    ) -> Self {
+        Self { generation, time, ledgers: ledgers.collect(), files, spools, ..Self::default() }
     }
 
     /// How far each ledger had come of which anything was signed.

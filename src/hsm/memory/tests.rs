@@ -305,6 +305,12 @@ fn a_rotation_killed_at_every_step_loses_nothing() {
         remember(&mut memory, &history.records[5..]);
         memory.rotate_until(last).unwrap();
         drop(memory);
+        let copy = tempfile::tempdir().unwrap();
+        let generation = last_generation(folder.path()).unwrap().unwrap();
+        for name in file_names(folder.path(), generation) {
+            std::fs::copy(folder.path().join(&name), copy.path().join(&name)).unwrap();
+        }
+        agrees(&open(copy.path()).unwrap(), &history);
         let mut again = open(folder.path()).unwrap();
         agrees(&again, &history);
         // It goes on, and the next rotation works.

@@ -112,18 +112,19 @@ fn copy_memory(from: &Path, to: &Path) -> Result<bool, Failure> {
     let last = || memory::last_generation(from).map_err(|fault| refuse(from, &fault.to_string()));
     // Of an earlier attempt.
     if let Ok(Some(generation)) = memory::last_generation(to) {
-        memory::file_names(generation).iter().for_each(|name| drop(std::fs::remove_file(to.join(name))));
+        let names = memory::file_names(to, generation);
+        names.iter().for_each(|name| drop(std::fs::remove_file(to.join(name))));
     }
     let Some(generation) = last()? else { return Ok(true) };
-    for name in memory::file_names(generation) {
+    for name in memory::file_names(from, generation) {
         let path = to.join(&name);
         match files::read_private(&from.join(&name), memory::FILE_MAX) {
             Ok(Some(file)) => {
                 files::write_private(&path, &file).map_err(|e| io(&path, "cannot be written", &e))?;
             }
-            Ok(None) if last()? != Some(generation) || memory::is_begun(from, generation) => {
-                return Ok(false);
-            }
+            // The host goes over to other files.
+            Ok(None) if !memory::file_names(from, generation).contains(&name) => return Ok(false),
+            Ok(None) if last()? != Some(generation) => return Ok(false),
             Ok(None) => return Err(refuse(&from.join(&name), "it is missing")),
             Err(e) => return Err(refuse(&from.join(&name), &e.to_string())),
         }

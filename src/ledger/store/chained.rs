@@ -1,7 +1,7 @@
 //! Walks the chain: every event of both versions in order, each with its stored hash and the hash of the event
 //! before.
 
-use rusqlite::{Connection, OptionalExtension, Row, Rows, Statement};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Rows};
 
 use super::events::{VERSION_ONE, version_one};
 use super::row::{number, signed};
@@ -17,8 +17,8 @@ const HASH_ONE: usize = 20;
 /// The prepared queries of [`ChainedEvents`].
 pub(super) struct ChainQueries<'c> {
     ledger: LedgerId,
-    one: Statement<'c>,
-    two: Statement<'c>,
+    one: CachedStatement<'c>,
+    two: CachedStatement<'c>,
 }
 
 impl<'c> ChainQueries<'c> {
@@ -28,8 +28,8 @@ impl<'c> ChainQueries<'c> {
         let two = "SELECT n, job, seq, kind, body, hash FROM event_v2 WHERE n > ?1 ORDER BY n";
         Ok(Self {
             ledger: super::audit::id(connection)?,
-            one: connection.prepare(&one)?,
-            two: connection.prepare(two)?,
+            one: connection.prepare_cached(&one)?,
+            two: connection.prepare_cached(two)?,
         })
     }
 

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::audit::{AuditKey, ChainPlace, DocumentKind, LedgerId, Signature};
+use crate::hsm::memory::{MemoryRecord, MemoryState};
 use crate::hsm::{
     Acknowledged, AuditInfo, Auditor, FileAdmission, FollowedLedger, Following, HsmError, ShownEvents,
 };
@@ -764,4 +765,25 @@ fn a_ledger_of_both_versions_is_followed_from_its_first_event() {
     // None of version 1 comes after one of version 2.
     let first = store.events_after(&beginning(store.id())).unwrap().swap_remove(0);
     assert!(book.follow(&first).is_err());
+}
+
+/// A ledger of chain version 1 of which nothing was ever signed goes on; its first file of today has to be admitted.
+#[test]
+fn a_ledger_of_version_one_that_was_never_signed_is_followed() {
+    let (directory, memory) = (directory(), Memory::default());
+    let store = LedgerStore::open(&ledger_of_both_versions(&directory, &memory)).unwrap();
+    let (ledger, mut place) = (store.id(), beginning(store.id()));
+    let mut hsm = MemoryState::default();
+    hsm.apply(&MemoryRecord::LedgerKnown { ledger, epoch: 1, noted: None, by: Vec::new() }).unwrap();
+    let breach = loop {
+        let events = store.events_after(&place).unwrap();
+        assert!(!events.is_empty());
+        let followed = hsm.follow(ledger, place.n, &events).unwrap();
+        place = followed.place;
+        if let Some(breach) = followed.breach {
+            break breach;
+        }
+    };
+    assert!(breach.contains("was not admitted"), "{breach}");
+    assert!(place.n >= VERSION_ONE_EVENTS, "{place:?}");
 }

@@ -11,6 +11,7 @@ mod planted;
 mod process;
 mod scene;
 mod search;
+mod wire;
 
 pub use process::child_with;
 use scene::{CARDS, Evidence, FAULTS, Scene};
