@@ -119,6 +119,8 @@ reason_words! {
     HsmRefused = "hsm-refused",
     /// The HSM does not sign the ledger, so no card is bound.
     NotSigned = "not-signed",
+    /// The card was bound, but the HSM has not acknowledged that, so nothing was written on it.
+    NotAcknowledged = "not-acknowledged",
     /// A bug of this program.
     Bug = "bug",
     /// A person had the card thrown out.

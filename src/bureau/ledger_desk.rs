@@ -33,8 +33,9 @@ impl LedgerDesk<'_> {
         }
         match action {
             Action::VerifyLedger { key } => {
-                let known = (self.connect)()?.audit(reader.id()?)?;
-                Ok(Outcome::Verdict(ledger_proof::verify(&reader, Some(&known), *key, |_| {})?))
+                let (mut hsm, id) = ((self.connect)()?, reader.id()?);
+                let known = || hsm.audit(id);
+                Ok(Outcome::Verdict(ledger_proof::verify(&reader, Some(known), *key, |_| {})?))
             }
             Action::ExportLedger {} => {
                 let file = the_file(files)?;

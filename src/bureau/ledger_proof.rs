@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::refusal::Refusal;
 use crate::audit::PublicKey;
 use crate::exit::Exit;
-use crate::hsm::AuditInfo;
-use crate::ledger::audit::{AuditFinding, FindingPlace};
+use crate::hsm::{AuditInfo, HsmError};
+use crate::ledger::audit::{AuditFinding, FindingPlace, KnownAgain};
 use crate::ledger::{LedgerError, Reader};
 use crate::report::events::write_exported;
 
@@ -54,14 +54,17 @@ pub struct VerdictFinding {
     pub what: String,
 }
 
-/// Audits a ledger. `known` has the HSM's notes about it; `pinned` is the audit key that must have signed it;
+/// Audits a ledger. `known` asks for the HSM's notes about it; `pinned` is the audit key that must have signed it;
 /// `seen` is called with the number of events that were read.
 pub fn verify(
     reader: &Reader,
-    known: Option<&AuditInfo>,
+    mut known: Option<impl FnMut() -> Result<AuditInfo, HsmError>>,
     pinned: Option<PublicKey>,
     seen: impl FnMut(u64),
 ) -> Result<LedgerVerdict, LedgerError> {
+    let asked = known.is_some();
+    let mut known = known.as_mut().map(|known| || known().map_err(LedgerError::Auditor));
+    let known = known.as_mut().map(|known| known as KnownAgain<'_>);
     let mut audit = reader.audit(known, seen)?;
     if let Some(behind) = reader.behind() {
         audit.findings.push(AuditFinding { at: FindingPlace::Ledger, what: behind.to_string() });
@@ -83,7 +86,7 @@ pub fn verify(
         checkpoints: audit.checkpoints,
         signed_to: audit.signed_to,
         audit_key: audit.key.map(|key| key.to_string()),
-        hsm_asked: known.is_some(),
+        hsm_asked: asked,
         key_pinned: pinned.is_some(),
         findings: audit.findings.into_iter().map(finding).collect(),
     })

@@ -104,13 +104,12 @@ fn verify(
     out: &mut dyn Write,
 ) -> Result<Exit, Early> {
     let reader = Reader::open_as_it_is(ledger)?;
-    let known = match keys {
-        // A line may have the store open meanwhile.
-        Some(store) => Some(KeyHost::open(store, CallerRole::Check)?.known(reader.id()?)?),
-        None => None,
-    };
+    // A line may have the store open meanwhile, and go on.
+    let mut host = keys.map(|store| KeyHost::open(store, CallerRole::Check)).transpose()?;
+    let ledger_id = reader.id()?;
+    let known = host.as_mut().map(|host| move || host.known(ledger_id));
     let bar = bar(reader.last_event().unwrap_or_default(), "events");
-    let verdict = ledger_proof::verify(&reader, known.as_ref(), key, |n| bar.set_position(n))?;
+    let verdict = ledger_proof::verify(&reader, known, key, |n| bar.set_position(n))?;
     bar.finish_and_clear();
     render::show(&Outcome::Verdict(verdict), json, Desk::Here, out)
 }

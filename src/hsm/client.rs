@@ -30,8 +30,8 @@ use crate::threads::{self, ThreadRefused};
 pub const READY: &str = "ready";
 /// Begins the message with which a program ends.
 const FAILURE: &str = "error: ";
-/// A host opens its store and socket within milliseconds; a loaded machine gets this long.
-const START_LIMIT: Duration = Duration::from_secs(10);
+/// A host opens its store and socket within milliseconds; one that remembers much, on a slow machine, gets this long.
+const START_LIMIT: Duration = Duration::from_secs(60);
 /// A call takes milliseconds; a host that needs this long hangs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Limit of a call that stands alone and can be repeated: the ledger's writer waits for it.

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 pub use super::CallerRole;
 use super::client::{HostProcess, HsmClient};
-use super::{AuditInfo, Auditor, HsmDoor};
+use super::{AuditInfo, Auditor, HsmDoor, HsmError};
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 
@@ -91,8 +91,8 @@ impl KeyHost {
     }
 
     /// The HSM's notes about a ledger.
-    pub fn known(&mut self, ledger: LedgerId) -> Result<AuditInfo, Failure> {
-        Ok(self.hsm.audit(ledger)?)
+    pub fn known(&mut self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
+        self.hsm.audit(ledger)
     }
 
     /// Opens a connection for a ledger's signatures, which is made again after a fault.

@@ -2,8 +2,13 @@
 
 use serde::Serialize;
 
+use super::error::LedgerError;
 use super::store::ChainHead;
 use crate::audit::{LedgerId, PublicKey};
+use crate::hsm::AuditInfo;
+
+/// Asks for the HSM's notes about a ledger.
+pub type KnownAgain<'a> = &'a mut dyn FnMut() -> Result<AuditInfo, LedgerError>;
 
 /// The place of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

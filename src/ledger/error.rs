@@ -135,6 +135,15 @@ pub enum LedgerError {
         /// The HSM's last answer.
         why: HsmError,
     },
+    /// The ledger ended before the HSM was shown all of it.
+    #[error(
+        "the HSM has not been shown the last {events} events of the ledger, because there was no time: the next start goes on with \
+         them, and no harm is done"
+    )]
+    NotShown {
+        /// Events that are owed.
+        events: u64,
+    },
     /// The ledger was closed before the call.
     #[error("the ledger is closed")]
     Closed,
@@ -206,6 +215,7 @@ impl LedgerError {
             Self::Auditor(error)
             | Self::NotSigned { why: error, .. }
             | Self::NotAcknowledged { why: error, .. } => error.exit(),
+            Self::NotShown { .. } => Exit::Hsm,
             Self::NotAJob(_) => Exit::FileFormat,
             Self::InUse { .. }
             | Self::Missing(_)

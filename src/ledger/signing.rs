@@ -48,7 +48,7 @@ pub(super) struct Signing {
     at_once: bool,
     /// Why the HSM did not sign, and when it is asked again.
     failed: Option<(HsmError, Instant)>,
-    /// Bindings that wait, and since when.
+    /// Bindings and ends of jobs that wait, and since when.
     waiting: Vec<(Instant, Said)>,
     /// Changes that are written and wait for the HSM, with their events.
     unanswered: Vec<(Instant, LedgerEvent, ChangeReply<LedgerEvent>)>,
@@ -114,22 +114,28 @@ impl Signing {
         self.unanswered.push((Instant::now(), event, reply));
     }
 
-    /// The answers that wait no longer: those that the HSM has acknowledged, with `true`, and those that waited too long. All of
-    /// them once the ledger is at its end.
+    /// The answers that wait no longer: those that the HSM has acknowledged, with `true`, and those that waited too long for an
+    /// HSM that does not answer. All of them once the ledger is at its end.
     pub(super) fn answerable(&mut self, all: bool) -> Vec<(bool, LedgerEvent, ChangeReply<LedgerEvent>)> {
         let known = self.acknowledged.map_or(0, |place| place.n);
+        let away = self.failed.is_some();
         let ends = |(begun, event, _): &mut (Instant, LedgerEvent, _)| {
-            all || event.n <= known || begun.elapsed() > PATIENCE
+            all || event.n <= known || away && begun.elapsed() > PATIENCE
         };
         let ended = self.unanswered.extract_if(.., ends);
         ended.map(|(_, event, reply)| (event.n <= known, event, reply)).collect()
     }
 
+    /// Notes that the HSM has acknowledged everything up to a place.
+    pub(super) fn acknowledges(&mut self, place: ChainPlace) {
+        if self.failed.take().is_some() {
+            tracing::warn!("the HSM answers again: it has acknowledged the ledger up to event {}", place.n);
+        }
+        self.acknowledged = Some(place);
+    }
+
     /// Notes that everything up to an event is signed.
     pub(super) fn signed(&mut self, to: u64) {
-        if self.failed.take().is_some() {
-            tracing::warn!("the HSM signs the ledger again: everything up to event {to} is signed");
-        }
         (self.signed_to, self.since) = (to, None);
     }
 
@@ -155,22 +161,28 @@ impl Signing {
         Some(LedgerError::NotAcknowledged { events: self.owed(last), why: error.clone() })
     }
 
-    /// Passes a change on. A binding waits here while too much is owed.
+    /// Whether so much is owed that it takes a while to sign it.
+    pub(super) fn is_far_behind(&self, last: u64) -> bool {
+        self.owed(last) > SIGNED_EVERY
+    }
+
+    /// Passes a change on. A binding waits here while too much is owed, and so does the end of a job.
     pub(super) fn admit(&mut self, said: Said, last: u64) -> Option<Said> {
-        let binds = matches!(said.1, Change::Bound { .. });
-        let late = self.since.is_some_and(|since| since.elapsed() > OWED_LONGEST);
-        if binds && self.failed.is_some() && (late || self.owed(last) > SIGNED_EVERY) {
+        let waits = matches!(said.1, Change::Bound { .. } | Change::Closed);
+        let late = self.failed.is_some() && self.since.is_some_and(|since| since.elapsed() > OWED_LONGEST);
+        if waits && (late || self.is_far_behind(last)) {
             self.waiting.push((Instant::now(), said));
             return None;
         }
         Some(said)
     }
 
-    /// The bindings that wait no longer: all of them once the HSM signs again or the ledger is at its end, else those
-    /// that waited too long, which are to be refused.
-    pub(super) fn released(&mut self, all: bool) -> Vec<Said> {
-        let all = all || self.failed.is_none();
-        let ends = |begun: &Instant| all || begun.elapsed() > PATIENCE;
+    /// The changes that wait no longer: all of them once little is owed or the ledger is at its end, else those that waited too
+    /// long for an HSM that does not answer, which are to be refused.
+    pub(super) fn released(&mut self, all: bool, last: u64) -> Vec<Said> {
+        let away = self.failed.is_some();
+        let all = all || !away && !self.is_far_behind(last);
+        let ends = |begun: &Instant| all || away && begun.elapsed() > PATIENCE;
         self.waiting.extract_if(.., |(begun, _)| ends(begun)).map(|(_, said)| said).collect()
     }
 }

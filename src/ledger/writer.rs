@@ -41,6 +41,8 @@ const LAST_PAUSE: Duration = Duration::from_millis(200);
 const LET_GO: Duration = Duration::from_secs(2);
 const LET_GO_PAUSE: Duration = Duration::from_millis(20);
 
+/// So many events take a while to show.
+const LONG_TO_SHOW: u64 = 10_000;
 /// How long the HSM is shown events of a long ledger before the writer looks after its callers again.
 const SHOWN_AT_ONCE: Duration = Duration::from_millis(200);
 
@@ -239,7 +241,7 @@ impl LedgerWriter {
             self.write(&mut batch);
             self.gather.ended();
         }
-        self.sign();
+        self.sign_the_end();
     }
 
     /// The next message, or a timeout as soon as events must be signed or, without unsigned events, the files
@@ -266,14 +268,6 @@ impl LedgerWriter {
     fn sign_if_due(&mut self) {
         if self.poison.get().is_none() && self.signing.is_due(self.store.last_event()) {
             self.show(true, SHOWN_AT_ONCE);
-        }
-    }
-
-    /// Has the HSM sign the end of the chain, which is durable, if there are events after the last checkpoint. It takes as long as
-    /// it takes.
-    fn sign(&mut self) {
-        if self.signing.owed(self.store.last_event()) > 0 {
-            self.show(true, Duration::MAX);
         }
     }
 
@@ -315,7 +309,7 @@ impl LedgerWriter {
             if now.place != last {
                 return Err(HsmError::Host("it acknowledged another event".to_owned()).into());
             }
-            self.signing.acknowledged = Some(last);
+            self.signing.acknowledges(last);
             if let Some(checkpoint) = now.signed {
                 self.store.begin()?;
                 self.store.keep(&checkpoint)?;
@@ -356,7 +350,13 @@ impl LedgerWriter {
             self.store.commit()?;
             self.signing.signed(lost.place.n);
         }
-        self.signing.acknowledged = Some(followed.place);
+        self.signing.acknowledges(followed.place);
+        let left = self.store.last_event().saturating_sub(followed.place.n);
+        if left > LONG_TO_SHOW {
+            tracing::info!(
+                "the HSM is shown {left} events of the ledger; bindings wait until it has seen them"
+            );
+        }
         Ok(followed.place)
     }
 
@@ -365,33 +365,40 @@ impl LedgerWriter {
         let poison = self.poison.get().cloned();
         for (known, event, reply) in self.signing.answerable(poison.is_some()) {
             let why = || self.signing.unacknowledged(self.store.last_event());
-            match poison.clone().or_else(why) {
-                Some(error) if !known => answer(reply, Err(error)),
-                _ => answer(reply, Ok(event)),
+            match (known, poison.clone().or_else(why)) {
+                (true, _) => answer(reply, Ok(event)),
+                (false, Some(error)) => answer(reply, Err(error)),
+                // It waits until the HSM has been shown what comes before.
+                (false, None) => self.signing.answer_later(event, reply),
             }
         }
     }
 
-    /// Passes a change on, or keeps a binding until the HSM signs again. Closing a job needs the end signed.
+    /// Passes a change on, or keeps it until the HSM has signed what is owed.
     fn admit(&mut self, said: Said) -> Option<Said> {
-        let last = self.store.last_event();
+        let said = self.signing.admit(said, self.store.last_event())?;
+        self.closable(said)
+    }
+
+    /// Closing a job needs the end signed.
+    fn closable(&mut self, said: Said) -> Option<Said> {
         if matches!(said.1, Change::Closed) {
-            self.sign();
-            if let Some(error) = self.signing.debt(last) {
+            self.show(true, SHOWN_AT_ONCE);
+            if let Some(error) = self.signing.debt(self.store.last_event()) {
                 answer(said.3, Err(error));
                 return None;
             }
         }
-        self.signing.admit(said, last)
+        Some(said)
     }
 
     /// Writes the bindings that waited for the HSM, or refuses those that waited too long.
     fn release(&mut self, batch: &mut Vec<Said>) {
         let poison = self.poison.get().cloned();
         self.answer_known();
-        for said in self.signing.released(poison.is_some()) {
+        for said in self.signing.released(poison.is_some(), self.store.last_event()) {
             match poison.clone().or_else(|| self.signing.debt(self.store.last_event())) {
-                None => batch.push(said),
+                None => batch.extend(self.closable(said)),
                 Some(error) => answer(said.3, Err(error)),
             }
         }
@@ -402,16 +409,25 @@ impl LedgerWriter {
     fn sign_the_end(&mut self) -> Option<LedgerError> {
         let until = Instant::now() + LAST_SIGNATURE;
         loop {
-            self.sign();
+            let owed = self.signing.owed(self.store.last_event());
+            if owed == 0 {
+                return None;
+            }
+            self.show(true, SHOWN_AT_ONCE);
             if self.poison.get().is_some() {
                 return None;
             }
-            let error = self.signing.debt(self.store.last_event())?;
+            let away = self.signing.debt(self.store.last_event());
             if Instant::now() >= until {
-                tracing::warn!(%error, "the ledger ends without a signature");
-                return Some(error);
+                let left = self.signing.owed(self.store.last_event());
+                let error = away.unwrap_or(LedgerError::NotShown { events: left });
+                if left > 0 {
+                    tracing::warn!(%error, "the ledger ends without a signature");
+                    return Some(error);
+                }
+            } else if away.is_some() {
+                std::thread::sleep(LAST_PAUSE);
             }
-            std::thread::sleep(LAST_PAUSE);
         }
     }
 
@@ -453,6 +469,11 @@ impl LedgerWriter {
                 }
                 let unsigned = self.sign_the_end();
                 self.answer_known();
+                for (known, event, reply) in self.signing.answerable(true) {
+                    let error = self.signing.unacknowledged(self.store.last_event());
+                    let error = error.or_else(|| unsigned.clone()).filter(|_| !known);
+                    answer(reply, error.map_or(Ok(event), Err));
+                }
                 self.look();
                 if self.poison.get().is_none() {
                     self.store.fold();

@@ -99,19 +99,12 @@ impl AuditBook {
                 if signed.key != key || !signed.is_genuine() || signed.place.ledger != ledger {
                     return Err(FollowRefusal::OtherStore.into());
                 }
-                followers.signed_once(memory.state(), signed.generation)?;
+                if let Some((known, shown)) = memory.state().forgot(signed) {
+                    memory.note(&MemoryRecord::StoreBehind { ledger, known, shown })?;
+                }
             }
-            followers.may_sign()?;
-            let head = memory.state().ledger(ledger).map(|known| known.head());
-            // What is signed is in the memory before the signature is answered.
-            if let Some(signed) = request.signed
-                && let shown = signed.place.n
-                && let known = head.map_or(0, |head| head.n)
-                && known < shown
-            {
-                return Err(followers.stop(FollowRefusal::StoreBehind { known, shown }).into());
-            }
-            if head.is_none() {
+            FollowRefusal::of_old_store(memory.state())?;
+            if memory.state().ledger(ledger).is_none() {
                 let (epoch, by) = (FIRST_EPOCH, Vec::new());
                 memory.note(&MemoryRecord::LedgerKnown { ledger, epoch, noted: None, by })?;
             }
@@ -175,6 +168,7 @@ impl AuditBook {
         let [name, digest] = names;
         self.keeper()?.ask(move |memory| {
             let state = memory.state();
+            FollowRefusal::of_old_store(state)?;
             if let Some(other) = state.file_elsewhere(names, ledger) {
                 return Err(HsmError::FileElsewhere(other));
             }
@@ -186,8 +180,14 @@ impl AuditBook {
     }
 
     /// Signs a document.
-    pub(super) fn sign(&self, kind: DocumentKind, ledger: LedgerId, digest: &[u8; 32]) -> Signature {
-        self.key.document(kind, ledger, digest)
+    pub(super) fn sign(
+        &self,
+        kind: DocumentKind,
+        ledger: LedgerId,
+        digest: &[u8; 32],
+    ) -> Result<Signature, HsmError> {
+        self.keeper()?.ask(|memory| FollowRefusal::of_old_store(memory.state()).map_err(HsmError::from))?;
+        Ok(self.key.document(kind, ledger, digest))
     }
 
     fn keeper(&self) -> Result<&MemoryKeeper, HsmError> {

@@ -21,8 +21,6 @@ pub type ConnectionNumber = u64;
 #[derive(Debug, Default)]
 pub struct LedgerFollowers {
     followed: BTreeMap<LedgerId, ConnectionNumber>,
-    /// Why nothing is followed or signed any more.
-    behind: Option<FollowRefusal>,
 }
 
 /// Why a ledger cannot be followed, or its events cannot be shown.
@@ -43,13 +41,13 @@ pub enum FollowRefusal {
     OtherStore,
     /// The store signed more than it remembers.
     #[error(
-        "the key store signed place {shown} and remembers {known}: it was put back from a backup, and signs nothing more; put the \
-         newer one back"
+        "the key store has signed up to {shown}, and remembers only {known}: it was put back from a backup, and signs nothing more; put \
+         the newer one back"
     )]
     StoreBehind {
-        /// How often the store signed, as it remembers.
+        /// The generation, or the event, that the store remembers.
         known: u64,
-        /// How often it signed, as the ledger shows.
+        /// The one that it signed, as a ledger shows.
         shown: u64,
     },
     /// Nobody made it known to this store.
@@ -85,6 +83,11 @@ pub enum FollowRefusal {
 }
 
 impl FollowRefusal {
+    /// Refuses everything once the store is known to be an old one.
+    pub fn of_old_store(memory: &MemoryState) -> Result<(), Self> {
+        memory.behind().map_or(Ok(()), |(known, shown)| Err(Self::StoreBehind { known, shown }))
+    }
+
     /// Whether asking again cannot help.
     pub fn is_final(&self) -> bool {
         !matches!(self, Self::Followed | Self::NotFollowed)
@@ -114,25 +117,6 @@ impl LedgerFollowers {
         Ok(known.book.place())
     }
 
-    /// Refuses everything once the store is known to be an old one.
-    pub fn may_sign(&self) -> Result<(), FollowRefusal> {
-        self.behind.clone().map_or(Ok(()), Err)
-    }
-
-    /// A signature of this store was shown, of this generation. If the store does not remember it, it was put back, and may have
-    /// forgotten chips of every ledger: it does nothing more.
-    pub fn signed_once(&mut self, memory: &MemoryState, generation: u64) -> Result<(), FollowRefusal> {
-        if generation > memory.generation() {
-            self.behind = Some(FollowRefusal::StoreBehind { known: memory.generation(), shown: generation });
-        }
-        self.may_sign()
-    }
-
-    /// Stops everything: the store is an old one. Returns the reason.
-    pub fn stop(&mut self, why: FollowRefusal) -> FollowRefusal {
-        self.behind.insert(why).clone()
-    }
-
     /// Checks that a connection may show events that follow this place.
     pub fn may_show(
         &self,
@@ -140,7 +124,7 @@ impl LedgerFollowers {
         after: &ChainPlace,
         connection: ConnectionNumber,
     ) -> Result<(), FollowRefusal> {
-        self.may_sign()?;
+        FollowRefusal::of_old_store(memory)?;
         if self.followed.get(&after.ledger) != Some(&connection) {
             return Err(FollowRefusal::NotFollowed);
         }

@@ -23,8 +23,8 @@ use crate::threads;
 const QUEUE: usize = 512;
 /// Most questions that are answered after one sync.
 const BATCH: usize = 256;
-/// Length of a journal after which it is rotated.
-const LONG: u64 = 64 << 20;
+/// Length of a journal after which it is rotated, if its snapshot is not longer: a host reads both when it starts.
+const LONG: u64 = 8 << 20;
 /// Bytes of a journal after which a rotation that failed is tried again.
 const MORE: u64 = 8 << 20;
 
@@ -47,7 +47,8 @@ impl MemoryKeeper {
     pub fn start(home: MemoryHome) -> Result<Self, Failure> {
         let memory = Memory::open(&home).map_err(HsmError::from)?;
         let (questions, waiting) = sync_channel(QUEUE);
-        let owner = MemoryOwner { home, memory: Some(memory), dead: None, started: false, rotates_at: LONG };
+        let rotates_at = memory.snapshot_length().max(LONG);
+        let owner = MemoryOwner { home, memory: Some(memory), dead: None, started: false, rotates_at };
         let thread = threads::start("hsm-journal", move || owner.run(&waiting))?;
         Ok(Self { questions: Some(questions), thread: Some(thread) })
     }
@@ -158,8 +159,9 @@ impl MemoryOwner {
         if length < self.rotates_at {
             return;
         }
-        self.rotates_at = LONG;
-        if let Err(fault) = memory.rotate() {
+        let rotated = memory.rotate();
+        self.rotates_at = memory.snapshot_length().max(LONG);
+        if let Err(fault) = rotated {
             // Tried again after more, not after each change: what is lost is read anew.
             self.rotates_at = length.saturating_add(MORE);
             tracing::warn!(%fault, "the HSM's journal is long, and the next one was not made");

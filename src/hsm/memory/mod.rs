@@ -122,6 +122,8 @@ pub struct Memory {
     end: JournalEnd,
     /// Length of the journal in bytes, as far as it was synced.
     length: u64,
+    /// Length of the snapshot before it, in bytes.
+    snapshot_length: u64,
     /// Bytes of records that are not written yet.
     pending: Vec<u8>,
     /// Why the state is none that records make; it may not be used any more.
@@ -296,6 +298,7 @@ impl Memory {
             journal,
             end: stored.end,
             length: stored.length,
+            snapshot_length: u64::try_from(stored.snapshot.len()).map_err(|_| MemoryFault::TooLong)?,
             pending: Vec::new(),
             broken: None,
             cut,
@@ -322,6 +325,11 @@ impl Memory {
     /// Length of the journal in bytes.
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Length of the snapshot before the journal, in bytes.
+    pub fn snapshot_length(&self) -> u64 {
+        self.snapshot_length
     }
 
     /// Whether records were noted that are not durable.

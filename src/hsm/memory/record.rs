@@ -87,6 +87,15 @@ pub enum MemoryRecord {
         /// What happened to it.
         fate: SpoolKeyFate,
     },
+    /// A ledger showed a signature of this store that the store does not remember: it was put back from a backup.
+    StoreBehind {
+        /// The ledger.
+        ledger: LedgerId,
+        /// The generation, or the event, that the store remembers.
+        known: u64,
+        /// The one that was signed.
+        shown: u64,
+    },
 }
 
 /// What happened to the key of a spool.

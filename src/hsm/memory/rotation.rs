@@ -81,6 +81,7 @@ impl Memory {
                 RotationStep::Remove => {
                     self.journal = appended(&home.path("journal"))?;
                     (self.end, self.length) = (end.clone(), length);
+                    self.snapshot_length = u64::try_from(snapshot.len()).map_err(|_| MemoryFault::TooLong)?;
                     self.chips.written(chips);
                     self.home = home.clone();
                     remove_before(&home.folder, generation)?;

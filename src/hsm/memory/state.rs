@@ -32,6 +32,8 @@ pub struct MemoryState {
     admitted: BTreeMap<[u8; 32], AdmittedFile>,
     /// Keys of spools that were made and are not gone.
     spools: BTreeMap<SpoolKeyName, LedgerId>,
+    /// What a ledger showed that the store has forgotten: what it remembers, and what it signed.
+    behind: Option<(u64, u64)>,
 }
 
 /// A ledger that is known.
@@ -209,6 +211,23 @@ impl MemoryState {
         self.time
     }
 
+    /// What was forgotten, if the store is known to be an old one: what it remembers, and what it signed.
+    pub fn behind(&self) -> Option<(u64, u64)> {
+        self.behind
+    }
+
+    /// Whether this signature of the store was forgotten: its generation, or the event, is above what is remembered. A store that
+    /// was put back may have forgotten files and chips of every ledger.
+    pub fn forgot(&self, signed: &Checkpoint) -> Option<(u64, u64)> {
+        let (place, generation) = (signed.place, signed.generation);
+        if generation > self.generation {
+            return Some((self.generation, generation));
+        }
+        // What is signed is in the memory before the signature is answered.
+        let known = self.ledger(place.ledger).map_or(0, |known| known.head().n);
+        (place.n > known).then_some((known, place.n))
+    }
+
     /// The ledger other than `ledger` into which a file of this name or digest went.
     pub fn file_elsewhere(&self, names: [[u8; 32]; 2], ledger: LedgerId) -> Option<LedgerId> {
         names.iter().find_map(|name| self.files.get(name).copied().filter(|other| *other != ledger))
@@ -257,6 +276,7 @@ impl MemoryState {
                     self.admitted.insert(*digest, AdmittedFile { name: *name, records });
                 }
             }
+            MemoryRecord::StoreBehind { ledger: _, known, shown } => self.behind = Some((*known, *shown)),
             MemoryRecord::Spool { key, ledger, fate } => match fate {
                 SpoolKeyFate::Made => {
                     self.spools.insert(*key, *ledger);

@@ -280,7 +280,7 @@ impl Auditor for SoftHsm {
         ledger: LedgerId,
         digest: DocumentDigest,
     ) -> Result<Signature, HsmError> {
-        Ok(self.shared.book.sign(kind, ledger, &digest))
+        self.shared.book.sign(kind, ledger, &digest)
     }
 }
 

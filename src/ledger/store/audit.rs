@@ -13,10 +13,10 @@ use crate::audit::{ChainPlace, Checkpoint, LedgerId, PublicKey, Signature};
 use crate::hsm::{AuditInfo, SHOWN_BYTES, SHOWN_EVENTS};
 use crate::ids::CardNames;
 use crate::laws::chain::{GENESIS, Hash};
-use crate::laws::event::{EventFact, LedgerEvent};
+use crate::laws::event::{EventFact, LedgerEvent, codec};
 use crate::laws::shifts::LineFollower;
 use crate::laws::types::JobId;
-use crate::ledger::audit::{Audit, AuditFinding, FindingPlace};
+use crate::ledger::audit::{Audit, AuditFinding, FindingPlace, KnownAgain};
 use crate::ledger::error::LedgerError;
 use crate::ledger::replay::JobReplay;
 use crate::ledger::signing::PAUSE_MAX;
@@ -62,9 +62,29 @@ impl LedgerStore {
                 row::signed(checkpoint.generation),
                 checkpoint.key.0,
                 checkpoint.signature.to_bytes(),
-                row::signed(self.last_ts),
+                row::signed(self.time_of(checkpoint.place.n)?),
             ])?;
         Ok(())
+    }
+
+    /// Time of an event, Unix in ms.
+    fn time_of(&self, n: u64) -> Result<u64, LedgerError> {
+        if n == self.head.0 {
+            return Ok(self.last_ts);
+        }
+        let lost = || LedgerError::Damaged(format!("event {n} is signed, and is not there"));
+        let body: Option<Vec<u8>> = self
+            .connection
+            .prepare_cached("SELECT body FROM event_v2 WHERE n = ?1")?
+            .query_row([row::signed(n)], |r| r.get(0))
+            .optional()?;
+        match body {
+            Some(body) => Ok(codec::decode(&body).map_err(|_| lost())?.ts),
+            None => {
+                let mut query = self.connection.prepare_cached("SELECT ts FROM event WHERE n = ?1")?;
+                query.query_row([row::signed(n)], |r| row::number(r, 0)).optional()?.ok_or_else(lost)
+            }
+        }
     }
 
     /// Number of the last event that was signed; 0 if none was.
@@ -104,7 +124,7 @@ impl LedgerStore {
     pub(in crate::ledger) fn agrees(&self, known: &AuditInfo) -> Result<(), LedgerError> {
         let id = self.id;
         let last = last(&self.connection, id)?;
-        if let Some(finding) = against(&self.connection, id, last.as_ref(), known)? {
+        if let Some(finding) = against(&self.connection, id, last.as_ref(), known, &mut || Ok(*known))? {
             return Err(LedgerError::Damaged(finding.to_string()));
         }
         let start = match &last {
@@ -216,6 +236,7 @@ fn against(
     id: LedgerId,
     last: Option<&Checkpoint>,
     known: &AuditInfo,
+    again: KnownAgain<'_>,
 ) -> Result<Option<AuditFinding>, LedgerError> {
     let says = |what: String| Ok(Some(AuditFinding { at: FindingPlace::Ledger, what }));
     if let Some(last) = last {
@@ -226,12 +247,27 @@ fn against(
                 last.key, known.key
             ));
         }
-        if last.generation > known.generation {
-            return says(format!(
-                "its last checkpoint is of generation {}, and the audit book of the key store of {}: the book was put \
-                 back from a backup",
-                last.generation, known.generation
-            ));
+        let behind = |known: &AuditInfo| {
+            let head = known.head.filter(|head| head.ledger == id).map_or(0, |head| head.n);
+            last.generation > known.generation || last.place.n > head
+        };
+        if behind(known) {
+            // A line may have gone on since.
+            let now = again()?;
+            if last.generation > now.generation {
+                return says(format!(
+                    "its last checkpoint is of generation {}, and the audit book of the key store of {}: the book was put \
+                     back from a backup",
+                    last.generation, now.generation
+                ));
+            }
+            if known.head.is_some() && behind(&now) {
+                return says(format!(
+                    "the key store has signed event {}, and its audit book does not remember it: the book was put back from a \
+                     backup",
+                    last.place.n
+                ));
+            }
         }
     }
     // Without an entry in the book, the ledger must have no checkpoint either.
@@ -290,10 +326,11 @@ pub(super) fn all_checkpoints(connection: &Connection) -> Result<Vec<Checkpoint>
 /// Audits a whole ledger. Waits up to `patience` for a running writer to store a checkpoint. Calls `seen` with the number of each event.
 pub(super) fn audit(
     connection: &Connection,
-    known: Option<&AuditInfo>,
+    mut known: Option<KnownAgain<'_>>,
     patience: Duration,
     seen: impl FnMut(u64),
 ) -> Result<Audit, LedgerError> {
+    let before = known.as_mut().map(|known| known()).transpose()?;
     // One transaction, so that all reads see one moment while a writer goes on.
     let moment = connection.unchecked_transaction()?;
     let id = id(&moment)?;
@@ -316,14 +353,17 @@ pub(super) fn audit(
         found.read(read, || job.to_string());
     }
     of_no_job(&moment, &walked.jobs, arriving, &mut found)?;
-    let differs = known.map(|known| against(&moment, id, signed.last(), known)).transpose()?.flatten();
+    let differs = match (&before, known) {
+        (Some(before), Some(again)) => against(&moment, id, signed.last(), before, again)?,
+        _ => None,
+    };
     // `missing` waits for a writer, and reads what it writes meanwhile.
     drop(moment);
     match differs {
         Some(finding) => found.0.push(finding),
         None => missing(
             connection,
-            known.and_then(|known| known.signed).filter(|signed| signed.ledger == id),
+            before.and_then(|known| known.signed).filter(|signed| signed.ledger == id),
             patience,
             &mut found,
         )?,

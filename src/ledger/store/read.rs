@@ -12,12 +12,11 @@ use super::events::{self, EventFilter, JobMark};
 use super::row::{self, blank_chip};
 use crate::actor::NOT_PEOPLE;
 use crate::audit::{Checkpoint, LedgerId};
-use crate::hsm::AuditInfo;
 use crate::ids::{KekId, KeyData, SpoolKeyName};
 use crate::laws::Law;
 use crate::laws::event::{AcceptedTerms, BlankSubject, EventFact, LedgerEvent, RunCounts};
 use crate::laws::types::{AttemptState, Balance, Context, JobId, JobState, RecordState};
-use crate::ledger::audit::{Audit, AuditFinding};
+use crate::ledger::audit::{Audit, AuditFinding, KnownAgain};
 use crate::ledger::error::LedgerError;
 use crate::ledger::handle::WANTED;
 use crate::ledger::views::{
@@ -454,8 +453,8 @@ impl Reader {
     }
 
     /// Proves everything that can be proved: the chain, the signatures, the tables against the events, and with
-    /// `known` the ledger against the HSM's record of it. Calls `seen` with the number of each event.
-    pub fn audit(&self, known: Option<&AuditInfo>, seen: impl FnMut(u64)) -> Result<Audit, LedgerError> {
+    /// `known` the ledger against the HSM's record of it, which is asked again if a line may have gone on. Calls `seen` with the number of each event.
+    pub fn audit(&self, known: Option<KnownAgain<'_>>, seen: impl FnMut(u64)) -> Result<Audit, LedgerError> {
         let writes = super::lock::is_held(&self.path);
         let patience = if writes { super::audit::KEPT_WITHIN } else { Duration::ZERO };
         super::audit::audit(&self.connection, known, patience, seen)

@@ -163,7 +163,7 @@ fn an_audit_waits_for_a_checkpoint_whose_answer_was_lost() {
     }
     deaf.loses_answers.store(false, Ordering::SeqCst);
     let reader = ledger.reader().unwrap();
-    assert_eq!(reader.audit(Some(&known()), |_| ()).unwrap().findings, []);
+    assert_eq!(reader.audit(Some(&mut || Ok(known())), |_| ()).unwrap().findings, []);
 }
 
 /// A station acts on BOUND, so it learns of it when the HSM has acknowledged it, and not before.

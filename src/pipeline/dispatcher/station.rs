@@ -234,6 +234,8 @@ impl Dispatcher<'_> {
         self.outcome.stats.cards += 1;
         let context = self.in_whose_name(seq, &fault, self.fault_context(place, &fault, took));
         self.record(Change::Rejected { seq }, context);
+        // It was bound, so it is no blank, even if nothing was written on it.
+        self.take_blank(place);
         // The HSM still holds handles of the applications that were not reached.
         if let Some(card) = self.off_floor(seq) {
             self.release(card.work.as_deref());
@@ -254,6 +256,7 @@ impl Dispatcher<'_> {
             fault.reason,
             ReasonWord::RecordCancelled
                 | ReasonWord::NotSigned
+                | ReasonWord::NotAcknowledged
                 | ReasonWord::KeysDoubted
                 | ReasonWord::Killed
         );

@@ -35,8 +35,8 @@ impl Runner<'_> {
                         Ok(_) => CardPermission::Given(blank, first),
                         Err(error @ LedgerError::NotAcknowledged { .. }) => CardPermission::Lost(Fault::new(
                             Blame::Hsm,
-                            ReasonWord::NotSigned,
-                            error.to_string(),
+                            ReasonWord::NotAcknowledged,
+                            format!("{error}; the card is bound, and nothing was written on it: destroy it"),
                         )),
                         Err(error) => refused(error).map_or_else(CardPermission::NotRecorded, |fault| {
                             CardPermission::Refused(blank, fault)

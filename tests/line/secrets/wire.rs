@@ -11,7 +11,7 @@ use super::scene::Scene;
 use super::search::{Kind, Needle, Search, Value};
 
 /// A leak on purpose.
-const PLANTED: [u8; 16] = *b"\xA0\xB1\xC2\xD3\xE4\xF5\x96\x87\x78\x69\xF5\xE4\xD3\xC2\xB1\xA1";
+const PLANTED: &str = "A0B1C2D3E4F596877869F5E4D3C2B1A0";
 
 /// Compiles the library that keeps what the daemon sends and receives.
 fn tap(scene: &Scene) -> std::path::PathBuf {
@@ -41,7 +41,11 @@ fn tapped(scene: &mut Scene) -> Vec<u8> {
     let mut ready = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
     let daemon = Running(child);
-    UnixStream::connect(scene.world.path("d.sock")).unwrap().write_all(&PLANTED).unwrap();
+    let mut stream = UnixStream::connect(scene.world.path("d.sock")).unwrap();
+    stream.write_all(format!("{PLANTED}\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    assert!(answer.contains("fault"), "{answer}");
     scene.ends(0, "job submit job.cwf1 --socket d.sock");
     scene.ends(0, "job release J1 --socket d.sock");
     wait_for("the job's end", || {
@@ -63,8 +67,11 @@ fn no_key_and_no_secret_value_passes_through_a_socket_of_the_daemon() {
     let (holder, secret): (Vec<_>, Vec<_>) = needles.into_iter().partition(|n| n.kind == Kind::Holder);
     let holder = Search::new(holder);
     assert!(!holder.find(&capture).is_empty(), "clear DGIs go to the HSM, which checks them: the tap works");
-    let planted =
-        Needle { name: "planted".into(), kind: Kind::Secret, value: Value::Bytes(PLANTED.to_vec()) };
+    let planted = Needle {
+        name: "planted".into(),
+        kind: Kind::Secret,
+        value: Value::Bytes(hex::decode(PLANTED).unwrap()),
+    };
     assert_eq!(Search::new(vec![planted]).find(&capture).len(), 1, "a leak on purpose is found");
     let search = Search::new(secret);
     let named = |(needle, form): (usize, &str)| format!("{} as {form}", search.needles[needle].name);
