@@ -66,8 +66,10 @@ impl Auditor for Memory {
 
     fn follow(&mut self, request: &Following) -> Result<FollowedLedger, HsmError> {
         let place = self.place(request.ledger);
-        let (key, generation) = (Self::key().public(), self.0.lock().unwrap().0);
-        Ok(FollowedLedger { key, generation, place, head: place, signed: None, time: 0 })
+        let (key, (generation, head)) = (Self::key().public(), *self.0.lock().unwrap());
+        let signed = head.filter(|head| head.ledger == request.ledger);
+        let signed = signed.map(|head| Self::key().checkpoint(head, generation));
+        Ok(FollowedLedger { key, generation, place, head: place, signed, time: 0 })
     }
 
     fn show(&mut self, shown: &ShownEvents) -> Result<Acknowledged, HsmError> {

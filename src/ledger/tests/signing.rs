@@ -193,5 +193,29 @@ fn a_bound_card_waits_for_the_acknowledgement() {
     let answered = std::thread::spawn(move || ticket.wait());
     std::thread::sleep(Duration::from_millis(100));
     assert!(matches!(ledger.close(), Err(LedgerError::NotSigned { .. })));
-    assert!(matches!(answered.join().unwrap(), Err(LedgerError::NotSigned { .. })));
+    assert!(matches!(answered.join().unwrap(), Err(LedgerError::NotAcknowledged { .. })));
+}
+
+/// The HSM gives a checkpoint whose answer was lost when it is followed again: it signs an event that is not the last one any more.
+#[test]
+fn a_checkpoint_whose_answer_was_lost_is_kept_with_the_time_of_its_event() {
+    let deaf = Deaf::default();
+    let (_directory, ledger, job) = signed(&deaf);
+    let known = || deaf.memory.clone().audit(LedgerId([0; 16])).unwrap();
+    let before = known().generation;
+    deaf.loses_answers.store(true, Ordering::SeqCst);
+    say(&ledger, job, Change::Fed { blank: 1 }).unwrap();
+    while known().generation == before {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let lost = known().head.unwrap();
+    deaf.loses_answers.store(false, Ordering::SeqCst);
+    for blank in 2..5 {
+        std::thread::sleep(Duration::from_millis(5));
+        say(&ledger, job, Change::Fed { blank }).unwrap();
+    }
+    everything_is_signed(&ledger);
+    let reader = ledger.reader().unwrap();
+    assert!(reader.checkpoints().unwrap().iter().any(|checkpoint| checkpoint.place == lost));
+    assert_eq!(reader.audit(Some(&mut || Ok(known())), |_| ()).unwrap().findings, []);
 }
