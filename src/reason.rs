@@ -81,6 +81,8 @@ reason_words! {
     KeydataChanged = "keydata-changed",
     /// The chip was bound to a record before.
     ChipSeen = "chip-seen",
+    /// The HSM gives the card no session: its chip was bound before, in this job or another one.
+    ChipBarred = "chip-barred",
     /// A record of the chip reads otherwise than it was sent.
     ChipReadBack = "chip-read-back",
     /// The stripe reads otherwise than it was written.

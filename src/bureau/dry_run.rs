@@ -18,7 +18,7 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::key_host::socket_directory;
 use crate::hsm::store::{KeyStore, KeyUsage, StoreSide};
-use crate::hsm::{CallerRole, Hsm, HsmDoor, VerifyRequest};
+use crate::hsm::{ApplicationToVerify, CallerRole, Hsm, HsmDoor, RecordToVerify};
 use crate::ids::{Aid, Dgi, Mic};
 use crate::modules::LineProfile;
 use crate::prep::dry_run::sample_file;
@@ -159,19 +159,21 @@ fn planned(bytes: &[u8], product: &ProductProfile, hsm: &mut HsmClient) -> Resul
         let others = others_digest(&record);
         for application in &section.applications {
             let Some(of_product) = product.application(&application.aid) else { continue };
-            let request = VerifyRequest {
+            let request = RecordToVerify {
                 issuer_id: header.issuer_id.clone(),
                 file_id: header.file_id.clone(),
                 sequence: record.sequence,
                 card_ref: record.card_ref.clone(),
                 others,
-                application: application.raw.as_slice().into(),
                 card_block: channel.block(),
-                pass_through: of_product.pass_through.clone(),
                 allow_ecb: product.allow_ecb,
+                applications: vec![ApplicationToVerify {
+                    bytes: application.raw.as_slice().into(),
+                    pass_through: of_product.pass_through.clone(),
+                }],
             };
-            let verified = hsm.verify_all(std::slice::from_ref(&request))?;
-            let Some(verified) = verified.first() else { continue };
+            let verified = hsm.verify_record(&request)?;
+            let Some(verified) = verified.applications.first() else { continue };
             let plan = plan(application, verified, of_product, channel)
                 .map_err(|e| Failure::new(Exit::Profile, format!("application {}: {e}", application.aid)))?;
             let last = plan.steps.iter().flat_map(|step| &step.ends).next_back().map(|(dgi, _)| *dgi);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::chip::status::CommandPhase;
-use crate::hsm::{ApplicationHandle, DataPart, VerifiedApplication};
+use crate::hsm::{DataPart, VerifiedApplication};
 use crate::ids::{Aid, Dgi, KekId};
 use crate::profile::product::{self, Finalize};
 use crate::record::chip::{ChipApplication, Cmode, DgiValue, EncType, Pdi};
@@ -68,11 +68,7 @@ fn protect(application: &mut ChipApplication, dgi: u16, enc: EncType) {
 }
 
 fn verified(protected: &[(u16, u16)]) -> VerifiedApplication {
-    VerifiedApplication {
-        handle: ApplicationHandle([0; 16]),
-        protected: protected.iter().map(|(d, n)| (Dgi(*d), *n)).collect(),
-        allow: vec![],
-    }
+    VerifiedApplication { protected: protected.iter().map(|(d, n)| (Dgi(*d), *n)).collect(), allow: vec![] }
 }
 
 /// Length of a command's data field.

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::IssuerKeyName;
-use super::memory::FollowRefusal;
+use super::memory::{AttemptRefusal, FollowRefusal};
 use super::store::KeyUsage;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
@@ -194,8 +194,14 @@ pub enum HsmRefusal {
     )]
     HostChallenge,
     /// The handle was used before, with this or another card.
-    #[error("the handle was used before: one verified application goes to one card")]
+    #[error("the handle was used before: a verified record goes to one card")]
     HandleUsed,
+    /// A step that the record does not have.
+    #[error("the verified record has no application {0}")]
+    NoStep(u8),
+    /// The attempt may not open this application on this chip now.
+    #[error("{0}")]
+    Attempt(#[from] AttemptRefusal),
     /// An instruction outside STORE DATA, SET STATUS and INSTALL [for personalization].
     #[error("instruction {0:02X} is not allowed in a personalization session")]
     Instruction(u8),

@@ -5,11 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::memory::AttemptBar;
 use super::{HsmError, WipedBytes};
 use crate::audit::{ChainPlace, Checkpoint, LedgerId, PublicKey};
 use crate::crypto::KeyType;
 use crate::hardening::wipe;
 use crate::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId, KmcRef};
+use crate::laws::JobId;
 use crate::record::{Header, Trailer};
 pub use crate::record::{PIECE, PIECE_TAG};
 use crate::scp::{HostChallenge, KeyDerivation, SecLevel, SecureChannelSpec};
@@ -72,12 +74,36 @@ pub struct ShownEvents {
 }
 
 /// What the HSM remembers now, durably.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledged {
     /// The last event that was shown.
     pub place: ChainPlace,
     /// Its signature, if it was asked for.
     pub signed: Option<Checkpoint>,
+    /// Attempts among these events that get no session.
+    pub barred: Vec<BarredAttempt>,
+}
+
+/// An attempt, by numbers: one record on one blank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CardAttempt {
+    /// The ledger that has bound it.
+    pub ledger: LedgerId,
+    /// Its job.
+    pub job: JobId,
+    /// Sequence of the record.
+    pub seq: u32,
+    /// Its number, from 1.
+    pub attempt: u32,
+}
+
+/// An attempt that gets no session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BarredAttempt {
+    /// The attempt.
+    pub card: CardAttempt,
+    /// Why.
+    pub why: AttemptBar,
 }
 
 /// A file on its way into a ledger.
@@ -91,9 +117,9 @@ pub struct FileAdmission {
     pub trailer: TrailerRequest,
 }
 
-/// Names a verified application inside the HSM. Random; means nothing elsewhere.
+/// Names a verified record inside the HSM. Random; means nothing elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ApplicationHandle(pub [u8; 16]);
+pub struct RecordHandle(pub [u8; 16]);
 
 /// SHA-256 of a document's text.
 pub type DocumentDigest = [u8; 32];
@@ -208,9 +234,9 @@ impl TrailerRequest {
     }
 }
 
-/// One application of one record. Shows nothing of itself: the application holds clear DGIs.
+/// The applications of one record. Shows nothing of itself: they hold clear DGIs.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct VerifyRequest {
+pub struct RecordToVerify {
     /// Issuer, from the Header.
     pub issuer_id: IssuerId,
     /// The issuer's id of the file, from the Header.
@@ -221,22 +247,36 @@ pub struct VerifyRequest {
     pub card_ref: CardRef,
     /// SHA-256 of every `L1 MIC | L4 data` of the record but CHP, concatenated in file order.
     pub others: [u8; 32],
-    /// The application as it stands in the file: from the length byte of 3a.1 (`L1 { L1 AID ...`) to the last byte
-    /// of the MAC.
-    pub application: WipedBytes,
     /// Block of the channel's DEK cipher in bytes, 8 or 16.
     pub card_block: u8,
-    /// DGIs that the product marks as already secret under a key known to the card.
-    pub pass_through: Vec<Dgi>,
     /// Whether the product allows CMODE 11 and 13 (ECB).
     pub allow_ecb: bool,
+    /// In the order in which they are opened.
+    pub applications: Vec<ApplicationToVerify>,
+}
+
+/// One application of a [`RecordToVerify`].
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ApplicationToVerify {
+    /// The application as it stands in the file: from the length byte of 3a.1 (`L1 { L1 AID ...`) to the last byte
+    /// of the MAC.
+    pub bytes: WipedBytes,
+    /// DGIs that the product marks as already secret under a key known to the card.
+    pub pass_through: Vec<Dgi>,
+}
+
+/// A record whose applications are right.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VerifiedRecord {
+    /// Good for one attempt: each application is opened once, in order.
+    pub handle: RecordHandle,
+    /// Its applications, in the order of the request.
+    pub applications: Vec<VerifiedApplication>,
 }
 
 /// An application whose MAC, padding, blocks and PIN formats are right.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifiedApplication {
-    /// Good for one session.
-    pub handle: ApplicationHandle,
     /// Length in bytes of each DGI under the TK as the card will get it: re-encrypted under the DEK (ENC types 11,
     /// 12, 22).
     pub protected: Vec<(Dgi, u16)>,
@@ -360,8 +400,12 @@ impl CheckRequest {
 /// A card's answer to INITIALIZE UPDATE, and all commands of its session before wrapping.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct CardSessionRequest {
-    /// Names the application, from [`super::Hsm::verify_all`].
-    pub handle: ApplicationHandle,
+    /// The attempt, as the ledger has bound it.
+    pub card: CardAttempt,
+    /// Number of the application in its record, from 1: they are opened in order.
+    pub step: u8,
+    /// Names the record, from [`super::Hsm::verify_record`].
+    pub handle: RecordHandle,
     /// The product's channel.
     pub channel: SecureChannelSpec,
     /// How card keys come from the KMC.

@@ -1,14 +1,16 @@
 //! The hardware security module: the only place where keys and clear secrets exist.
 //!
-//! The interface is coarse on purpose. *Verify* an application of a record: the HSM checks its MAC, opens its protected
-//! values and returns a handle. *Check* does that and keeps nothing: it is all that acceptance and inspection use. *Session*: from a handle and a card's answer to INITIALIZE UPDATE the HSM opens the
-//! channel and wraps the whole session in one call. Key references go in; cryptograms, wrapped commands and KCVs come
+//! The interface is coarse on purpose. *Verify* a record: the HSM checks the MACs of its applications, opens their protected
+//! values and returns a handle. *Check* does that and keeps nothing: it is all that acceptance and inspection use. *Session*: from a
+//! handle, an attempt that its ledger has bound, and the chip's answer to INITIALIZE UPDATE the HSM opens the channel of the next
+//! application and wraps the whole session in one call. Key references go in; cryptograms, wrapped commands and KCVs come
 //! out; key material never crosses [`Hsm`]. One key does leave the HSM, to whom it serves once: the key of one envelope
 //! ([`FileReceiver`]), which protects a file on its way to the bureau, and nothing in it that a file key protects.
 //!
 //! The HSM refuses by itself: a protected value in a clear command, a DGI outside the handle, a clear DGI that
 //! differs from the verified one, a level other than the handle's or below the KEK's minimum, a KMC that the KEK does
-//! not allow, a second KEYDATA for one handle, a host challenge that it did not draw for this connection.
+//! not allow, a second chip for one attempt, a second attempt for one chip, an application that was opened before, a host
+//! challenge that it did not draw for this connection.
 //!
 //! ```text
 //! controller: HsmClient ── wire ── host: HostedHsm ──> HsmConnection <── SoftHsm, SoftIssuer
@@ -58,8 +60,6 @@ pub use error::{DataFault, HsmError, HsmRefusal};
 pub use host_lock::HostLock;
 pub use issuing::*;
 pub use messages::*;
-pub use operations::{
-    Auditor, Checker, FileReceiver, HostedHsm, Hsm, HsmConnection, HsmShortcuts, Issuer, Vault,
-};
+pub use operations::{Auditor, Checker, FileReceiver, HostedHsm, Hsm, HsmConnection, Issuer, Vault};
 pub use recipient::open_delivered;
 pub use spool_keys::SpoolKey;

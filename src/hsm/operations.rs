@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::caller::CallerRole;
 use super::operation_table::{SentBytes, WireByte, by_reference, by_value, hsm_operations, sent_bytes};
 use super::{
-    Acknowledged, ApplicationHandle, AuditInfo, AuthorityKey, CardCodes, CardSession, CardSessionRequest,
-    CertificateToInstall, CheckAnswers, CheckRequest, CodesRequest, DocumentDigest, FileAdmission,
-    FollowedLedger, Following, HsmClient, HsmError, HsmInfo, IssuerInfo, IssuerKeyInfo, IssuerKeyName,
-    NewCardKeys, NewIssuerKey, OwnCertificate, ProtectRequest, ProtectedCard, SealedCardKey, ShownEvents,
-    TrailerEnd, TrailerRequest, TrailerToProtect, VerifiedApplication, VerifyRequest, WipedBytes,
+    Acknowledged, AuditInfo, AuthorityKey, CardCodes, CardSession, CardSessionRequest, CertificateToInstall,
+    CheckAnswers, CheckRequest, CodesRequest, DocumentDigest, FileAdmission, FollowedLedger, Following,
+    HsmClient, HsmError, HsmInfo, IssuerInfo, IssuerKeyInfo, IssuerKeyName, NewCardKeys, NewIssuerKey,
+    OwnCertificate, ProtectRequest, ProtectedCard, RecordHandle, RecordToVerify, SealedCardKey, ShownEvents,
+    TrailerEnd, TrailerRequest, TrailerToProtect, VerifiedRecord, WipedBytes,
 };
 use crate::audit::{DocumentKind, LedgerId, Signature};
 use crate::ids::SpoolKeyName;
@@ -34,12 +34,12 @@ hsm_operations! {
         #[callers(Check)]
         fn verify_trailer(request: &TrailerRequest) -> ();
 
-        /// Checks applications of one record and opens them inside; returns for each a handle for one session. All or
-        /// nothing: after an error none of their handles exists.
+        /// Checks the applications of one record and opens them inside; returns a handle for one attempt. An earlier handle of
+        /// the record ends.
         #[counted = "verify"]
         #[callers(Source)]
-        fn verify_all(requests: [VerifyRequest]) -> Vec<VerifiedApplication>
-            where |verified| verified.len() == requests.len();
+        fn verify_record(record: &RecordToVerify) -> VerifiedRecord
+            where |verified| verified.applications.len() == record.applications.len();
 
         /// Draws the host challenge of the next session of this connection (RTERM). A connection has one live
         /// challenge: a new one replaces an earlier one that no session has used.
@@ -47,9 +47,10 @@ hsm_operations! {
         #[callers(Station)]
         fn draw_challenge(channel: SecureChannelSpec) -> HostChallenge;
 
-        /// Derives card and session keys, checks the card's cryptogram, and wraps the whole session. Uses up the
-        /// connection's challenge in any case. After a fault of the card the handle still exists, and the card must
-        /// not get another INITIALIZE UPDATE; after any other refusal the handle is used up.
+        /// Derives card and session keys, checks the card's cryptogram, and wraps the whole session of the next application. The
+        /// attempt must be the one that the ledger has bound to this chip. Uses up the connection's challenge in any case. After
+        /// a fault of the card the handle still exists, and the card must not get another INITIALIZE UPDATE; after a refusal of
+        /// the commands the handle is used up. The last question of an attempt has the same answer again, with a new challenge.
         #[counted = "session"]
         #[callers(Station)]
         fn session(request: &CardSessionRequest) -> CardSession
@@ -58,7 +59,7 @@ hsm_operations! {
         /// Forgets handles that will not be used (a cancelled record). Unknown ones are ignored.
         #[counted = "release"]
         #[callers(Source)]
-        fn release(handles: [ApplicationHandle]) -> ();
+        fn release(handles: [RecordHandle]) -> ();
     }
 
     /// The side of a key-holding device that signs for ledgers and documents.
@@ -128,7 +129,7 @@ hsm_operations! {
     /// The side of a key-holding device that checks a file from which no card is made yet: for acceptance and
     /// inspection.
     trait Checker {
-        /// Checks applications as [`Hsm::verify_all`] does, and keeps nothing of them: no handle, no value. An
+        /// Checks applications as [`Hsm::verify_record`] does, and keeps nothing of them: no handle, no value. An
         /// application that is wrong does not end the others.
         #[counted = "check"]
         #[callers(Check)]
@@ -222,14 +223,3 @@ pub trait HostedHsm: Send + Sync {
     /// A new connection.
     fn connect(&self) -> Self::Connection;
 }
-
-/// Short forms of operations.
-pub trait HsmShortcuts: Hsm {
-    /// [`Hsm::verify_all`] for one application.
-    fn verify(&mut self, request: &VerifyRequest) -> Result<VerifiedApplication, HsmError> {
-        let mut verified = self.verify_all(std::slice::from_ref(request))?;
-        verified.pop().ok_or_else(|| HsmError::Host("it verified nothing and reported no fault".into()))
-    }
-}
-
-impl<T: Hsm + ?Sized> HsmShortcuts for T {}

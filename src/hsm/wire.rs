@@ -24,7 +24,7 @@ use crate::hardening::wipe;
 use crate::wiped::WipedBytes;
 
 /// Rises with every change of a message: postcard carries no names.
-pub(super) const PROTOCOL: u16 = 13;
+pub(super) const PROTOCOL: u16 = 14;
 /// Most bytes of a frame: an application has at most 65,535, its wrapped commands little more. A host takes shorter ones
 /// from some roles.
 pub(super) const MAX_FRAME: usize = 1 << 20;
@@ -202,7 +202,7 @@ impl FrameClock {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::ApplicationHandle;
+    use super::super::RecordHandle;
     use super::super::operation_table::SentBytes;
     use super::super::operations::{HsmRequest, HsmRequestRef};
     use super::*;
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_request_by_reference_reads_as_the_request() {
-        let handles = [ApplicationHandle([7; 16])];
+        let handles = [RecordHandle([7; 16])];
         let mut bytes = Vec::new();
         send(&mut bytes, &HsmRequestRef::release(&handles)).unwrap();
         send(&mut bytes, &HsmRequestRef::info()).unwrap();
@@ -253,7 +253,7 @@ mod tests {
         let mut bytes = Vec::new();
         let sizes = [0, 1, 600, ROOM / 16 + 1, 3 * ROOM / 16, 5];
         for size in sizes {
-            send(&mut bytes, &HsmRequestRef::release(&vec![ApplicationHandle([7; 16]); size])).unwrap();
+            send(&mut bytes, &HsmRequestRef::release(&vec![RecordHandle([7; 16]); size])).unwrap();
         }
         let mut whole = WireFrames::new(bytes.as_slice());
         let mut pieces = WireFrames::new(Dribble(&bytes));
@@ -264,13 +264,12 @@ mod tests {
         assert!(whole.receive::<HsmRequest>().unwrap().is_none() && pieces.held.is_empty());
         // With the kind and the number of handles, the last that fits and the first that does not.
         let mut longest = Vec::new();
-        send(&mut longest, &HsmRequestRef::release(&vec![ApplicationHandle([7; 16]); MAX_FRAME / 16 - 1]))
+        send(&mut longest, &HsmRequestRef::release(&vec![RecordHandle([7; 16]); MAX_FRAME / 16 - 1]))
             .unwrap();
         let longest: Option<HsmRequest> = WireFrames::new(longest.as_slice()).receive().unwrap();
         assert!(matches!(longest, Some(HsmRequest::release(h)) if h.len() == MAX_FRAME / 16 - 1));
         assert!(
-            send(&mut bytes, &HsmRequestRef::release(&vec![ApplicationHandle([7; 16]); MAX_FRAME / 16]))
-                .is_err()
+            send(&mut bytes, &HsmRequestRef::release(&vec![RecordHandle([7; 16]); MAX_FRAME / 16])).is_err()
         );
     }
 

@@ -13,9 +13,8 @@ use crate::crypto::{
 };
 use crate::exit::Exit;
 use crate::hsm::{
-    ApplicationHandle, CardSession, CardSessionRequest, CheckAnswers, CheckRequest, CheckedApplication,
-    Checker, DataFault, FileReceiver, Hsm, HsmError, HsmInfo, TrailerRequest, VerifiedApplication,
-    VerifyRequest,
+    CardSession, CardSessionRequest, CheckAnswers, CheckRequest, CheckedApplication, Checker, DataFault,
+    FileReceiver, Hsm, HsmError, HsmInfo, RecordHandle, RecordToVerify, TrailerRequest, VerifiedRecord,
 };
 use crate::ids::{CardRef, FileId, IssuerId, Kcv, KekId, Mic};
 use crate::record::chip::{ChipApplication, ChipSection};
@@ -67,7 +66,7 @@ impl Hsm for TestKeys {
         if mac.as_ref() == Some(&r.mac) { Ok(()) } else { Err(HsmError::TrailerMac) }
     }
 
-    fn verify_all(&mut self, _: &[VerifyRequest]) -> Result<Vec<VerifiedApplication>, HsmError> {
+    fn verify_record(&mut self, _: &RecordToVerify) -> Result<VerifiedRecord, HsmError> {
         unreachable!("inspection keeps no handle")
     }
 
@@ -79,7 +78,7 @@ impl Hsm for TestKeys {
         unreachable!()
     }
 
-    fn release(&mut self, _: &[ApplicationHandle]) -> Result<(), HsmError> {
+    fn release(&mut self, _: &[RecordHandle]) -> Result<(), HsmError> {
         unreachable!()
     }
 }

@@ -159,6 +159,12 @@ impl LedgerBook {
         Some((book.state, book.balance))
     }
 
+    /// Issuer and name of the file of a job.
+    pub fn file_of(&self, job: JobId) -> Option<(&str, &str)> {
+        let terms = &self.jobs.get(&job)?.terms;
+        Some((&terms.issuer, &terms.file_id))
+    }
+
     /// Number and state of the last attempt of a record, while the job is not CLOSED.
     pub fn last_attempt(&self, job: JobId, seq: u32) -> Option<(u32, AttemptState)> {
         let attempts = self.jobs.get(&job)?.follower.book.records.attempts_of(seq);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
 use crate::hsm::HsmError;
+use crate::hsm::memory::AttemptBar;
 use crate::laws::Law;
 use crate::laws::types::JobId;
 use crate::threads::ThreadRefused;
@@ -144,6 +145,19 @@ pub enum LedgerError {
         /// Events that are owed.
         events: u64,
     },
+    /// The HSM gives the attempt no session. It is bound, and nothing may be written on its card.
+    #[error(
+        "card: {job} record {seq}: the HSM gives this card no session: {why}; destroy the card, and look which cards were in its \
+         stack"
+    )]
+    Barred {
+        /// The job.
+        job: JobId,
+        /// Sequence of the record.
+        seq: u32,
+        /// Why.
+        why: AttemptBar,
+    },
     /// The ledger was closed before the call.
     #[error("the ledger is closed")]
     Closed,
@@ -209,7 +223,7 @@ impl LedgerError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Denied { law: Law::NoRecord, .. } | Self::NoJob(_) => Exit::NotFound,
-            Self::Denied { .. } | Self::Shift(_) => Exit::Denied,
+            Self::Denied { .. } | Self::Shift(_) | Self::Barred { .. } => Exit::Denied,
             Self::Seen { open: true, .. } => Exit::JobOpen,
             Self::Seen { open: false, .. } | Self::FileIdTaken { .. } => Exit::FileSeen,
             Self::Auditor(error)

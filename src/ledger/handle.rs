@@ -12,6 +12,7 @@ use super::arrivals;
 use super::error::LedgerError;
 use super::store::{LedgerStore, Reader};
 use super::writer::{LedgerWriter, Message};
+use crate::audit::LedgerId;
 use crate::hsm::Auditor;
 use crate::laws::event::{EventFact, LedgerEvent};
 use crate::laws::types::{Change, Context, JobId};
@@ -31,6 +32,7 @@ const BACKLOG: usize = 65_536;
 pub struct Ledger(Arc<Inner>);
 
 struct Inner {
+    id: LedgerId,
     path: PathBuf,
     messages: Sender<Message>,
     /// The queue, to be emptied after the writer has ended.
@@ -132,7 +134,7 @@ impl Ledger {
 
     fn start(path: &Path, auditor: Option<Box<dyn Auditor>>) -> Result<Self, LedgerError> {
         let store = LedgerStore::open(path).map_err(|e| e.of(path))?;
-        let path = store.path().to_owned();
+        let (id, path) = (store.id(), store.path().to_owned());
         let poison = Arc::new(OnceLock::new());
         let mut writing = LedgerWriter::new(store, auditor, Arc::clone(&poison))?;
         writing.take_over()?;
@@ -149,7 +151,12 @@ impl Ledger {
             }
         });
         let thread = Mutex::new(Some(thread.map_err(LedgerError::NoThread)?));
-        Ok(Self(Arc::new(Inner { path, messages, left, silence, thread })))
+        Ok(Self(Arc::new(Inner { id, path, messages, left, silence, thread })))
+    }
+
+    /// The ledger's id.
+    pub fn id(&self) -> LedgerId {
+        self.0.id
     }
 
     /// The ledger's absolute path.

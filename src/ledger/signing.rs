@@ -7,14 +7,16 @@
 //! covers their events too; but while too much is owed nothing new is bound, and a job is closed only with a signed
 //! end. Not here: the checkpoint itself (`store`), the connection (`hsm::client`).
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::error::LedgerError;
 use super::writer::{ChangeReply, Said};
 use crate::audit::ChainPlace;
-use crate::hsm::{Auditor, HsmError};
+use crate::hsm::memory::AttemptBar;
+use crate::hsm::{Auditor, BarredAttempt, CardAttempt, HsmError};
 use crate::laws::event::{EventFact, LedgerEvent};
-use crate::laws::types::Change;
+use crate::laws::types::{Change, JobId};
 
 /// Events between two checkpoints, and the most that may be owed while a card is bound. A start has to verify at most
 /// this many.
@@ -50,6 +52,8 @@ pub(super) struct Signing {
     failed: Option<(HsmError, Instant)>,
     /// Bindings and ends of jobs that wait, and since when.
     waiting: Vec<(Instant, Said)>,
+    /// Attempts to which the HSM gives no session, until their changes are answered.
+    barred: BTreeMap<(JobId, u32, u32), AttemptBar>,
     /// Changes that are written and wait for the HSM, with their events.
     unanswered: Vec<(Instant, LedgerEvent, ChangeReply<LedgerEvent>)>,
 }
@@ -65,6 +69,7 @@ impl Signing {
             at_once: true,
             failed: None,
             waiting,
+            barred: BTreeMap::new(),
             unanswered,
         }
     }
@@ -107,6 +112,23 @@ impl Signing {
     /// Whether the HSM has acknowledged an event, or there is none.
     pub(super) fn knows(&self, n: u64) -> bool {
         self.auditor.is_none() || self.acknowledged.is_some_and(|place| place.n >= n)
+    }
+
+    /// Notes attempts to which the HSM gives no session.
+    pub(super) fn bar(&mut self, barred: &[BarredAttempt]) {
+        let key = |card: CardAttempt| (card.job, card.seq, card.attempt);
+        self.barred.extend(barred.iter().map(|barred| (key(barred.card), barred.why)));
+    }
+
+    /// The answer to a change that the HSM has acknowledged.
+    pub(super) fn answer_of(&mut self, event: LedgerEvent) -> Result<LedgerEvent, LedgerError> {
+        let card = event.job.zip(event.seq()).zip(event.attempt());
+        match card.and_then(|((job, seq), attempt)| {
+            self.barred.remove(&(job, seq, attempt)).map(|why| (job, seq, why))
+        }) {
+            Some((job, seq, why)) => Err(LedgerError::Barred { job, seq, why }),
+            None => Ok(event),
+        }
     }
 
     /// Keeps the answer to a change until the HSM has acknowledged its event.

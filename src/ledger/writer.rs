@@ -310,6 +310,7 @@ impl LedgerWriter {
                 return Err(HsmError::Host("it acknowledged another event".to_owned()).into());
             }
             self.signing.acknowledges(last);
+            self.signing.bar(&now.barred);
             if let Some(checkpoint) = now.signed {
                 self.store.begin()?;
                 self.store.keep(&checkpoint)?;
@@ -366,7 +367,7 @@ impl LedgerWriter {
         for (known, event, reply) in self.signing.answerable(poison.is_some()) {
             let why = || self.signing.unacknowledged(self.store.last_event());
             match (known, poison.clone().or_else(why)) {
-                (true, _) => answer(reply, Ok(event)),
+                (true, _) => answer(reply, self.signing.answer_of(event)),
                 (false, Some(error)) => answer(reply, Err(error)),
                 // It waits until the HSM has been shown what comes before.
                 (false, None) => self.signing.answer_later(event, reply),
@@ -472,7 +473,7 @@ impl LedgerWriter {
                 for (known, event, reply) in self.signing.answerable(true) {
                     let error = self.signing.unacknowledged(self.store.last_event());
                     let error = error.or_else(|| unsigned.clone()).filter(|_| !known);
-                    answer(reply, error.map_or(Ok(event), Err));
+                    answer(reply, error.map_or_else(|| self.signing.answer_of(event), Err));
                 }
                 self.look();
                 if self.poison.get().is_none() {
@@ -522,6 +523,7 @@ impl LedgerWriter {
                 (Ok(event), None) if waits(&event) && !self.signing.knows(event.n) => {
                     self.signing.answer_later(event, reply);
                 }
+                (Ok(event), _) if waits(&event) => answer(reply, self.signing.answer_of(event)),
                 (result, _) => answer(reply, result),
             }
         }

@@ -4,7 +4,8 @@ use drivers::link::{CardError, LinkError};
 use drivers::{Condition, DeviceError};
 
 use super::{Blame, Fault};
-use crate::hsm::HsmError;
+use crate::hsm::memory::AttemptRefusal;
+use crate::hsm::{HsmError, HsmRefusal};
 use crate::ids::KeyData;
 use crate::reason::ReasonWord;
 
@@ -160,6 +161,10 @@ impl From<HsmError> for Fault {
             HsmError::CardCryptogram(_) => (Blame::Card, ReasonWord::Cryptogram),
             HsmError::Response(_) => (Blame::Card, ReasonWord::MalformedResponse),
             HsmError::Data { .. } => (Blame::Data, ReasonWord::Data),
+            // Other cards are made.
+            HsmError::Refused(HsmRefusal::Attempt(AttemptRefusal::Barred(_))) => {
+                (Blame::Card, ReasonWord::ChipBarred)
+            }
             HsmError::Refused(_) => (Blame::Us, ReasonWord::HsmRefused),
             _ => (Blame::Hsm, ReasonWord::Hsm),
         };
@@ -173,7 +178,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::hsm::{DataFault, HsmRefusal};
+    use crate::hsm::DataFault;
     use crate::ids::{Dgi, KmcRef};
 
     fn status(meaning: Condition) -> DeviceError {

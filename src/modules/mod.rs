@@ -32,7 +32,7 @@ pub use printer::PrinterModule;
 pub use sections::SectionCheck;
 pub use stripe::{StripeModule, is_blank};
 
-use crate::hsm::VerifiedApplication;
+use crate::hsm::{CardAttempt, RecordHandle, VerifiedApplication};
 use crate::ids::{Aid, KeyData, KmcRef};
 use crate::laws::ChipId;
 use crate::profile::ProductProfile;
@@ -52,6 +52,8 @@ pub struct CardWork {
     pub record: Record,
     /// Its applications in file order, each verified by the HSM; empty without a CHP section.
     pub applications: Vec<ApplicationWork>,
+    /// The HSM's name for them; `None` if there are none.
+    pub handle: Option<RecordHandle>,
     /// The product of the file.
     pub product: Arc<ProductProfile>,
     /// The parts of the record that hold one account number ([`crosscheck`]).
@@ -89,6 +91,8 @@ pub trait StationModule: Send {
     /// Looks at the card without changing it: ATR, SELECT, INITIALIZE UPDATE, blank stripe. At the first module of a
     /// line this comes before the binding, and a fault costs no attempt.
     fn inspect(&mut self, work: &CardWork) -> Result<BlankInspection, Fault>;
+    /// The card that was inspected is bound as this attempt. Called before anything is written to a chip.
+    fn bound(&mut self, _: CardAttempt) {}
     /// Opens the chip that was inspected, and sends nothing more than that: `Ok` is the proof that its keys are
     /// right. Called before [`StationModule::personalize`], which goes on from there, for a card that others wait for.
     fn authenticate(&mut self, _: &CardWork) -> Result<(), Fault> {

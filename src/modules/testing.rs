@@ -8,7 +8,7 @@ use drivers::link::{ByteLink, LinkError};
 use zeroize::Zeroizing;
 
 use super::{ApplicationWork, CardWork};
-use crate::hsm::{ApplicationHandle, VerifiedApplication};
+use crate::hsm::{RecordHandle, VerifiedApplication};
 use crate::ids::{Aid, CardRef, Dgi, KekId, KmcRef, Mic};
 use crate::profile::ProductProfile;
 use crate::record::chip::{ChipApplication, Cmode, DgiValue, Pdi};
@@ -44,7 +44,6 @@ pub fn checked(aid: &str, dgis: &[(u16, &[u8])]) -> ApplicationWork {
             maced: 0..0,
         },
         verified: VerifiedApplication {
-            handle: ApplicationHandle([9; 16]),
             protected: vec![],
             allow: vec![KmcRef::parse("FFFFFF476173:1").unwrap(), KmcRef::parse("FFFFFF476173:2").unwrap()],
         },
@@ -66,6 +65,7 @@ pub fn work(sections: &[(&str, &[u8])]) -> CardWork {
                 .collect(),
         },
         applications: vec![],
+        handle: Some(RecordHandle([9; 16])),
         product: Arc::new(ProductProfile::load("multiapp").unwrap()),
         agreed: None,
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::hsm::{ApplicationHandle, Hsm, HsmError, VerifyRequest};
+use crate::hsm::{ApplicationToVerify, Hsm, HsmError, RecordHandle, RecordToVerify};
 use crate::ids::{FileId, IssuerId};
 use crate::modules::{ApplicationWork, Blame, CardWork, Fault, crosscheck};
 use crate::panics::{contained, ends_well};
@@ -22,7 +22,7 @@ pub enum Ask {
     /// Prepare the record with this sequence.
     Next(u32),
     /// Release what was verified for a card that will not be made.
-    Release(Vec<ApplicationHandle>),
+    Release(RecordHandle),
 }
 
 /// The source's answer about a record.
@@ -80,60 +80,63 @@ impl Source {
                     }
                 }
                 // A handle that is not released now lies in the HSM's table until this connection ends.
-                Ask::Release(handles) => drop(self.hsm.release(&handles)),
+                Ask::Release(handle) => drop(self.hsm.release(&[handle])),
             }
         }
     }
 
     fn prepare(&mut self, seq: u32, hsm_calls: &mut u32) -> Result<Arc<CardWork>, Unready> {
         let record = self.spool.read(seq).map_err(|e| Unready::Spool(e.to_string()))?;
-        let applications = self.verify(&record, hsm_calls).map_err(Unready::Fault)?;
+        let (handle, applications) = self.verify(&record, hsm_calls).map_err(Unready::Fault)?;
         let agreed = contained(|| crosscheck::agreed(&record, &applications));
         let agreed = match agreed.unwrap_or_else(|| Err(data_fault("its parts cannot be compared".into()))) {
             Ok(agreed) => agreed,
             Err(fault) => {
-                // This card will not be made, so its handles are released.
-                let handles: Vec<_> = applications.iter().map(|a| a.verified.handle).collect();
-                if !handles.is_empty() {
+                // This card will not be made, so its handle is released.
+                if let Some(handle) = handle {
                     *hsm_calls += 1;
-                    drop(self.hsm.release(&handles));
+                    drop(self.hsm.release(&[handle]));
                 }
                 return Err(Unready::Fault(fault));
             }
         };
-        Ok(Arc::new(CardWork { record, applications, product: Arc::clone(&self.product), agreed }))
+        Ok(Arc::new(CardWork { record, applications, handle, product: Arc::clone(&self.product), agreed }))
     }
 
-    fn verify(&mut self, record: &Record, hsm_calls: &mut u32) -> Result<Vec<ApplicationWork>, Fault> {
-        let Some(chip) = record.section("CHP") else { return Ok(Vec::new()) };
+    fn verify(
+        &mut self,
+        record: &Record,
+        hsm_calls: &mut u32,
+    ) -> Result<(Option<RecordHandle>, Vec<ApplicationWork>), Fault> {
+        let Some(chip) = record.section("CHP") else { return Ok((None, Vec::new())) };
         let section = ChipSection::parse(chip).map_err(|e| data_fault(format!("chip section: {e}")))?;
-        let others = others_digest(record);
-        let mut requests = Vec::with_capacity(section.applications.len());
+        let chip = self.product.chip.as_ref();
+        let chip = chip.ok_or_else(|| data_fault(format!("product {} has no chip", self.product.name)))?;
+        let mut applications = Vec::with_capacity(section.applications.len());
         for application in &section.applications {
             let product = self.product.application(&application.aid).ok_or_else(|| {
                 data_fault(format!("application {} is not in the product", application.aid))
             })?;
-            let chip = self
-                .product
-                .chip
-                .as_ref()
-                .ok_or_else(|| data_fault(format!("product {} has no chip", self.product.name)))?;
-            requests.push(VerifyRequest {
-                issuer_id: self.issuer_id.clone(),
-                file_id: self.file_id.clone(),
-                sequence: record.sequence,
-                card_ref: record.card_ref.clone(),
-                others,
-                application: application.raw.as_slice().into(),
-                card_block: chip.channel.block(),
+            applications.push(ApplicationToVerify {
+                bytes: application.raw.as_slice().into(),
                 pass_through: product.pass_through.clone(),
-                allow_ecb: self.product.allow_ecb,
             });
         }
         *hsm_calls += 1;
-        let verified = self.hsm.verify_all(&requests).map_err(|error| hsm_fault(&error))?;
-        let both = section.applications.into_iter().zip(verified);
-        Ok(both.map(|(application, verified)| ApplicationWork { application, verified }).collect())
+        let verified = self.hsm.verify_record(&RecordToVerify {
+            issuer_id: self.issuer_id.clone(),
+            file_id: self.file_id.clone(),
+            sequence: record.sequence,
+            card_ref: record.card_ref.clone(),
+            others: others_digest(record),
+            card_block: chip.channel.block(),
+            allow_ecb: self.product.allow_ecb,
+            applications,
+        });
+        let verified = verified.map_err(|error| hsm_fault(&error))?;
+        let both = section.applications.into_iter().zip(verified.applications);
+        let works = both.map(|(application, verified)| ApplicationWork { application, verified });
+        Ok((Some(verified.handle), works.collect()))
     }
 }
 

@@ -17,9 +17,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::*;
 use crate::audit::{AuditKey, ChainPlace, DocumentKind, LedgerId, Signature};
 use crate::hsm::{
-    Acknowledged, ApplicationHandle, AuditInfo, Auditor, CardSession, CardSessionRequest, FileAdmission,
-    FollowedLedger, Following, HsmError, HsmInfo, ShownEvents, TrailerRequest, VerifiedApplication,
-    VerifyRequest,
+    Acknowledged, AuditInfo, Auditor, CardSession, CardSessionRequest, FileAdmission, FollowedLedger,
+    Following, HsmError, HsmInfo, RecordHandle, RecordToVerify, ShownEvents, TrailerRequest, VerifiedRecord,
 };
 use crate::laws::chain::{beginning, place_after};
 use crate::laws::{AttemptState, Change, Context, JobState, RecordState};
@@ -194,7 +193,7 @@ impl Hsm for NoHsm {
     fn verify_trailer(&mut self, _: &TrailerRequest) -> Result<(), HsmError> {
         unreachable!()
     }
-    fn verify_all(&mut self, _: &[VerifyRequest]) -> Result<Vec<VerifiedApplication>, HsmError> {
+    fn verify_record(&mut self, _: &RecordToVerify) -> Result<VerifiedRecord, HsmError> {
         self.0.reached("source");
         unreachable!()
     }
@@ -204,7 +203,7 @@ impl Hsm for NoHsm {
     fn session(&mut self, _: &CardSessionRequest) -> Result<CardSession, HsmError> {
         unreachable!()
     }
-    fn release(&mut self, _: &[ApplicationHandle]) -> Result<(), HsmError> {
+    fn release(&mut self, _: &[RecordHandle]) -> Result<(), HsmError> {
         Ok(())
     }
 }
@@ -233,7 +232,7 @@ impl Auditor for Voucher {
         let place = shown.events.iter().try_fold(shown.after, next).unwrap();
         *head = (head.0 + u64::from(shown.sign), Some(place));
         let signed = shown.sign.then(|| AuditKey::from_seed(&[7; 32]).checkpoint(place, head.0));
-        Ok(Acknowledged { place, signed })
+        Ok(Acknowledged { place, signed, barred: Vec::new() })
     }
     fn admit(&mut self, _: &FileAdmission) -> Result<(), HsmError> {
         Ok(())

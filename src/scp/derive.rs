@@ -20,6 +20,25 @@ impl KeyDerivation {
     /// Every derivation of this build.
     const ALL: [Self; 1] = [Self::EmvCps];
 
+    /// Its number where it is written down.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::EmvCps => 1,
+        }
+    }
+
+    /// The bytes of KEYDATA from which it makes card keys. Two cards of one KMC that have them in common have the same keys.
+    pub fn input(self, key_data: &KeyData) -> &[u8] {
+        match self {
+            Self::EmvCps => emv_cps_input(key_data),
+        }
+    }
+
+    /// The derivations that are defined for a KMC of this type.
+    pub fn of_kmc(kmc: KeyType) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |derivation| derivation.takes(kmc))
+    }
+
     /// Whether the derivation is defined for a KMC of this type.
     pub(super) fn takes(self, kmc: KeyType) -> bool {
         match self {
@@ -29,8 +48,14 @@ impl KeyDerivation {
 
     /// Whether any derivation of this build is defined for a KMC of this type.
     pub fn any_takes(kmc: KeyType) -> bool {
-        Self::ALL.into_iter().any(|derivation| derivation.takes(kmc))
+        Self::of_kmc(kmc).next().is_some()
     }
+}
+
+/// EMV CPS: bytes 4-9 of KEYDATA.
+fn emv_cps_input(key_data: &KeyData) -> &[u8; 6] {
+    let [_, _, _, _, input @ ..] = &key_data.0;
+    input
 }
 
 /// The secret static keys of one card: K_ENC, K_MAC, K_DEK. Zeroized when dropped.
@@ -58,7 +83,7 @@ impl CardStaticKeys {
 
     /// EMV CPS: `D6` = KEYDATA bytes 4-9; K_n = E3(KMC)[D6 F0 n | D6 0F n], n = 01 ENC, 02 MAC, 03 DEK.
     fn emv_cps(kmc: &TdesKey, key_data: &KeyData) -> Self {
-        let [_, _, _, _, a, b, c, d, e, f] = key_data.0;
+        let [a, b, c, d, e, f] = *emv_cps_input(key_data);
         let key = |n: u8| {
             let mut bytes = [a, b, c, d, e, f, 0xF0, n, a, b, c, d, e, f, 0x0F, n];
             // Two whole blocks always encrypt.
@@ -92,6 +117,20 @@ mod tests {
 
     fn kcv_of(key: CipherKey) -> String {
         key.kcv().to_string()
+    }
+
+    #[test]
+    fn cards_that_differ_in_no_byte_of_the_input_have_the_same_keys() {
+        let card = KeyData::from_hex("FFFFFF47617301020304").unwrap();
+        let input = KeyDerivation::EmvCps.input(&card);
+        assert_eq!(hex::encode_upper(input), "617301020304");
+        for byte in 0..10 {
+            let mut other = card;
+            other.0[byte] ^= 1;
+            let same = KeyDerivation::EmvCps.input(&other) == input;
+            let keys = |card| hex_of(&CardStaticKeys::emv_cps(&kmc(), card).enc);
+            assert_eq!((same, keys(&other) == keys(&card)), (byte < 4, byte < 4), "byte {byte}");
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use cardwright::hsm::client::HsmClient;
 use cardwright::hsm::{
-    ApplicationHandle, CallerRole, CardSession, CardSessionRequest, Hsm, HsmDoor, HsmError, HsmInfo,
-    TrailerRequest, VerifiedApplication, VerifyRequest,
+    CallerRole, CardSession, CardSessionRequest, Hsm, HsmDoor, HsmError, HsmInfo, RecordHandle,
+    RecordToVerify, TrailerRequest, VerifiedRecord,
 };
 use cardwright::scp::{HostChallenge, SecureChannelSpec};
 
@@ -33,8 +33,8 @@ impl Hsm for LineCallers {
         self.check.verify_trailer(request)
     }
 
-    fn verify_all(&mut self, requests: &[VerifyRequest]) -> Result<Vec<VerifiedApplication>, HsmError> {
-        self.source.verify_all(requests)
+    fn verify_record(&mut self, record: &RecordToVerify) -> Result<VerifiedRecord, HsmError> {
+        self.source.verify_record(record)
     }
 
     fn draw_challenge(&mut self, channel: SecureChannelSpec) -> Result<HostChallenge, HsmError> {
@@ -45,7 +45,7 @@ impl Hsm for LineCallers {
         self.station.session(request)
     }
 
-    fn release(&mut self, handles: &[ApplicationHandle]) -> Result<(), HsmError> {
+    fn release(&mut self, handles: &[RecordHandle]) -> Result<(), HsmError> {
         self.source.release(handles)
     }
 }

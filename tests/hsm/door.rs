@@ -11,8 +11,8 @@ use cardwright::exit::Exit;
 use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::hsm::store::KeyStore;
 use cardwright::hsm::{
-    Auditor, CallerRole, CallerSecrets, Checker, FileReceiver, HostedHsm, Hsm, HsmDoor, HsmError, HsmInfo,
-    HsmRefusal, HsmShortcuts, Issuer, Realm, Vault, VerifiedApplication, WipedBytes, host,
+    Auditor, CallerRole, CallerSecrets, CardAttempt, Checker, FileReceiver, HostedHsm, Hsm, HsmDoor,
+    HsmError, HsmInfo, HsmRefusal, Issuer, Realm, RecordToVerify, Vault, VerifiedRecord, WipedBytes, host,
 };
 use cardwright::record::envelope::WrappedFileKey;
 use cardwright::scp::SecLevel;
@@ -20,8 +20,9 @@ use cardwright::scp::SecLevel;
 use super::host::{Place, place};
 use super::make;
 use super::personalize::{asks, draw, session};
-use crate::card::blank;
-use crate::file::{app, asked, kek_tdes};
+use crate::bound::BoundJob;
+use crate::card::{Card, blank};
+use crate::file::{self, SCOPE, Scope, app, asked, kek_tdes};
 use crate::raw_caller::{CALL, RawCaller, frame, refusal, rest, stranger};
 
 /// The host's limit for a frame, and for a secret to be shown.
@@ -98,7 +99,7 @@ fn half_frames_of_everybody_block_nobody() {
     }
     half.extend(half_frames(&host, CallerRole::Source, 31));
     let asked_at = Instant::now();
-    host.client(CallerRole::Source).verify(&asked(&kek_tdes(), &app(0x12, 1))).unwrap();
+    host.client(CallerRole::Source).verify_record(&asked(&kek_tdes(), &app(0x12, 1))).unwrap();
     assert!(asked_at.elapsed() < SOON);
     assert!(begun.elapsed() < LIMIT, "the machine is too slow for this test");
 
@@ -144,43 +145,64 @@ fn an_idle_connection_has_no_limit() {
     stream.read_exact(&mut length).unwrap();
 }
 
-/// Asks a station's connection for a session of this application.
+/// A job of a ledger that a host follows.
+fn job_of(host: &Host) -> BoundJob {
+    BoundJob::new(&|| Box::new(host.client(CallerRole::Ledger)) as Box<dyn Auditor>)
+}
+
+/// Asks a station's connection for a session of this record, which is bound to this chip.
 fn session_of(
     station: &mut HsmClient,
-    verified: &VerifiedApplication,
+    (attempt, card): (CardAttempt, &Card),
+    verified: &VerifiedRecord,
 ) -> Result<cardwright::hsm::CardSession, HsmError> {
     let challenge = draw(station);
-    let commands = session(&app(0x12, 1), verified, 200);
-    station.session(&asks(&blank(), challenge, verified, SecLevel::Mac, commands))
+    let commands = session(&app(0x12, 1), &verified.applications[0], 200);
+    station.session(&asks(card, challenge, (attempt, 1), verified.handle, SecLevel::Mac, commands))
+}
+
+/// The question about a record with this sequence, and a blank that is bound to it.
+fn bound(job: &mut BoundJob, sequence: u32) -> (RecordToVerify, CardAttempt, Card) {
+    let mut card = blank();
+    card.key_data[8] = sequence as u8;
+    let attempt = job.bind(sequence, &card);
+    let scope = Scope { sequence, ..SCOPE };
+    (file::record(&kek_tdes(), &[app(0x12, 1)], &scope), attempt, card)
 }
 
 #[test]
 fn verifications_end_with_their_connection() {
     let host = Host::new();
-    let request = asked(&kek_tdes(), &app(0x12, 1));
+    let mut job = job_of(&host);
     let (mut first, mut second) = (host.client(CallerRole::Source), host.client(CallerRole::Source));
     let mut station = host.client(CallerRole::Station);
-    let [used, left] = [(); 2].map(|()| first.verify(&request).unwrap());
-    let of_second = second.verify(&request).unwrap();
+    let [one, two, three] = [1, 2, 3].map(|sequence| bound(&mut job, sequence));
+    let used = first.verify_record(&one.0).unwrap();
+    let left = first.verify_record(&two.0).unwrap();
+    let of_second = second.verify_record(&three.0).unwrap();
     // Nobody takes back what another has verified.
     second.release(&[used.handle, left.handle]).unwrap();
-    session_of(&mut station, &used).unwrap();
+    session_of(&mut station, (one.1, &one.2), &used).unwrap();
     drop(first);
     let unknown = HsmError::Unknown("handle".into());
     soon("its handle ends", || {
-        session_of(&mut host.client(CallerRole::Station), &left).err().as_ref() == Some(&unknown)
+        let station = &mut host.client(CallerRole::Station);
+        session_of(station, (two.1, &two.2), &left).err().as_ref() == Some(&unknown)
     });
-    session_of(&mut station, &of_second).unwrap();
+    session_of(&mut station, (three.1, &three.2), &of_second).unwrap();
 
     // One that fills its table takes no place from another.
     let mut full = host.client(CallerRole::Source);
-    let many = vec![request.clone(); 64];
-    for _ in 0..WAITING / many.len() {
-        full.verify_all(&many).unwrap();
+    let request = |sequence| {
+        let scope = Scope { sequence, ..SCOPE };
+        file::record(&kek_tdes(), &vec![app(0x12, 1); 64], &scope)
+    };
+    for sequence in 0..WAITING / 64 {
+        full.verify_record(&request(100 + sequence as u32)).unwrap();
     }
     let too_many = HsmError::Refused(HsmRefusal::TooMany(WAITING));
-    assert_eq!(full.verify(&request).err(), Some(too_many));
-    second.verify(&request).unwrap();
+    assert_eq!(full.verify_record(&request(99)).err(), Some(too_many));
+    second.verify_record(&request(98)).unwrap();
 }
 
 /// A host process whose callers know its secrets; and the same as another process would see it.
@@ -358,34 +380,37 @@ fn a_panic_ends_its_connection_only() {
 #[test]
 fn rubbish_wipes_its_connection_only() {
     let host = Host::new();
-    let request = asked(&kek_tdes(), &app(0x12, 1));
+    let mut job = job_of(&host);
+    let (kept_record, attempt, card) = bound(&mut job, 1);
+    let (request, gone_attempt, gone_card) = bound(&mut job, 2);
     let mut other = host.client(CallerRole::Source);
-    let kept = other.verify(&request).unwrap();
+    let kept = other.verify_record(&kept_record).unwrap();
     let no_such = frame(&[77]);
     let long = [0xFF; 64];
     for rubbish in [&b"GET / HTTP/1.1\r\n\r\n"[..], &no_such, &long, &frame(&[]), &frame(&[0, 0])] {
         // What the connection had verified is gone with it, before its fault is answered.
         let mut stream = host.caller.admitted(CallerRole::Source);
         let (_, verify) =
-            crate::raw_caller::heard(CallerRole::Source, |client| drop(client.verify(&request)));
+            crate::raw_caller::heard(CallerRole::Source, |client| drop(client.verify_record(&request)));
         stream.write_all(&frame(&verify)).unwrap();
         let verified = answered(&mut stream);
         stream.write_all(rubbish).unwrap();
         let why = refusal(&rest(&mut stream));
         assert!(matches!(why, Some(HsmError::Refused(HsmRefusal::Frame(_)))), "{why:?}");
         let mut station = host.client(CallerRole::Station);
-        assert_eq!(session_of(&mut station, &verified).err(), Some(HsmError::Unknown("handle".into())));
+        let gone = session_of(&mut station, (gone_attempt, &gone_card), &verified).err();
+        assert_eq!(gone, Some(HsmError::Unknown("handle".into())));
     }
-    session_of(&mut host.client(CallerRole::Station), &kept).unwrap();
+    session_of(&mut host.client(CallerRole::Station), (attempt, &card), &kept).unwrap();
 }
 
-/// The application in the answer to a verification of one.
-fn answered(stream: &mut UnixStream) -> VerifiedApplication {
+/// The answer to a verification.
+fn answered(stream: &mut UnixStream) -> VerifiedRecord {
     let mut length = [0; 4];
     stream.read_exact(&mut length).unwrap();
     let mut answer = vec![0; u32::from_be_bytes(length) as usize];
     stream.read_exact(&mut answer).unwrap();
-    // Ok, the number of the request, one application.
-    assert_eq!((answer[0], answer[2]), (0, 1));
-    postcard::from_bytes(&answer[3..]).unwrap()
+    // Ok, the number of the request.
+    assert_eq!(answer[0], 0);
+    postcard::from_bytes(&answer[2..]).unwrap()
 }

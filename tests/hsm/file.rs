@@ -1,6 +1,6 @@
 //! The issuer's side: builds applications and Trailers of CWF1 as `src/manual/cwf1.md` describes them.
 
-use cardwright::hsm::{CheckRequest, TrailerRequest, VerifyRequest};
+use cardwright::hsm::{ApplicationToVerify, CheckRequest, RecordToVerify, TrailerRequest};
 use cardwright::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId};
 use sha2::{Digest, Sha256};
 
@@ -65,6 +65,23 @@ type = "TDES2"
 id = "FFFFFF476175"
 version = 1
 value = "606162636465666768696A6B6C6D6E6F"
+
+# kmc-1 once more, with other bits of parity and under another name.
+[[key]]
+label = "kmc-1-version-2"
+usage = "KMC"
+type = "TDES2"
+id = "FFFFFF476173"
+version = 2
+value = "414043424544474649484B4A4D4C4F4E"
+
+[[key]]
+label = "kmc-1-other-id"
+usage = "KMC"
+type = "TDES2"
+id = "000000476173"
+version = 1
+value = "404142434445464748494A4B4C4D4E4F"
 "#;
 
 /// A KEK as the issuer knows it.
@@ -257,35 +274,40 @@ pub fn build(kek: &Kek, app: &App, scope: &Scope) -> Vec<u8> {
 }
 
 /// The controller's question about an application, with the rules of a plain product.
-pub fn request(application: Vec<u8>, scope: &Scope) -> VerifyRequest {
-    VerifyRequest {
+pub fn request(application: Vec<u8>, scope: &Scope) -> RecordToVerify {
+    RecordToVerify {
         issuer_id: IssuerId::new(scope.issuer_id).unwrap(),
         file_id: FileId::new(scope.file_id).unwrap(),
         sequence: scope.sequence,
         card_ref: CardRef::new(scope.card_ref).unwrap(),
         others: scope.others,
-        application: application.into(),
         card_block: 8,
-        pass_through: vec![],
         allow_ecb: false,
+        applications: vec![ApplicationToVerify { bytes: application.into(), pass_through: vec![] }],
     }
 }
 
+/// The controller's question about a record with these applications.
+pub fn record(kek: &Kek, apps: &[App], scope: &Scope) -> RecordToVerify {
+    let applications = apps.iter().flat_map(|app| request(build(kek, app, scope), scope).applications);
+    RecordToVerify { applications: applications.collect(), ..request(Vec::new(), scope) }
+}
+
 /// The controller's question whether these applications are right, in one message.
-pub fn check_request(requests: &[VerifyRequest]) -> CheckRequest {
+pub fn check_request(requests: &[RecordToVerify]) -> CheckRequest {
     let first = &requests[0];
     let (issuer_id, file_id) = (first.issuer_id.clone(), first.file_id.clone());
     let mut all = CheckRequest::new(issuer_id, file_id, first.card_block, first.allow_ecb);
     for request in requests {
         let record = (request.sequence, request.card_ref.clone(), request.others);
-        let application = (request.application.as_slice(), request.pass_through.clone());
-        all.add(record, std::iter::once(application));
+        let each = request.applications.iter();
+        all.add(record, each.map(|one| (one.bytes.as_slice(), one.pass_through.clone())));
     }
     all
 }
 
 /// Builds an application and makes the controller's question about it.
-pub fn asked(kek: &Kek, app: &App) -> VerifyRequest {
+pub fn asked(kek: &Kek, app: &App) -> RecordToVerify {
     request(build(kek, app, &SCOPE), &SCOPE)
 }
 

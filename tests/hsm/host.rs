@@ -11,16 +11,17 @@ use cardwright::exit::Exit;
 use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::hsm::store::{KeyStore, StoreSide};
 use cardwright::hsm::{
-    CHECK_LIMIT, CallerRole, CallerSecrets, Checker, HostedHsm, Hsm, HsmDoor, HsmError, HsmRefusal,
-    HsmShortcuts, Realm, host,
+    Auditor, CHECK_LIMIT, CallerRole, CallerSecrets, Checker, HostedHsm, Hsm, HsmDoor, HsmError, HsmRefusal,
+    Realm, host,
 };
 use cardwright::scp::SecLevel;
 
 use super::make;
 use super::personalize::{asks, draw, session, wrapped};
+use crate::bound::BoundJob;
 use crate::callers::LineCallers;
 use crate::card::blank;
-use crate::file::{self, KEYS, app, asked};
+use crate::file::{self, KEYS, SCOPE, app, asked};
 
 /// Set for the child process that is a host: its command line, one argument on each line.
 const CHILD: &str = "CARDWRIGHT_TEST_HSM_HOST";
@@ -80,16 +81,24 @@ pub fn serving(place: &Place, hsm: impl HostedHsm + 'static) -> HsmDoor {
     door
 }
 
-fn whole_session(client: &mut LineCallers, other: &mut LineCallers) {
+/// A job of a ledger that the host of this door follows.
+fn job_of(door: &HsmDoor) -> BoundJob {
+    BoundJob::new(&|| Box::new(HsmClient::connect(door, CallerRole::Ledger).unwrap()) as Box<dyn Auditor>)
+}
+
+fn whole_session(client: &mut LineCallers, other: &mut LineCallers, job: &mut BoundJob) {
     let app = app(0x12, 3);
-    let verified = client.verify(&asked(&file::kek_aes256(), &app)).unwrap();
+    let verified = client.verify_record(&asked(&file::kek_aes256(), &app)).unwrap();
     let card = blank();
+    let step = (job.bind(SCOPE.sequence, &card), 1);
     // Another connection to the host may personalize, with a challenge of its own.
     let challenge = draw(other);
-    let request = asks(&card, challenge, &verified, SecLevel::MacEnc, session(&app, &verified, 239));
+    let commands = session(&app, &verified.applications[0], 239);
+    let request = asks(&card, challenge, step, verified.handle, SecLevel::MacEnc, commands);
     let apdus = wrapped(other, &request).unwrap();
     assert_eq!(card.personalize(challenge, &apdus).dgis.len(), 7);
-    assert!(matches!(client.session(&request), Err(HsmError::Refused(HsmRefusal::HostChallenge))));
+    // A station whose connection has ended asks on the next one.
+    assert_eq!(wrapped(client, &request).unwrap(), apdus);
     client.verify_trailer(&file::trailer(&file::kek_tdes(), "TESTBANK", "FILE-1")).unwrap();
     client.release(&[verified.handle]).unwrap();
 }
@@ -101,9 +110,12 @@ fn a_client_over_the_socket_does_the_work_of_the_hsm() {
     assert_eq!(HsmClient::connect(&door, CallerRole::Check).unwrap().realm(), Realm::Test);
     let mut client = LineCallers::connect(&door);
     assert_eq!(client.info().unwrap().keks.len(), 3);
-    whole_session(&mut client, &mut LineCallers::connect(&door));
+    whole_session(&mut client, &mut LineCallers::connect(&door), &mut job_of(&door));
     // An error is an answer: the connection goes on.
-    assert!(matches!(client.verify(&asked(&file::kek_tdes(), &app(0x11, 1))), Err(HsmError::Data { .. })));
+    assert!(matches!(
+        client.verify_record(&asked(&file::kek_tdes(), &app(0x11, 1))),
+        Err(HsmError::Data { .. })
+    ));
     client.info().unwrap();
 }
 
@@ -111,7 +123,7 @@ fn a_client_over_the_socket_does_the_work_of_the_hsm() {
 fn the_answers_of_the_longest_check_fit_one_message() {
     let place = place();
     let mut client = HsmClient::connect(&threads(&place), CallerRole::Check).unwrap();
-    let wrong = file::request(vec![0xFF; 40], &file::SCOPE);
+    let wrong = file::request(vec![0xFF; 40], &SCOPE);
     let answers = client.check(&file::check_request(&vec![wrong; CHECK_LIMIT])).unwrap();
     assert!(answers.len() == CHECK_LIMIT && answers.iter().all(Result::is_err));
     client.info().unwrap();
@@ -165,7 +177,7 @@ fn a_host_process_serves_keeps_its_memory_to_itself_and_ends_with_its_owner() {
     let host = HostProcess::start(&place.program, &place.store, &place.socket).unwrap();
     let id = host.id();
     let mut client = LineCallers::connect(host.door());
-    whole_session(&mut client, &mut LineCallers::connect(host.door()));
+    whole_session(&mut client, &mut LineCallers::connect(host.door()), &mut job_of(host.door()));
     let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
     let core = limits.lines().find(|l| l.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "no core dump");
@@ -232,27 +244,29 @@ fn a_host_that_cannot_start_reports_the_cause_and_an_exit_code() {
 #[test]
 fn a_session_in_one_call_opens_and_wraps() {
     let place = place();
-    let mut client = LineCallers::connect(&threads(&place));
+    let door = threads(&place);
+    let (mut client, mut soft) = (LineCallers::connect(&door), make());
+    let jobs = [job_of(&door), super::personalize::job_of(&soft)];
     let (app, card) = (app(0x12, 3), blank());
-    for hsm in [&mut client as &mut dyn Hsm, &mut make()] {
-        let asked = [asked(&file::kek_aes256(), &app), asked(&file::kek_tdes(), &app)];
-        let verified = hsm.verify_all(&asked).unwrap();
-        assert_eq!(verified.len(), 2);
-        let wanted = |challenge, n: usize| {
-            asks(&card, challenge, &verified[n], SecLevel::MacEnc, session(&app, &verified[n], 239))
+    let both: [&mut dyn Hsm; 2] = [&mut client, &mut soft];
+    for (hsm, mut job) in both.into_iter().zip(jobs) {
+        let record = asked(&file::kek_aes256(), &app);
+        let verified = hsm.verify_record(&record).unwrap();
+        let step = (job.bind(SCOPE.sequence, &card), 1);
+        let wanted = |challenge, verified: &cardwright::hsm::VerifiedRecord| {
+            let commands = session(&app, &verified.applications[0], 239);
+            asks(&card, challenge, step, verified.handle, SecLevel::MacEnc, commands)
         };
-        let challenge = draw(hsm);
-        let apdus = wrapped(hsm, &wanted(challenge, 0)).unwrap();
-        assert_eq!(card.personalize(challenge, &apdus).dgis.len(), 7);
-        let challenge = draw(hsm);
-        let again = hsm.session(&wanted(challenge, 0));
-        assert!(matches!(again, Err(HsmError::Refused(HsmRefusal::HandleUsed))));
         // A wrong card cryptogram uses up the challenge but not the handle.
         let challenge = draw(hsm);
-        let mut wrong = wanted(challenge, 1);
+        let mut wrong = wanted(challenge, &verified);
         wrong.card_answer[27] ^= 1;
         assert!(matches!(hsm.session(&wrong), Err(HsmError::CardCryptogram(_))));
         let challenge = draw(hsm);
-        hsm.session(&wanted(challenge, 1)).unwrap();
+        let apdus = wrapped(hsm, &wanted(challenge, &verified)).unwrap();
+        assert_eq!(card.personalize(challenge, &apdus).dgis.len(), 7);
+        let challenge = draw(hsm);
+        let again = hsm.session(&wanted(challenge, &verified));
+        assert!(matches!(again, Err(HsmError::Refused(HsmRefusal::HandleUsed))));
     }
 }

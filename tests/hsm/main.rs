@@ -1,7 +1,7 @@
 //! HSMs, their store, host and client, against files and cards that these tests make from `src/manual/cwf1.md`,
 //! EMV CPS and GPCS with raw ciphers, without `src/crypto`, `src/scp` and `src/record`.
 //!
-//! `verify`, `personalize`, `host`, `door`, `roles` and `frames` are the suite that every HSM passes; a folder for each HSM runs it (`software`).
+//! `verify`, `personalize`, `attempts`, `host`, `door`, `roles` and `frames` are the suite that every HSM passes; a folder for each HSM runs it (`software`).
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +13,7 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
+mod bound;
 mod callers;
 mod card;
 mod ceremony;

@@ -1,12 +1,14 @@
 //! Sessions: the data that arrive in a card made from the standard, and the requests that the HSM refuses.
 
+use cardwright::hsm::memory::AttemptRefusal;
 use cardwright::hsm::{
-    ApplicationHandle, CardSessionRequest, DataPart, HostedHsm, Hsm, HsmError, HsmRefusal, HsmShortcuts,
-    PlainCommand, VerifiedApplication,
+    Auditor, CardAttempt, CardSessionRequest, DataPart, HostedHsm, Hsm, HsmError, HsmRefusal, PlainCommand,
+    RecordHandle, RecordToVerify, VerifiedApplication, VerifiedRecord,
 };
 use cardwright::scp::{HostChallenge, KeyDerivation, SecLevel, SecureChannelSpec};
 
 use super::{Device, make};
+use crate::bound::BoundJob;
 use crate::card::{Card, blank, foreign_blank};
 use crate::file::{self, App, app, asked, dgi};
 
@@ -20,16 +22,19 @@ pub fn draw(hsm: &mut dyn Hsm) -> [u8; 8] {
     hsm.draw_challenge(channel(0x55)).unwrap().as_bytes().try_into().unwrap()
 }
 
-/// The request for a session with a card that was sent `challenge`.
+/// The request for a session with a card that was sent `challenge`, for this step of its attempt.
 pub fn asks(
     card: &Card,
     challenge: [u8; 8],
-    verified: &VerifiedApplication,
+    (attempt, step): (CardAttempt, u8),
+    handle: RecordHandle,
     level: SecLevel,
     commands: Vec<PlainCommand>,
 ) -> CardSessionRequest {
     CardSessionRequest {
-        handle: verified.handle,
+        card: attempt,
+        step,
+        handle,
         channel: channel(0x55),
         derivation: KeyDerivation::EmvCps,
         host_challenge: HostChallenge::new(challenge.to_vec()),
@@ -95,27 +100,52 @@ pub fn session(app: &App, verified: &VerifiedApplication, room: usize) -> Vec<Pl
     commands
 }
 
+/// A job whose ledger this HSM follows.
+pub fn job_of(hsm: &Device) -> BoundJob {
+    BoundJob::new(&|| Box::new(hsm.connect()) as Box<dyn Auditor>)
+}
+
+/// A record that is verified, and a card that is bound to it.
 struct Ready {
     hsm: Device,
+    job: BoundJob,
     app: App,
-    verified: VerifiedApplication,
+    verified: VerifiedRecord,
     card: Card,
+    attempt: CardAttempt,
     /// The challenge that the card was sent last.
     challenge: [u8; 8],
 }
 
 fn ready(seclev: u8) -> Ready {
-    let mut hsm = make();
-    let app = app(0x12, seclev);
-    let verified = hsm.verify(&asked(&file::kek_tdes(), &app)).unwrap();
-    Ready { hsm, app, verified, card: blank(), challenge: [0; 8] }
+    Ready::of(app(0x12, seclev), &asked(&file::kek_tdes(), &app(0x12, seclev)), blank())
 }
 
 impl Ready {
+    fn of(app: App, record: &RecordToVerify, card: Card) -> Self {
+        let mut hsm = make();
+        let mut job = job_of(&hsm);
+        let attempt = job.bind(file::SCOPE.sequence, &card);
+        let verified = hsm.verify_record(record).unwrap();
+        Self { hsm, job, app, verified, card, attempt, challenge: [0; 8] }
+    }
+
+    /// Throws the card out, and binds and verifies the record for another one.
+    fn next_card(&mut self) {
+        self.job.throw_out(file::SCOPE.sequence);
+        self.card.key_data[9] += 1;
+        self.attempt = self.job.bind(file::SCOPE.sequence, &self.card);
+        self.verified = self.hsm.verify_record(&asked(&file::kek_tdes(), &self.app)).unwrap();
+    }
+
     fn request(&mut self, commands: Vec<PlainCommand>) -> CardSessionRequest {
         self.challenge = draw(&mut self.hsm);
+        self.request_with(self.challenge, commands)
+    }
+
+    fn request_with(&self, challenge: [u8; 8], commands: Vec<PlainCommand>) -> CardSessionRequest {
         let level = SecLevel::from_byte(self.app.seclev).unwrap();
-        asks(&self.card, self.challenge, &self.verified, level, commands)
+        asks(&self.card, challenge, (self.attempt, 1), self.verified.handle, level, commands)
     }
 
     /// Wraps the commands, or returns the error.
@@ -138,7 +168,7 @@ impl Ready {
     }
 
     fn session(&self) -> Vec<PlainCommand> {
-        session(&self.app, &self.verified, 200)
+        session(&self.app, &self.verified.applications[0], 200)
     }
 
     /// The refusal of a session that `change` altered.
@@ -158,17 +188,14 @@ fn is_malformed(refusal: &HsmRefusal) -> bool {
 fn a_card_made_from_the_standard_gets_the_issuers_data() {
     for kek in [file::kek_tdes(), file::kek_aes128(), file::kek_aes256()] {
         for (seclev, room) in [(0, 255), (1, 247), (3, 239), (3, 16), (0, 9)] {
-            let mut hsm = make();
             let app = app(0x12, seclev);
-            let verified = match hsm.verify(&asked(&kek, &app)) {
-                Ok(verified) => verified,
-                Err(_) => continue, // below the minimum of this KEK
-            };
-            let card = blank();
-            let challenge = draw(&mut hsm);
-            let level = SecLevel::from_byte(seclev).unwrap();
-            let request = asks(&card, challenge, &verified, level, session(&app, &verified, room));
-            let contents = card.personalize(challenge, &wrapped(&mut hsm, &request).unwrap());
+            let record = asked(&kek, &app);
+            if make().verify_record(&record).is_err() {
+                continue; // below the minimum of this KEK
+            }
+            let mut ready = Ready::of(app.clone(), &record, blank());
+            let apdus = ready.run(session(&app, &ready.verified.applications[0], room)).unwrap();
+            let contents = ready.card.personalize(ready.challenge, &apdus);
             assert_eq!(contents.level, seclev);
             assert!(contents.last);
             let prime: Vec<u8> = (0..64u8).chain([0x80, 0, 0, 0, 0, 0, 0, 0]).collect();
@@ -189,21 +216,17 @@ fn a_card_made_from_the_standard_gets_the_issuers_data() {
 
 #[test]
 fn pass_through_values_go_as_they_are_in_encrypted_commands() {
-    let mut hsm = make();
     let mut app = app(0x12, 1);
     app.protected.retain(|d| *d != 0x8000);
-    let mut request = asked(&file::kek_tdes(), &app);
-    request.pass_through = vec![dgi(0x8000)];
-    let verify = |hsm: &mut Device| hsm.verify(&request).unwrap();
-    let verified = verify(&mut hsm);
-    let commands = session(&app, &verified, 200);
-    let mut ready =
-        Ready { verified, app: app.clone(), hsm: hsm.connect(), card: blank(), challenge: [0; 8] };
+    let mut record = asked(&file::kek_tdes(), &app);
+    record.applications[0].pass_through = vec![dgi(0x8000)];
+    let mut ready = Ready::of(app.clone(), &record, blank());
+    let commands = ready.session();
     let apdus = ready.run(commands.clone()).unwrap();
     let arrived = |apdus: &[Vec<u8>]| apdus.iter().any(|a| a.windows(48).any(|w| w == file::key_set()));
     assert!(arrived(&apdus), "ciphertext for the card, not touched");
 
-    ready.verified = verify(&mut hsm);
+    let mut ready = Ready::of(app, &record, blank());
     let mut in_clear = commands;
     for command in &mut in_clear {
         command.p1 &= !0x60;
@@ -233,8 +256,7 @@ fn install_and_set_status_of_the_own_application_are_wrapped() {
 
 #[test]
 fn a_card_of_a_kmc_that_the_kek_does_not_allow_is_refused() {
-    let mut ready = ready(1);
-    ready.card = foreign_blank();
+    let mut ready = Ready::of(app(0x12, 1), &asked(&file::kek_tdes(), &app(0x12, 1)), foreign_blank());
     let error = ready.run(ready.session()).unwrap_err();
     assert!(matches!(error, HsmError::KmcNotAllowed { kmc, .. } if kmc.to_string() == "FFFFFF476175:1"));
 }
@@ -266,7 +288,7 @@ fn a_handle_is_used_up_by_a_refusal_and_gone_after_release() {
     ready.refused(vec![store(0x20, vec![])]);
     assert_eq!(ready.refused(commands.clone()), HsmRefusal::HandleUsed);
 
-    ready.verified = ready.hsm.verify(&asked(&file::kek_tdes(), &ready.app)).unwrap();
+    ready.verified = ready.hsm.verify_record(&asked(&file::kek_tdes(), &ready.app)).unwrap();
     ready.hsm.release(&[ready.verified.handle]).unwrap();
     assert_eq!(ready.run(commands).err(), Some(HsmError::Unknown("handle".into())));
 }
@@ -276,7 +298,7 @@ fn an_unknown_handle_is_refused_and_uses_up_the_challenge() {
     let mut ready = ready(1);
     let mut request = ready.request(ready.session());
     let right = request.handle;
-    request.handle = ApplicationHandle([9; 16]);
+    request.handle = RecordHandle([9; 16]);
     assert_eq!(ready.error(&request), Some(HsmError::Unknown("handle".into())));
     request.handle = right;
     assert_eq!(ready.error(&request), Some(HsmError::Refused(HsmRefusal::HostChallenge)));
@@ -288,8 +310,7 @@ fn an_unknown_handle_is_refused_and_uses_up_the_challenge() {
 fn only_the_challenge_alive_on_the_connection_opens_a_session() {
     let dead = Some(HsmError::Refused(HsmRefusal::HostChallenge));
     let mut ready = ready(1);
-    let own = [1, 2, 3, 4, 5, 6, 7, 8];
-    let never_drawn = asks(&ready.card, own, &ready.verified, SecLevel::Mac, ready.session());
+    let never_drawn = ready.request_with([1, 2, 3, 4, 5, 6, 7, 8], ready.session());
     assert_eq!(ready.error(&never_drawn), dead, "the controller's own");
 
     let replaced = ready.request(ready.session());
@@ -301,18 +322,22 @@ fn only_the_challenge_alive_on_the_connection_opens_a_session() {
     // The refusal of a challenge uses up neither the handle nor the card.
     let request = ready.request(ready.session());
     let next = ready.hsm.session(&request).unwrap().next_challenge;
-    assert_eq!(ready.error(&request), dead, "one that a session has used");
+    let used = ready.challenge;
+    ready.next_card();
+    let with_used = ready.request_with(used, ready.session());
+    assert_eq!(ready.error(&with_used), dead, "one that a session has used");
 
     // The answer of a session brings the next challenge, and a refused session makes its challenge void.
-    ready.verified = ready.hsm.verify(&asked(&file::kek_tdes(), &ready.app)).unwrap();
     draw(&mut other);
     let request = ready.request(ready.session());
     let mut session = ready.hsm.session(&request).unwrap();
     assert_ne!(session.next_challenge, next);
-    ready.verified = ready.hsm.verify(&asked(&file::kek_tdes(), &ready.app)).unwrap();
-    ready.challenge = session.next_challenge.as_bytes().try_into().unwrap();
-    let mut again = asks(&ready.card, ready.challenge, &ready.verified, SecLevel::Mac, ready.session());
+    ready.next_card();
+    let challenge = session.next_challenge.as_bytes().try_into().unwrap();
+    let mut again = ready.request_with(challenge, ready.session());
     session = ready.hsm.session(&again).unwrap();
+    ready.next_card();
+    again = ready.request_with(challenge, ready.session());
     again.host_challenge = session.next_challenge;
     assert!(matches!(ready.error(&again), Some(HsmError::CardCryptogram(_))), "the answer to the one before");
     assert_eq!(ready.error(&again), dead);
@@ -483,7 +508,7 @@ fn install_and_set_status_of_another_application_are_refused() {
 fn commands_that_no_short_apdu_can_hold_are_refused() {
     for (seclev, room) in [(0, 256), (1, 248), (3, 240)] {
         let mut ready = ready(seclev);
-        let commands = session(&ready.app, &ready.verified, room);
+        let commands = session(&ready.app, &ready.verified.applications[0], room);
         assert!(is_malformed(&ready.refused(commands)), "level {seclev}");
     }
 }
@@ -513,8 +538,9 @@ fn an_answer_of_another_channel_or_of_an_unknown_kmc_is_refused() {
     assert!(matches!(ask(0x15, &|answer| answer.truncate(27)), HsmError::Response(_)));
     assert!(matches!(ask(0x15, &|answer| answer.clear()), HsmError::Response(_)));
     assert!(matches!(ask(0x15, &|answer| answer[11] = 3), HsmError::Response(_)));
-    assert!(matches!(ask(0x15, &|answer| answer[10] = 2), HsmError::UnknownKmc(kmc) if kmc.version == 2));
-    assert!(matches!(ask(0x15, &|answer| answer[0] = 0), HsmError::UnknownKmc(_)));
+    let other_chip = HsmError::Refused(HsmRefusal::Attempt(AttemptRefusal::OtherChip));
+    assert_eq!(ask(0x15, &|answer| answer[10] = 2), other_chip);
+    assert_eq!(ask(0x15, &|answer| answer[0] = 0), other_chip);
     for other in [0x04, 0x05, 0x1A, 0x45] {
         assert!(matches!(ask(other, &|_| {}), HsmError::Unsupported(_)), "i = {other:02X}");
     }

@@ -5,13 +5,14 @@ use cardwright::crypto::FileKind;
 use cardwright::hsm::client::HsmClient;
 use cardwright::hsm::store::KeyUsage;
 use cardwright::hsm::{
-    ApplicationHandle, AuditInfo, Auditor, AuthorityKey, AuthorityName, CallerRole, CertificateToInstall,
-    Checker, CodesRequest, FileAdmission, FileReceiver, Following, Hsm, HsmError, HsmRefusal, Issuer,
-    IssuerKeyName, MasterKeyRef, NewCardKeys, NewIssuerKey, OwnCertificate, ProtectRequest, SealedCardKey,
+    AuditInfo, Auditor, AuthorityKey, AuthorityName, CallerRole, CardAttempt, CertificateToInstall, Checker,
+    CodesRequest, FileAdmission, FileReceiver, Following, Hsm, HsmError, HsmRefusal, Issuer, IssuerKeyName,
+    MasterKeyRef, NewCardKeys, NewIssuerKey, OwnCertificate, ProtectRequest, RecordHandle, SealedCardKey,
     ShownEvents, TrailerToProtect, Vault,
 };
 use cardwright::ids::{FileId, IssuerId, KekId, SpoolKeyName};
-use cardwright::laws::LAWS;
+use cardwright::laws::{JobId, LAWS};
+use cardwright::scp::SecLevel;
 
 use super::host::{place, threads};
 use super::personalize::{asks, channel};
@@ -58,10 +59,10 @@ fn of_a_bureau() -> Vec<Operation> {
         operation("verify_trailer", &[Check], |c| {
             c.verify_trailer(&file::trailer(&kek_tdes(), "TESTBANK", "FILE-1"))
         }),
-        operation("verify_all", &[Source], move |c| c.verify_all(&[request()])),
+        operation("verify_record", &[Source], move |c| c.verify_record(&request())),
         operation("draw_challenge", &[Station], |c| c.draw_challenge(channel(0x55))),
         operation("session", &[Station], |c| c.session(&a_session())),
-        operation("release", &[Source], |c| c.release(&[ApplicationHandle([1; 16])])),
+        operation("release", &[Source], |c| c.release(&[RecordHandle([1; 16])])),
         operation("audit", &[Ledger, Check], |c| c.audit(LEDGER).map(|_: AuditInfo| ())),
         operation("follow", &[Ledger], |c| c.follow(&Following { ledger: LEDGER, laws: LAWS, signed: None })),
         operation("show", &[Ledger], move |c| {
@@ -82,12 +83,8 @@ fn of_a_bureau() -> Vec<Operation> {
 
 /// A session that nothing was verified for.
 fn a_session() -> cardwright::hsm::CardSessionRequest {
-    let verified = cardwright::hsm::VerifiedApplication {
-        handle: ApplicationHandle([9; 16]),
-        protected: Vec::new(),
-        allow: Vec::new(),
-    };
-    asks(&blank(), [5; 8], &verified, cardwright::scp::SecLevel::Mac, Vec::new())
+    let card = CardAttempt { ledger: LEDGER, job: JobId(1), seq: 1, attempt: 1 };
+    asks(&blank(), [5; 8], (card, 1), RecordHandle([9; 16]), SecLevel::Mac, Vec::new())
 }
 
 /// The operations of the preparation.

@@ -1,9 +1,7 @@
 //! The HSM's verification of applications and Trailers: right ones, and more wrong ones.
 
-use cardwright::hsm::{
-    CHECK_LIMIT, Checker, DataFault, Hsm, HsmError, HsmRefusal, HsmShortcuts, VerifyRequest,
-};
-use cardwright::ids::{FileId, Kcv, KekId};
+use cardwright::hsm::{CHECK_LIMIT, Checker, DataFault, Hsm, HsmError, HsmRefusal, RecordToVerify};
+use cardwright::ids::{Kcv, KekId};
 use proptest::prelude::*;
 
 use super::make;
@@ -15,13 +13,13 @@ fn keks() -> [Kek; 3] {
 }
 
 /// The answer of a check of one application.
-fn checked(request: &VerifyRequest) -> Result<(), HsmError> {
+fn checked(request: &RecordToVerify) -> Result<(), HsmError> {
     make().check(&check_request(std::slice::from_ref(request)))?.remove(0)
 }
 
 /// The fault that the HSM finds in an application's data, whether it is to verify or only to check it.
-fn fault(request: &VerifyRequest) -> DataFault {
-    match make().verify(request) {
+fn fault(request: &RecordToVerify) -> DataFault {
+    match make().verify_record(request) {
         Err(error) if checked(request) != Err(error.clone()) => panic!("checked otherwise: {error}"),
         Err(HsmError::Data { fault, .. }) => fault,
         Err(other) => panic!("{other}"),
@@ -44,14 +42,14 @@ fn applications_of_every_suite_and_mode_are_verified() {
             }
             let mut request = asked(&kek, &app);
             request.allow_ecb = true;
-            let verified = make().verify(&request).unwrap_or_else(|e| panic!("{cmode:02X}: {e}"));
+            let verified = make().verify_record(&request).unwrap_or_else(|e| panic!("{cmode:02X}: {e}"));
             assert_eq!(checked(&request), Ok(()), "{cmode:02X}");
             let prime = if cmode < 0x12 { 40 } else { 72 };
-            assert_eq!(verified.protected[..2], [(dgi(0x8000), 48), (dgi(0x8205), prime)]);
+            assert_eq!(verified.applications[0].protected[..2], [(dgi(0x8000), 48), (dgi(0x8205), prime)]);
             if app.protected.len() == 3 {
-                assert_eq!(verified.protected[2], (dgi(0x8010), 8));
+                assert_eq!(verified.applications[0].protected[2], (dgi(0x8010), 8));
             }
-            assert!(verified.allow.iter().any(|kmc| kmc.to_string() == "FFFFFF476173:1"));
+            assert!(verified.applications[0].allow.iter().any(|kmc| kmc.to_string() == "FFFFFF476173:1"));
         }
     }
 }
@@ -63,11 +61,11 @@ fn no_flipped_bit_of_an_application_is_accepted() {
         app.dgis.retain(|(d, _)| *d != 0x0202);
         let good = asked(&kek, &app);
         let mut hsm = make();
-        hsm.verify(&good).unwrap();
-        for place in 0..good.application.len() {
+        hsm.verify_record(&good).unwrap();
+        for place in 0..good.applications[0].bytes.len() {
             let mut bad = good.clone();
-            bad.application[place] ^= 1 << (place % 8);
-            assert!(hsm.verify(&bad).is_err(), "byte {place}");
+            bad.applications[0].bytes[place] ^= 1 << (place % 8);
+            assert!(hsm.verify_record(&bad).is_err(), "byte {place}");
             assert!(checked(&bad).is_err(), "byte {place}");
         }
     }
@@ -77,7 +75,7 @@ fn no_flipped_bit_of_an_application_is_accepted() {
 fn a_wrong_application_mac_is_a_mac_fault() {
     for kek in keks() {
         let mut request = asked(&kek, &app(0x12, MAC_ENC));
-        *request.application.last_mut().unwrap() ^= 1;
+        *request.applications[0].bytes.last_mut().unwrap() ^= 1;
         assert_eq!(fault(&request), DataFault::Mac);
     }
 }
@@ -147,13 +145,13 @@ fn a_mackey_that_is_weak_or_of_even_parity_is_a_mac_fault() {
     }
     // AES has no parity and no weak keys.
     let app = App { mac_key: [0; 16], ..app(0x12, MAC_ENC) };
-    make().verify(&asked(&file::kek_aes256(), &app)).unwrap();
+    make().verify_record(&asked(&file::kek_aes256(), &app)).unwrap();
 }
 
 #[test]
 fn an_unknown_kek_is_named() {
     let kek = Kek { id: [0x47, 0x61, 0x73, 0x99, 9], ..file::kek_tdes() };
-    let error = make().verify(&asked(&kek, &app(0x12, 1))).unwrap_err();
+    let error = make().verify_record(&asked(&kek, &app(0x12, 1))).unwrap_err();
     assert_eq!(error, HsmError::UnknownKek(KekId(kek.id)));
     assert!(error.to_string().contains("4761739909"));
 }
@@ -161,12 +159,12 @@ fn an_unknown_kek_is_named() {
 #[test]
 fn a_kek_of_another_type_or_issuer_is_refused() {
     let kek = Kek { tk_type: raw::AES128, ..file::kek_tdes() };
-    let error = make().verify(&asked(&kek, &app(0x12, 1))).unwrap_err();
+    let error = make().verify_record(&asked(&kek, &app(0x12, 1))).unwrap_err();
     assert_eq!(error, HsmError::KekMismatch(KekId(kek.id)));
 
     let scope = Scope { issuer_id: "OTHERBANK", ..SCOPE };
     let kek = file::kek_tdes();
-    let error = make().verify(&request(build(&kek, &app(0x12, 1), &scope), &scope)).unwrap_err();
+    let error = make().verify_record(&request(build(&kek, &app(0x12, 1), &scope), &scope)).unwrap_err();
     assert_eq!(error, HsmError::KekIssuer(KekId(kek.id)));
 }
 
@@ -224,7 +222,7 @@ fn ecb_is_only_for_products_that_allow_it() {
         let mut request = asked(&file::kek_tdes(), &app(cmode, 1));
         assert_eq!(fault(&request), DataFault::Protection(dgi(0x8000)));
         request.allow_ecb = true;
-        make().verify(&request).unwrap();
+        make().verify_record(&request).unwrap();
     }
 }
 
@@ -244,28 +242,28 @@ fn a_dgi_in_enc_without_the_tk_needs_the_products_pass_through() {
     app.protected.retain(|d| *d != 0x8000);
     let mut request = asked(&file::kek_tdes(), &app);
     assert_eq!(fault(&request), DataFault::Protection(dgi(0x8000)));
-    request.pass_through = vec![dgi(0x8000)];
-    let verified = make().verify(&request).unwrap();
-    assert!(!verified.protected.iter().any(|(d, _)| *d == dgi(0x8000)));
+    request.applications[0].pass_through = vec![dgi(0x8000)];
+    let verified = make().verify_record(&request).unwrap();
+    assert!(!verified.applications[0].protected.iter().any(|(d, _)| *d == dgi(0x8000)));
 
     // The product's pass-through is enough: ENC need not list the DGI.
     let mut silent = app.clone();
     silent.enc.remove(0);
     let mut request = asked(&file::kek_tdes(), &silent);
-    request.pass_through = vec![dgi(0x8000)];
-    make().verify(&request).unwrap();
+    request.applications[0].pass_through = vec![dgi(0x8000)];
+    make().verify_record(&request).unwrap();
 
     // A value that stays encrypted cannot be padded or converted here, and the card wants whole blocks.
     for enc in [0x12, 0x22] {
         let mut app = app.clone();
         app.enc[0].1 = enc;
         let mut request = asked(&file::kek_tdes(), &app);
-        request.pass_through = vec![dgi(0x8000)];
+        request.applications[0].pass_through = vec![dgi(0x8000)];
         assert_eq!(fault(&request), DataFault::Protection(dgi(0x8000)));
     }
     app.dgis[1].1.pop();
     let mut request = asked(&file::kek_tdes(), &app);
-    request.pass_through = vec![dgi(0x8000)];
+    request.applications[0].pass_through = vec![dgi(0x8000)];
     assert_eq!(fault(&request), DataFault::Padding(dgi(0x8000)));
 }
 
@@ -296,15 +294,15 @@ fn values_that_are_no_whole_blocks_are_padding_faults() {
     // 48 bytes are whole blocks of 16. A PIN block of 8 bytes is padded, but 8 bytes under ENC 11 are not.
     let mut request = asked(&kek, &app(0x12, 1));
     request.card_block = 16;
-    let verified = make().verify(&request).unwrap();
-    assert_eq!(verified.protected, [(dgi(0x8000), 48), (dgi(0x8205), 80), (dgi(0x8010), 16)]);
+    let verified = make().verify_record(&request).unwrap();
+    assert_eq!(verified.applications[0].protected, [(dgi(0x8000), 48), (dgi(0x8205), 80), (dgi(0x8010), 16)]);
     let mut as_it_is = app(0x12, 1);
     as_it_is.enc[2].1 = 0x11;
     let mut request = asked(&kek, &as_it_is);
     request.card_block = 16;
     assert_eq!(fault(&request), DataFault::Padding(dgi(0x8010)));
     request.card_block = 12;
-    assert!(matches!(make().verify(&request), Err(HsmError::Unsupported(_))));
+    assert!(matches!(make().verify_record(&request), Err(HsmError::Unsupported(_))));
 }
 
 #[test]
@@ -342,14 +340,14 @@ fn a_level_below_the_keks_minimum_is_refused_for_secrets_only() {
     ] {
         let request = asked(&kek, &app(0x12, seclev));
         if good {
-            make().verify(&request).unwrap();
+            make().verify_record(&request).unwrap();
         } else {
             assert_eq!(fault(&request), DataFault::LevelBelowMinimum(format!("{seclev:02X}")));
         }
         let mut open = app(0x12, seclev);
         open.protected.clear();
         open.enc.clear();
-        make().verify(&asked(&kek, &open)).unwrap();
+        make().verify_record(&asked(&kek, &open)).unwrap();
     }
 }
 
@@ -360,28 +358,35 @@ fn waiting_applications_are_bounded_and_release_makes_room() {
     small.dgis.truncate(1);
     small.protected.clear();
     small.enc.clear();
-    let request = asked(&file::kek_tdes(), &small);
+    let asked = |sequence| {
+        let scope = Scope { sequence, ..SCOPE };
+        let mut record = request(build(&file::kek_tdes(), &small, &scope), &scope);
+        record.applications = vec![record.applications[0].clone(); 64];
+        record
+    };
     let mut handles = Vec::new();
     let full = loop {
-        match hsm.verify(&request) {
+        match hsm.verify_record(&asked(handles.len() as u32 + 1)) {
             Ok(verified) => handles.push(verified.handle),
             Err(error) => break error,
         }
-        assert!(handles.len() < 100_000);
+        assert!(handles.len() < 1_000);
     };
-    assert_eq!(full, HsmError::Refused(HsmRefusal::TooMany(handles.len())));
+    assert_eq!(full, HsmError::Refused(HsmRefusal::TooMany(64 * handles.len())));
     hsm.release(&handles[..1]).unwrap();
     hsm.release(&handles[..1]).unwrap();
-    // A call verifies all of its applications or none: the wrong last one also releases the first one's
-    // handle.
-    let wrong = VerifyRequest { file_id: FileId::new("ANOTHER").unwrap(), ..request.clone() };
+    // A call verifies all of its applications or none: with a wrong last one it takes no room.
+    let mut wrong = asked(1);
+    *wrong.applications[63].bytes.last_mut().unwrap() ^= 1;
     for _ in 0..2 {
-        let fault = hsm.verify_all(&[request.clone(), wrong.clone()]).unwrap_err();
+        let fault = hsm.verify_record(&wrong).unwrap_err();
         assert!(matches!(fault, HsmError::Data { fault: DataFault::Mac, .. }));
     }
-    assert!(hsm.verify_all(&[request.clone(), request.clone()]).is_err());
-    assert_eq!(hsm.verify_all(std::slice::from_ref(&request)).unwrap().len(), 1);
-    assert!(hsm.verify(&request).is_err());
+    // A record has one handle: verified again, it takes no more room.
+    for _ in 0..2 {
+        hsm.verify_record(&asked(1)).unwrap();
+    }
+    assert!(hsm.verify_record(&asked(1_000)).is_err());
 }
 
 /// Acceptance and inspection check any number of applications; the records that a run has verified keep their room.
@@ -393,7 +398,7 @@ fn a_check_leaves_no_handle_and_takes_no_room() {
     for _ in 0..20 {
         assert!(hsm.check(&batch).unwrap().iter().all(Result::is_ok));
     }
-    let handle = hsm.verify(&good).unwrap().handle;
+    let handle = hsm.verify_record(&good).unwrap().handle;
     hsm.release(&[handle]).unwrap();
 }
 
@@ -401,7 +406,7 @@ fn a_check_leaves_no_handle_and_takes_no_room() {
 fn each_application_of_a_check_has_its_own_answer() {
     let good = asked(&file::kek_tdes(), &app(0x12, 1));
     let mut wrong = good.clone();
-    *wrong.application.last_mut().unwrap() ^= 1;
+    *wrong.applications[0].bytes.last_mut().unwrap() ^= 1;
     let unknown = asked(&Kek { id: [0x47, 0x61, 0x73, 0x99, 9], ..file::kek_tdes() }, &app(0x12, 1));
     let rubbish = request(vec![7; 40], &SCOPE);
     let answers =
@@ -436,13 +441,13 @@ fn info_shows_references_and_kcvs() {
 proptest! {
     #[test]
     fn rubbish_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        prop_assert!(make().verify(&request(bytes, &SCOPE)).is_err());
+        prop_assert!(make().verify_record(&request(bytes, &SCOPE)).is_err());
     }
 
     #[test]
     fn a_cut_application_is_refused(end in 0usize..700) {
         let mut asked = asked(&file::kek_tdes(), &app(0x12, 1));
-        asked.application.truncate(end);
-        prop_assert!(make().verify(&asked).is_err());
+        asked.applications[0].bytes.truncate(end);
+        prop_assert!(make().verify_record(&asked).is_err());
     }
 }

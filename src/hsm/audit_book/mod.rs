@@ -27,16 +27,17 @@ use zeroize::Zeroizing;
 
 use super::companion::{CompanionFile, CompanionKind, CompanionSeal};
 use super::memory::{
-    ConnectionNumber, FIRST_EPOCH, FollowRefusal, LedgerFollowers, MemoryFault, MemoryHome, MemoryKeeper,
-    MemoryRecord, MemoryState, file_name_hash, unix_ms,
+    AttemptTable, ChipSet, ConnectionNumber, FIRST_EPOCH, FollowRefusal, FollowedEvents, LedgerFollowers,
+    MemoryFault, MemoryHome, MemoryKeeper, MemoryKey, MemoryRecord, MemoryState, MemoryTag, ShownChips,
+    file_name_hash, unix_ms,
 };
 use super::{
     Acknowledged, AuditInfo, FileAdmission, FollowedLedger, Following, HsmError, HsmRefusal, SHOWN_BYTES,
-    SHOWN_EVENTS, ShownEvents,
+    SHOWN_EVENTS, ShownEvents, WipedBytes,
 };
 use crate::audit::{AuditKey, ChainPlace, DocumentKind, LedgerId, Signature};
 use crate::exit::Failure;
-use crate::laws::LAWS;
+use crate::laws::{ChipId, LAWS};
 
 const FIRST: &str = "cardwright audit book 1";
 const SECOND: &str = "cardwright audit book 2";
@@ -48,6 +49,8 @@ pub(super) struct AuditBook {
     /// `None` in a host for callers that check, which changes nothing: it reads what the other host has written.
     memory: Option<MemoryKeeper>,
     followers: Arc<Mutex<LedgerFollowers>>,
+    /// Attempts under way, each with the answer to its last session.
+    attempts: Mutex<AttemptTable<Vec<WipedBytes>>>,
 }
 
 impl AuditBook {
@@ -56,14 +59,15 @@ impl AuditBook {
         let stored = StoredAuditBook::of(seal);
         stored.take_over()?;
         let memory = Some(MemoryKeeper::start(stored.home.clone())?);
-        Ok(Self { key: Arc::new(stored.read()?.key()), stored, memory, followers: Arc::default() })
+        let key = Arc::new(stored.read()?.key());
+        Ok(Self { key, stored, memory, followers: Arc::default(), attempts: Mutex::default() })
     }
 
     /// The book of the store with this seal, to be read beside its host.
     pub(super) fn to_read(seal: &Arc<CompanionSeal>) -> Result<Self, Failure> {
         let stored = StoredAuditBook::of(seal);
         let key = Arc::new(stored.read()?.key());
-        Ok(Self { key, stored, memory: None, followers: Arc::default() })
+        Ok(Self { key, stored, memory: None, followers: Arc::default(), attempts: Mutex::default() })
     }
 
     /// Returns the last event noted of a ledger, and the public audit key.
@@ -115,13 +119,42 @@ impl AuditBook {
         })
     }
 
-    /// A connection shows the next events of the ledger that it follows.
+    /// The attempts under way. Fails when the store may do nothing more.
+    pub(super) fn attempts(&self) -> Result<MutexGuard<'_, AttemptTable<Vec<WipedBytes>>>, HsmError> {
+        locked(&self.followers)?.may_sign()?;
+        locked(&self.attempts)
+    }
+
+    /// A connection shows the next events of the ledger that it follows. `tags` returns the tags of a chip, none if nothing says
+    /// which chip it is. What is bound may open sessions when this returns: it is durable then.
     pub(super) fn show(
         &self,
         shown: ShownEvents,
         connection: ConnectionNumber,
+        tags: impl Fn(&MemoryKey, &ChipId) -> Vec<MemoryTag> + Send + 'static,
     ) -> Result<Acknowledged, HsmError> {
+        let ledger = shown.after.ledger;
+        let remembered = self.remembered(shown, connection, tags);
+        let mut attempts = locked(&self.attempts)?;
+        match remembered {
+            Ok((now, chips)) => Ok(Acknowledged { barred: chips.applied(ledger, &mut attempts), ..now }),
+            Err(error) => {
+                if matches!(error, HsmError::NotFollowed(FollowRefusal::Stopped { .. })) {
+                    attempts.ledger_stopped(ledger);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn remembered(
+        &self,
+        shown: ShownEvents,
+        connection: ConnectionNumber,
+        tags: impl Fn(&MemoryKey, &ChipId) -> Vec<MemoryTag> + Send + 'static,
+    ) -> Result<(Acknowledged, ShownChips), HsmError> {
         let (key, followers, now) = (Arc::clone(&self.key), Arc::clone(&self.followers), unix_ms());
+        let of_chips = self.stored.home.key.clone();
         let bytes: usize = shown.events.iter().map(Vec::len).sum();
         if shown.events.len() > SHOWN_EVENTS || bytes > SHOWN_BYTES {
             return Err(HsmRefusal::ShownTooMuch.into());
@@ -130,7 +163,12 @@ impl AuditBook {
             locked(&followers)?.may_show(memory.state(), &shown.after, connection)?;
             let (ledger, time) = (shown.after.ledger, now.max(memory.state().time()));
             let next = shown.events.clone();
-            let followed = memory.show(ledger, shown.after.n, shown.events, time)?;
+            let mut chips = ShownChips::default();
+            let found = |followed: &FollowedEvents, seen: &ChipSet| {
+                chips = ShownChips::of(followed, shown.after.n, seen, |chip| tags(&of_chips, chip));
+                chips.new_tags()
+            };
+            let followed = memory.show(ledger, shown.after.n, shown.events, time, found)?;
             if let Some(why) = followed.breach {
                 let n = followed.place.n.saturating_add(1);
                 let event = next.get(followed.effects.len()).map(Sha256::digest).unwrap_or_default();
@@ -138,6 +176,7 @@ impl AuditBook {
                 return Err(FollowRefusal::Stopped { n, why }.into());
             }
             let known = memory.state().ledger(ledger).ok_or(FollowRefusal::Unknown)?;
+            chips.complete(known, |file| memory.state().ledger_of(file) == Some(ledger));
             // What an earlier version signed is signed again when all of it was shown.
             let signs = shown.sign && followed.place.n > 0 && known.head() == followed.place;
             let signed =
@@ -145,7 +184,7 @@ impl AuditBook {
             if let Some(checkpoint) = signed {
                 memory.note(&MemoryRecord::Signed(checkpoint))?;
             }
-            Ok(Acknowledged { place: followed.place, signed })
+            Ok((Acknowledged { place: followed.place, signed, barred: Vec::new() }, chips))
         })
     }
 
@@ -195,8 +234,8 @@ impl AuditBook {
     }
 }
 
-fn locked(followers: &Mutex<LedgerFollowers>) -> Result<MutexGuard<'_, LedgerFollowers>, HsmError> {
-    followers.lock().map_err(|_| HsmError::Host("a thread of it failed; restart it".into()))
+fn locked<T>(shared: &Mutex<T>) -> Result<MutexGuard<'_, T>, HsmError> {
+    shared.lock().map_err(|_| HsmError::Host("a thread of it failed; restart it".into()))
 }
 
 impl From<FollowRefusal> for HsmError {

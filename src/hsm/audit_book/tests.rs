@@ -37,7 +37,7 @@ impl<'a> ToldLedger<'a> {
 
     fn tell(&mut self) -> Result<Checkpoint, HsmError> {
         let shown = ShownEvents { after: self.place, events: vec![event(self.place.n + 1)], sign: true };
-        let now = self.book.show(shown, self.connection)?;
+        let now = self.book.show(shown, self.connection, |_, _| Vec::new())?;
         self.place = now.place;
         Ok(now.signed.unwrap())
     }

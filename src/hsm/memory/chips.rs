@@ -8,7 +8,7 @@
 //! Blocks are appended. The snapshot says how many bytes count, and repeats the last MAC: what comes behind was written before a
 //! snapshot that was never finished, and comes again from the journal.
 //!
-//! Not here: how a tag is made of a chip (the session of a card).
+//! Not here: how a tag is made of a chip (`chip_tag`).
 
 use std::collections::HashSet;
 

@@ -13,14 +13,16 @@
 //! | `mac` | the key, MACs |
 //! | `record`, `journal` | what is remembered, one record each; their bytes, and which tail of a file is cut |
 //! | `state`, `snapshot` | what the records mean together; its bytes |
-//! | `chips` | the set of chips and its file |
+//! | `chips`, `chip_tag` | the set of chips and its file; the tags of a chip |
 //! | `followers`, `attempts` | who follows a ledger, and attempts under way: for the life of a host |
+//! | `shown` | what events that were shown mean for attempts and chips |
 //! | `rotation` | from a long journal to the next snapshot, step by step |
 //! | `keeper` | the thread that owns the memory in a host, and gathers what all connections ask |
 //!
 //! Not here: keys, and what anybody may ask (`soft`, `host`).
 
 mod attempts;
+mod chip_tag;
 mod chips;
 mod followers;
 mod journal;
@@ -28,6 +30,7 @@ mod keeper;
 mod mac;
 mod record;
 mod rotation;
+mod shown;
 mod snapshot;
 mod state;
 
@@ -39,13 +42,15 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-pub use attempts::{AttemptBar, AttemptRefusal, AttemptTable, AttemptTurn};
+pub use attempts::{AskedStep, AttemptBar, AttemptRefusal, AttemptTable};
+pub use chip_tag::chip_tags;
 pub use chips::{ChipSet, ChipsEnd};
 pub use followers::{ConnectionNumber, FollowRefusal, LedgerFollowers};
 pub use journal::{JournalEnd, JournalName};
 pub use keeper::{MemoryKeeper, unix_ms};
 pub use mac::{MemoryKey, MemoryTag};
 pub use record::{MemoryRecord, SpoolKeyFate};
+pub use shown::ShownChips;
 pub use state::{FIRST_EPOCH, FollowedEvents, LedgerMemory, LedgerStanding, MemoryState, file_name_hash};
 
 use crate::audit::LedgerId;
@@ -347,18 +352,21 @@ impl Memory {
         Ok(())
     }
 
-    /// Follows events after this number, and notes those that could follow.
+    /// Follows events after this number, and notes those that could follow, with the chips that `chips` finds in them. It gets
+    /// the chips that were bound before.
     pub fn show(
         &mut self,
         ledger: LedgerId,
         after: u64,
         mut events: Vec<Vec<u8>>,
         time: u64,
+        chips: impl FnOnce(&FollowedEvents, &ChipSet) -> Vec<MemoryTag>,
     ) -> Result<FollowedEvents, MemoryFault> {
         let shown = self.state.follow(ledger, after, &events)?;
         events.truncate(shown.effects.len());
         if !events.is_empty() {
-            let (chips, hash) = (Vec::new(), shown.place.hash);
+            let (chips, hash) = (chips(&shown, &self.chips), shown.place.hash);
+            self.chips.note(&chips);
             let record = MemoryRecord::Shown { ledger, after, time, events, chips, hash };
             // They are followed already.
             let noted = self.state.passed(time).and_then(|()| self.end.append(&record));

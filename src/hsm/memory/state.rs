@@ -190,6 +190,11 @@ impl MemoryState {
         self.files.iter().map(|(file, ledger)| (*file, *ledger))
     }
 
+    /// The ledger of the file with this hash of its name.
+    pub fn ledger_of(&self, name: &[u8; 32]) -> Option<LedgerId> {
+        self.files.get(name).copied()
+    }
+
     /// Whether a file of this name, digest and number of records was admitted.
     pub fn is_admitted(&self, [name, digest]: [[u8; 32]; 2], records: u32, ledger: LedgerId) -> bool {
         let stated = self.admitted.get(&digest) == Some(&AdmittedFile { name, records });

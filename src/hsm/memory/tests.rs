@@ -10,8 +10,9 @@ use super::journal::{self, HEAD};
 use super::rotation::RotationStep;
 use super::*;
 use crate::audit::{AuditKey, ChainPlace, LedgerId};
+use crate::hsm::CardAttempt;
 use crate::ids::{Aid, KeyData, SpoolKeyName};
-use crate::laws::{ChipId, Context, EventFact, FollowedCard, JobId, LedgerBook, LedgerEvent};
+use crate::laws::{ChipId, Context, EventFact, JobId, LedgerBook, LedgerEvent};
 
 const STORE: [u8; 16] = [0x51; 16];
 const A: LedgerId = LedgerId([0xA; 16]);
@@ -483,37 +484,61 @@ fn aid(n: u8) -> Aid {
     Aid::new(&[0xF0, n]).unwrap()
 }
 
-const CARD: FollowedCard = FollowedCard { job: JobId(1), seq: 17, attempt: 1 };
+const CARD: CardAttempt = CardAttempt { ledger: A, job: JobId(1), seq: 17, attempt: 1 };
+const FILE: [u8; 32] = [0xF1; 32];
+
+/// Step 1 on the right chip.
+fn asked(step: u8, aid: u8, question: u8) -> AskedStep {
+    let (aid, question) = (self::aid(aid), [question; 32]);
+    AskedStep { card: CARD, chip: chip(1), record: (FILE, CARD.seq), step, aid, question }
+}
 
 #[test]
-fn steps_once_in_order_on_one_chip() {
-    let mut table = AttemptTable::default();
-    let may = |table: &AttemptTable<u8>, step, aid: u8, question| {
-        table.may(CARD, &chip(1), step, &self::aid(aid), &[question; 32]).map(|turn| match turn {
-            AttemptTurn::New => None,
-            AttemptTurn::Again(answer) => Some(*answer),
-        })
-    };
-    assert_eq!(may(&table, 1, 1, 1), Err(AttemptRefusal::Stale), "bound before this host started");
-    table.bound(CARD, None, []);
-    assert_eq!(may(&table, 1, 1, 1), Err(AttemptRefusal::AwaitsChip));
+fn steps_of_an_attempt_come_once_and_in_order() {
+    let mut table = AttemptTable::<u8>::default();
+    let right = asked(1, 1, 1);
+    assert_eq!(table.begin(&right), Err(AttemptRefusal::Stale), "bound before this host started");
+    table.bound(CARD, FILE, None, []);
+    assert_eq!(table.begin(&right), Err(AttemptRefusal::AwaitsChip));
     table.chip_found(CARD, chip(1), []);
-    let other = table.may(CARD, &chip(2), 1, &aid(1), &[1; 32]);
-    assert_eq!(other, Err(AttemptRefusal::OtherChip));
-    for step in [0, 2, 255] {
-        assert_eq!(may(&table, step, 1, 1), Err(AttemptRefusal::Step { next: 1 }));
+    let other = AskedStep { chip: chip(2), ..right.clone() };
+    assert_eq!(table.begin(&other), Err(AttemptRefusal::OtherChip));
+    for record in [([0xF2; 32], CARD.seq), (FILE, CARD.seq + 1)] {
+        let other = AskedStep { record, ..right.clone() };
+        assert_eq!(table.begin(&other), Err(AttemptRefusal::OtherRecord));
     }
-    assert_eq!(may(&table, 1, 1, 1), Ok(None));
-    table.answered(CARD, aid(1), [1; 32], 11);
+    for card in [CardAttempt { attempt: 2, ..CARD }, CardAttempt { ledger: B, ..CARD }] {
+        assert_eq!(table.begin(&AskedStep { card, ..right.clone() }), Err(AttemptRefusal::Stale));
+    }
+    for step in [0, 2, 255] {
+        assert_eq!(table.begin(&asked(step, 1, 1)), Err(AttemptRefusal::Step { next: 1 }));
+    }
+    assert_eq!(table.answer_again(CARD, &right.question), None);
+    assert!(!table.answered(&right, 10), "it was not begun");
+    table.begin(&right).unwrap();
+    assert_eq!(table.begin(&right), Err(AttemptRefusal::Asked), "two connections at once");
+    table.refused(CARD);
+    table.begin(&right).unwrap();
+    assert!(table.answered(&right, 11));
     // A lost answer is given again; a changed question is not answered.
-    assert_eq!(may(&table, 1, 1, 1), Ok(Some(11)));
-    assert_eq!(may(&table, 1, 1, 2), Err(AttemptRefusal::Step { next: 2 }));
-    assert_eq!(may(&table, 2, 1, 2), Err(AttemptRefusal::OpenedBefore));
-    assert_eq!(may(&table, 2, 2, 2), Ok(None));
-    table.answered(CARD, aid(2), [2; 32], 12);
-    assert_eq!(may(&table, 1, 1, 1), Err(AttemptRefusal::Step { next: 3 }), "only the last answer is kept");
+    assert_eq!(table.answer_again(CARD, &right.question), Some(&11));
+    assert_eq!(table.answer_again(CARD, &[2; 32]), None);
+    assert_eq!(table.begin(&asked(1, 1, 2)), Err(AttemptRefusal::Step { next: 2 }));
+    assert_eq!(table.begin(&asked(2, 1, 2)), Err(AttemptRefusal::OpenedBefore));
+    let second = asked(2, 2, 2);
+    table.begin(&second).unwrap();
+    assert!(table.answered(&second, 12));
+    assert_eq!(table.answer_again(CARD, &right.question), None, "only the last answer is kept");
+    let third = asked(3, 3, 3);
+    table.begin(&third).unwrap();
     table.over(CARD);
-    assert_eq!(may(&table, 3, 3, 3), Err(AttemptRefusal::Stale));
+    assert!(!table.answered(&third, 13), "it ended meanwhile");
+    assert_eq!(table.begin(&third), Err(AttemptRefusal::Stale));
+    table.bound(CARD, FILE, Some(chip(1)), []);
+    table.ledger_stopped(B);
+    table.begin(&right).unwrap();
+    table.ledger_stopped(A);
+    assert_eq!(table.begin(&right), Err(AttemptRefusal::Stale));
 }
 
 #[test]
@@ -521,15 +546,15 @@ fn what_bars_an_attempt_and_what_lifts_it() {
     let bars = [AttemptBar::ChipSeen, AttemptBar::NoKmc, AttemptBar::NotAdmitted, AttemptBar::EarlierAttempt];
     for bar in bars {
         let mut table = AttemptTable::<()>::default();
-        table.bound(CARD, Some(chip(1)), [bar]);
-        let may = |table: &AttemptTable<()>| table.may(CARD, &chip(1), 1, &aid(1), &[0; 32]).map(drop);
-        assert_eq!((may(&table), table.bar(CARD)), (Err(AttemptRefusal::Barred(bar)), Some(bar)));
+        table.bound(CARD, FILE, Some(chip(1)), [bar]);
+        let refused = table.begin(&asked(1, 1, 1));
+        assert_eq!((refused, table.bar(CARD)), (Err(AttemptRefusal::Barred(bar)), Some(bar)));
         // A proof that earlier cards are destroyed lifts no other bar.
         table.earlier_destroyed(CARD);
-        assert_eq!(may(&table).is_ok(), bar == AttemptBar::EarlierAttempt);
+        assert_eq!(table.begin(&asked(1, 1, 1)).is_ok(), bar == AttemptBar::EarlierAttempt);
     }
     let mut table = AttemptTable::<()>::default();
-    table.bound(CARD, None, []);
+    table.bound(CARD, FILE, None, []);
     table.chip_found(CARD, chip(1), [AttemptBar::ChipSeen]);
     assert_eq!(table.bar(CARD), Some(AttemptBar::ChipSeen));
 }

@@ -2,18 +2,19 @@
 //!
 //! ```text
 //! check ──> yes or no
-//! verify ──> handle ──────────┐
-//!                             ├── session: open the channel, wrap ──> APDUs
-//! draw_challenge ──> RTERM ───┘                                       (handle and challenge end here)
+//! verify_record ──> handle ─────────┐
+//! show: BOUND, CHIP ──> attempt ────┼── session: open the channel of the next application, wrap ──> APDUs
+//! draw_challenge ──> RTERM ─────────┘                                       (the challenge ends here)
 //! ```
 //!
-//! `verify` checks files, `secrets` opens and converts values, `personalize` wraps a session, `stream` reads its
-//! commands again, `tables` holds verified applications. Connections share one state, except for the challenge and the
+//! `verify` checks files, `secrets` opens and converts values, `session` decides on a session, `personalize` wraps it, `stream`
+//! reads its commands again, `tables` holds verified records. Connections share one state, except for the challenge and the
 //! spools that they made; what a connection had verified ends with it. Work is done outside the lock.
 
 pub mod issuer;
 mod personalize;
 mod secrets;
+mod session;
 mod stream;
 mod tables;
 mod verify;
@@ -23,23 +24,24 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::audit_book::AuditBook;
 use super::companion::CompanionSeal;
-use super::memory::ConnectionNumber;
+use super::memory::{ConnectionNumber, MemoryKey, MemoryTag, chip_tags, file_name_hash};
 use super::recipient::RecipientKey;
 use super::spool_keys::SpoolKeys;
 use super::store::{KeyStore, StoreSide};
 use super::{
-    Acknowledged, ApplicationHandle, AuditInfo, Auditor, CHECK_LIMIT, CardSession, CardSessionRequest,
-    CheckAnswers, CheckRequest, Checker, DocumentDigest, FileAdmission, FileReceiver, FollowedLedger,
-    Following, HostedHsm, Hsm, HsmError, HsmInfo, HsmRefusal, Issuer, KekInfo, KmcInfo, Realm, ShownEvents,
-    TrailerRequest, Vault, VerifiedApplication, VerifyRequest, WipedBytes,
+    Acknowledged, AuditInfo, Auditor, CHECK_LIMIT, CardSession, CardSessionRequest, CheckAnswers,
+    CheckRequest, Checker, DocumentDigest, FileAdmission, FileReceiver, FollowedLedger, Following, HostedHsm,
+    Hsm, HsmError, HsmInfo, HsmRefusal, Issuer, KekInfo, KmcInfo, Realm, RecordHandle, RecordToVerify,
+    ShownEvents, TrailerRequest, Vault, VerifiedApplication, VerifiedRecord, WipedBytes,
 };
 use crate::audit::{DocumentKind, LedgerId, Signature};
 use crate::crypto::FileKind;
 use crate::exit::{Exit, Failure};
-use crate::ids::{KmcRef, SpoolKeyName};
+use crate::ids::SpoolKeyName;
+use crate::laws::ChipId;
 use crate::record::chip::SectionScratch;
 use crate::record::envelope::WrappedFileKey;
-use crate::scp::{ChannelOpenError, HostChallenge, SecureChannel, SecureChannelSpec, VerifiedChannel};
+use crate::scp::{HostChallenge, SecureChannel, SecureChannelSpec};
 use tables::VerifiedTable;
 
 /// One connection to the software HSM.
@@ -101,39 +103,12 @@ impl SoftHsm {
         let number = shared.connections.fetch_add(1, Ordering::SeqCst);
         Self { shared: Arc::clone(shared), number, challenge: None, made: Vec::new() }
     }
+}
 
-    /// Opens the channel that a session asks for: the card is proved when this returns.
-    fn open(
-        &self,
-        channel: &SecureChannel,
-        request: &CardSessionRequest,
-    ) -> Result<(KmcRef, VerifiedChannel), HsmError> {
-        let answer =
-            channel.read_answer(&request.card_answer).map_err(|e| HsmError::Response(e.to_string()))?;
-        let kmc = answer.kmc();
-        let entry = self.shared.store.kmc(kmc).ok_or(HsmError::UnknownKmc(kmc))?;
-        let pending = channel
-            .open(request.derivation, entry.key(), &answer, &request.host_challenge)
-            .map_err(|error| match error {
-                ChannelOpenError::UnsuitableKey => {
-                    HsmError::Unsupported(format!("{channel} under an {} KMC", entry.key_type()))
-                }
-                // Drawn for a channel with another length.
-                ChannelOpenError::ChallengeLength => HsmRefusal::HostChallenge.into(),
-            })?;
-        let verified = pending.verify().map_err(|_| HsmError::CardCryptogram(kmc))?;
-        Ok((kmc, verified))
-    }
-
-    fn verify_one(&self, request: &VerifyRequest) -> Result<VerifiedApplication, HsmError> {
-        let prepared = verify::application(&self.shared.store, &request.into())?;
-        let mut handle = ApplicationHandle([0; 16]);
-        fill_random(&mut handle.0)?;
-        let verified =
-            VerifiedApplication { handle, protected: prepared.protected()?, allow: prepared.allow.clone() };
-        self.shared.tables()?.insert(self.number, handle, prepared)?;
-        Ok(verified)
-    }
+/// The tags of a chip under the KMC of this store that it names; none if nothing says which chip it is.
+fn tags_of(store: &KeyStore, key: &MemoryKey, chip: &ChipId) -> Vec<MemoryTag> {
+    let named = chip.key_data().zip(chip.kmc().and_then(|kmc| store.kmc(kmc)));
+    named.map_or_else(Vec::new, |(key_data, kmc)| chip_tags(key, (kmc.key(), kmc.key_type()), &key_data))
 }
 
 impl Drop for SoftHsm {
@@ -208,22 +183,19 @@ impl Hsm for SoftHsm {
         verify::trailer(&self.shared.store, FileKind::Finished, request)
     }
 
-    fn verify_all(&mut self, requests: &[VerifyRequest]) -> Result<Vec<VerifiedApplication>, HsmError> {
-        let mut verified = Vec::with_capacity(requests.len());
-        for request in requests {
-            match self.verify_one(request) {
-                Ok(one) => verified.push(one),
-                Err(error) => {
-                    let handles: Vec<_> = verified.iter().map(|v| v.handle).collect();
-                    // The fault of the application is the answer, even if the handles cannot be released.
-                    if let Ok(mut tables) = self.shared.tables() {
-                        tables.release(self.number, &handles);
-                    }
-                    return Err(error);
-                }
-            }
-        }
-        Ok(verified)
+    fn verify_record(&mut self, record: &RecordToVerify) -> Result<VerifiedRecord, HsmError> {
+        let subjects = verify::applications(record);
+        let prepared = subjects.map(|subject| verify::application(&self.shared.store, &subject));
+        let prepared = prepared.collect::<Result<Vec<_>, _>>()?;
+        let applications = prepared
+            .iter()
+            .map(|one| Ok(VerifiedApplication { protected: one.protected()?, allow: one.allow.clone() }))
+            .collect::<Result<_, HsmError>>()?;
+        let mut handle = RecordHandle([0; 16]);
+        fill_random(&mut handle.0)?;
+        let file = file_name_hash(record.issuer_id.as_str(), record.file_id.as_str());
+        self.shared.tables()?.insert(self.number, handle, (file, record.sequence), prepared)?;
+        Ok(VerifiedRecord { handle, applications })
     }
 
     fn draw_challenge(&mut self, channel: SecureChannelSpec) -> Result<HostChallenge, HsmError> {
@@ -236,19 +208,14 @@ impl Hsm for SoftHsm {
     fn session(&mut self, request: &CardSessionRequest) -> Result<CardSession, HsmError> {
         let alive = self.challenge.take();
         let channel = supported(request.channel)?;
-        if alive.as_ref() != Some(&request.host_challenge) {
-            return Err(HsmRefusal::HostChallenge.into());
-        }
         // Drawn first, because the answer must carry it: without it nothing may be used up.
         let next_challenge = new_challenge(&channel)?;
-        let (kmc, verified) = self.open(&channel, request)?;
-        let prepared = self.shared.tables()?.use_up(request.handle)?;
-        let apdus = personalize::run(prepared, &channel, kmc, verified, request)?;
+        let apdus = session::apdus(&self.shared, alive.as_ref(), &channel, request)?;
         self.challenge = Some(next_challenge.clone());
         Ok(CardSession { apdus, next_challenge })
     }
 
-    fn release(&mut self, handles: &[ApplicationHandle]) -> Result<(), HsmError> {
+    fn release(&mut self, handles: &[RecordHandle]) -> Result<(), HsmError> {
         self.shared.tables()?.release(self.number, handles);
         Ok(())
     }
@@ -266,7 +233,8 @@ impl Auditor for SoftHsm {
     }
 
     fn show(&mut self, events: &ShownEvents) -> Result<Acknowledged, HsmError> {
-        self.shared.book.show(events.clone(), self.number)
+        let shared = Arc::clone(&self.shared);
+        self.shared.book.show(events.clone(), self.number, move |key, chip| tags_of(&shared.store, key, chip))
     }
 
     fn admit(&mut self, file: &FileAdmission) -> Result<(), HsmError> {

@@ -15,7 +15,10 @@ use crate::crypto::{
     trailer_mac_input, unwrap_mac_key,
 };
 use crate::hsm::store::{KekRules, KeyStore, SecretEntry};
-use crate::hsm::{CheckRequest, CheckedApplication, DataFault, HsmError, TrailerRequest, VerifyRequest};
+use crate::hsm::{
+    ApplicationToVerify, CheckRequest, CheckedApplication, DataFault, HsmError, RecordToVerify,
+    TrailerRequest,
+};
 use crate::ids::{Aid, CardRef, Dgi, FileId, IssuerId, KekId, KmcRef};
 use crate::record::chip::{ApplicationView, Cmode, EncType, SectionScratch};
 use crate::scp::SecLevel;
@@ -145,20 +148,19 @@ pub(super) struct CheckSubject<'a> {
     allow_ecb: bool,
 }
 
-impl<'a> From<&'a VerifyRequest> for CheckSubject<'a> {
-    fn from(request: &'a VerifyRequest) -> Self {
-        Self {
-            issuer_id: &request.issuer_id,
-            file_id: &request.file_id,
-            sequence: request.sequence,
-            card_ref: &request.card_ref,
-            others: &request.others,
-            application: &request.application,
-            card_block: request.card_block,
-            pass_through: &request.pass_through,
-            allow_ecb: request.allow_ecb,
-        }
-    }
+/// The applications of a record, in its order.
+pub(super) fn applications(record: &RecordToVerify) -> impl Iterator<Item = CheckSubject<'_>> {
+    record.applications.iter().map(|ApplicationToVerify { bytes, pass_through }| CheckSubject {
+        issuer_id: &record.issuer_id,
+        file_id: &record.file_id,
+        sequence: record.sequence,
+        card_ref: &record.card_ref,
+        others: &record.others,
+        application: bytes,
+        card_block: record.card_block,
+        pass_through,
+        allow_ecb: record.allow_ecb,
+    })
 }
 
 /// The applications of a request, in its order.

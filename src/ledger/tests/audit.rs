@@ -82,7 +82,7 @@ impl Auditor for Memory {
             *memory = (memory.0 + 1, Some(place));
             Self::key().checkpoint(place, memory.0)
         });
-        Ok(Acknowledged { place, signed })
+        Ok(Acknowledged { place, signed, barred: Vec::new() })
     }
 
     fn admit(&mut self, _: &FileAdmission) -> Result<(), HsmError> {

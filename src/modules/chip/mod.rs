@@ -38,7 +38,7 @@ use super::{
 use crate::chip::apdu;
 use crate::chip::status::{CommandPhase, StatusVerdict, judge};
 use crate::chip::{ChipPlan, plan};
-use crate::hsm::{CardSessionRequest, Hsm, WipedBytes};
+use crate::hsm::{CardAttempt, CardSessionRequest, Hsm, WipedBytes};
 use crate::ids::{Aid, Dgi, KeyData, KmcRef};
 use crate::profile::kind::{DeviceLinks, KindRules};
 use crate::profile::{ProductProfile, line, product};
@@ -77,6 +77,8 @@ pub struct ChipModule {
     kmcs: Vec<KmcRef>,
     /// The first application, between `inspect` and `personalize`.
     challenged: Option<ChallengedApplication>,
+    /// The attempt as which the card is bound.
+    card: Option<CardAttempt>,
     /// The first application, between `authenticate` and `personalize`: KEYDATA of the chip, and the open session.
     opened: Option<(KeyData, ApplicationSession)>,
     /// The challenge from the last session's answer, until it is sent to a card.
@@ -129,6 +131,7 @@ impl ChipModule {
             hsm,
             kmcs: Vec::new(),
             challenged: None,
+            card: None,
             opened: None,
             next_challenge: None,
             hsm_calls: 0,
@@ -226,7 +229,7 @@ impl ChipModule {
             FirstApplication::Challenged(first) => (first.answer.key_data, Some(first), None),
             FirstApplication::Opened(key_data, session) => (key_data, None, Some(session)),
         };
-        for checked in &work.applications {
+        for (step, checked) in (1..=u8::MAX).zip(&work.applications) {
             if let Some(session) = opened.take() {
                 self.load(checked, session, &mut done)?;
                 continue;
@@ -243,7 +246,7 @@ impl ChipModule {
                     format!("application {aid} shows another KEYDATA than the first one"),
                 ));
             }
-            let session = self.open(work, checked, challenged)?;
+            let session = self.open(work, (step, checked), challenged)?;
             self.load(checked, session, &mut done)?;
         }
         if self.read_back(work)? {
@@ -252,11 +255,11 @@ impl ChipModule {
         Ok(done)
     }
 
-    /// Has the HSM open the channel of an application and wrap all its commands. Sends nothing.
+    /// Has the HSM open the channel of an application, the one of this number, and wrap all its commands. Sends nothing.
     fn open(
         &mut self,
         work: &CardWork,
-        checked: &ApplicationWork,
+        (step, checked): (u8, &ApplicationWork),
         challenged: ChallengedApplication,
     ) -> Result<ApplicationSession, Fault> {
         let plan = plan_of(work, checked)?;
@@ -264,7 +267,9 @@ impl ChipModule {
             plan.steps.into_iter().map(|s| (s.command, (s.phase, s.ends))).unzip();
         let chip = chip_of(&work.product)?;
         let request = CardSessionRequest {
-            handle: checked.verified.handle,
+            card: self.card.ok_or_else(|| Fault::us("a card was to be personalized before it was bound"))?,
+            step,
+            handle: work.handle.ok_or_else(|| Fault::us("a record was not verified"))?,
             channel: chip.channel.spec(),
             derivation: chip.derivation,
             host_challenge: challenged.host_challenge,
@@ -324,7 +329,7 @@ impl ChipModule {
         challenged: ChallengedApplication,
     ) -> Result<ApplicationSession, Fault> {
         self.deadline.next_phase();
-        let mut session = self.open(work, checked, challenged)?;
+        let mut session = self.open(work, (1, checked), challenged)?;
         if let Some(authenticate) = session.authenticate.take() {
             self.send(&[(authenticate.as_slice(), CommandPhase::ExternalAuthenticate)])?;
         }
@@ -454,6 +459,7 @@ impl StationModule for ChipModule {
 
     fn inspect(&mut self, work: &CardWork) -> Result<BlankInspection, Fault> {
         self.challenged = None;
+        self.card = None;
         self.opened = None;
         self.commands = 0;
         self.hsm_calls = 0;
@@ -466,6 +472,10 @@ impl StationModule for ChipModule {
                 Err(self.counted(fault))
             }
         }
+    }
+
+    fn bound(&mut self, card: CardAttempt) {
+        self.card = Some(card);
     }
 
     fn authenticate(&mut self, work: &CardWork) -> Result<(), Fault> {

@@ -54,10 +54,9 @@ impl Dispatcher<'_> {
 
     /// Has the source release what the HSM verified for a card.
     pub(super) fn release(&mut self, work: Option<&CardWork>) {
-        let handles: Vec<_> = work.iter().flat_map(|w| &w.applications).map(|a| a.verified.handle).collect();
-        if !handles.is_empty() {
+        if let Some(handle) = work.and_then(|work| work.handle) {
             self.outcome.stats.hsm_calls += 1;
-            drop(self.asks.send(Ask::Release(handles)));
+            drop(self.asks.send(Ask::Release(handle)));
         }
     }
 

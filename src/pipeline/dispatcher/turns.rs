@@ -68,11 +68,11 @@ impl Dispatcher<'_> {
             Some(Leave::Never) => return self.answer(place, Binding::Refused(keys_doubted())),
         };
         let binds = matches!(change, Change::Bound { .. });
-        let ticket = self.ledger.record(self.job, change, self.context(place));
+        let (ledger, ticket) = (self.ledger.id(), self.ledger.record(self.job, change, self.context(place)));
         if let Some(station) = self.station(place) {
             station.binding = binds;
         }
-        self.answer(place, Binding::Given { ticket, first });
+        self.answer(place, Binding::Given { ledger, ticket, first });
     }
 
     /// Ends the waiting of a card that a person wants thrown out.

@@ -16,6 +16,7 @@ fn work(seq: u32) -> Arc<CardWork> {
         ProductProfile::from_toml("name = 'plain'\ndescription = 'no chip'\nmin_suite = 'tdes'\n", "test")
             .unwrap();
     Arc::new(CardWork {
+        handle: None,
         record: Record {
             sequence: seq,
             card_ref: crate::ids::CardRef::new(format!("C{seq}")).unwrap(),

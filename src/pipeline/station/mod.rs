@@ -36,6 +36,7 @@ pub use self::probe::transport_fault;
 pub use self::proof::WiringProofs;
 pub use self::supply::Patience;
 use super::{CardTransport, StationSetup};
+use crate::audit::LedgerId;
 use crate::ids::KmcRef;
 use crate::ledger::{LedgerError, Ticket};
 use crate::modules::{BlankInspection, CardWork, Fault, ModuleOutcome};
@@ -94,6 +95,8 @@ pub enum Standing {
 pub enum Binding {
     /// It may, once this change of the ledger is durable.
     Given {
+        /// The ledger that records it.
+        ledger: LedgerId,
         /// The change to wait for.
         ticket: Ticket,
         /// Whether the chip goes first, so that the station reports how it answers EXTERNAL AUTHENTICATE.

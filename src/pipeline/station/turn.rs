@@ -2,6 +2,9 @@
 //! and while the card waits for its turn (`pipeline::turns`).
 
 use super::{Binding, HungUp, Runner, StationHappening};
+use crate::audit::LedgerId;
+use crate::hsm::CardAttempt;
+use crate::laws::event::LedgerEvent;
 use crate::laws::{Law, RecordState};
 use crate::ledger::LedgerError;
 use crate::modules::{Blame, BlankInspection, CardWork, Fault};
@@ -30,17 +33,22 @@ impl Runner<'_> {
         loop {
             self.tell(asks(blank))?;
             match self.binds.recv().map_err(|_| HungUp)? {
-                Binding::Given { ticket, first } => {
+                Binding::Given { ledger, ticket, first } => {
                     return Ok(match ticket.wait() {
-                        Ok(_) => CardPermission::Given(blank, first),
-                        Err(error @ LedgerError::NotAcknowledged { .. }) => CardPermission::Lost(Fault::new(
-                            Blame::Hsm,
-                            ReasonWord::NotAcknowledged,
-                            format!("{error}; the card is bound, and nothing was written on it: destroy it"),
-                        )),
-                        Err(error) => refused(error).map_or_else(CardPermission::NotRecorded, |fault| {
-                            CardPermission::Refused(blank, fault)
-                        }),
+                        Ok(event) => {
+                            if let Some(card) = attempt_of(ledger, &event) {
+                                self.setup.module.bound(card);
+                            }
+                            CardPermission::Given(blank, first)
+                        }
+                        Err(error) => lost(error).map_or_else(
+                            |error| {
+                                refused(error).map_or_else(CardPermission::NotRecorded, |fault| {
+                                    CardPermission::Refused(blank, fault)
+                                })
+                            },
+                            CardPermission::Lost,
+                        ),
                     });
                 }
                 Binding::Refused(fault) => return Ok(CardPermission::Refused(blank, fault)),
@@ -63,6 +71,24 @@ impl Runner<'_> {
             self.tell(StationHappening::KeysProved)?;
         }
         Ok(outcome)
+    }
+}
+
+/// The attempt that an event is about.
+fn attempt_of(ledger: LedgerId, event: &LedgerEvent) -> Option<CardAttempt> {
+    let (job, seq, attempt) = (event.job?, event.seq()?, event.attempt()?);
+    Some(CardAttempt { ledger, job, seq, attempt })
+}
+
+/// The fault of a card that is bound, and on which nothing may be written. Any other error is returned.
+fn lost(error: LedgerError) -> Result<Fault, LedgerError> {
+    match &error {
+        LedgerError::NotAcknowledged { .. } => {
+            let what = format!("{error}; the card is bound, and nothing was written on it: destroy it");
+            Ok(Fault::new(Blame::Hsm, ReasonWord::NotAcknowledged, what))
+        }
+        LedgerError::Barred { .. } => Ok(Fault::new(Blame::Card, ReasonWord::ChipBarred, error.to_string())),
+        _ => Err(error),
     }
 }
 

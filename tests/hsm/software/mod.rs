@@ -1,6 +1,8 @@
 //! The suite of `tests/hsm`, run against the software HSM. Another HSM has a folder like this one: its
 //! device, its maker, and the suite.
 
+use std::path::Path;
+
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::{KeyStore, StoreSide};
 
@@ -11,11 +13,20 @@ pub type Device = SoftHsm;
 
 /// Makes a new device that holds [`KEYS`].
 pub fn make() -> Device {
-    let folder = tempfile::tempdir().unwrap();
-    let store = KeyStore::create_test(KEYS, &folder.path().join("store"), StoreSide::Bureau).unwrap();
-    SoftHsm::new(store).unwrap()
+    make_in(tempfile::tempdir().unwrap().path())
 }
 
+/// The device whose keys and memory lie in this folder. It is made if it is not there.
+pub fn make_in(folder: &Path) -> Device {
+    let store = folder.join("store");
+    if !store.exists() {
+        drop(KeyStore::create_test(KEYS, &store, StoreSide::Bureau).unwrap());
+    }
+    SoftHsm::new(KeyStore::open(&store).unwrap()).unwrap()
+}
+
+#[path = "../attempts.rs"]
+mod attempts;
 #[path = "../chain.rs"]
 mod chain;
 #[path = "../door.rs"]

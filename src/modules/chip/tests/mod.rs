@@ -10,12 +10,14 @@ use drivers::link::{CardError, LinkError, SessionLimits};
 use drivers::presence::{CardPresence, DeviceConnection, LookFor, ReaderSighting};
 
 use super::*;
+use crate::audit::LedgerId;
 use crate::crypto::KeyType;
 use crate::hsm::{
-    ApplicationHandle, CardSession, DataPart, HsmError, HsmInfo, KmcInfo, Realm, TrailerRequest,
-    VerifiedApplication, VerifyRequest,
+    CardSession, DataPart, HsmError, HsmInfo, KmcInfo, Realm, RecordHandle, RecordToVerify, TrailerRequest,
+    VerifiedRecord,
 };
 use crate::ids::{Dgi, Kcv};
+use crate::laws::JobId;
 use crate::modules::testing::{self, checked};
 use crate::record::chip::EncType;
 use crate::scp::SecureChannelSpec;
@@ -28,7 +30,8 @@ const RESPONSE: &str = "FFFFFF4761730102030401020001112233445566AB20563DD039E65D
 const PSE: &str = "315041592E5359532E4444463031";
 const PAYMENT: &str = "A0000000031010";
 
-/// What happens at a station, in one order: `on` (a cold reset), `off`, APDUs in hex, `open`, `personalize`.
+/// What happens at a station, in one order: `on` (a cold reset), `off`, APDUs in hex, `open` with the number of
+/// the application, `personalize`.
 type Trace = Arc<Mutex<Vec<String>>>;
 
 /// A card that returns the answer for the command's prefix, else 9000.
@@ -144,7 +147,7 @@ impl Hsm for FakeHsm {
     fn verify_trailer(&mut self, _: &TrailerRequest) -> Result<(), HsmError> {
         panic!("not of a station")
     }
-    fn verify_all(&mut self, _: &[VerifyRequest]) -> Result<Vec<VerifiedApplication>, HsmError> {
+    fn verify_record(&mut self, _: &RecordToVerify) -> Result<VerifiedRecord, HsmError> {
         panic!("not of a station")
     }
     fn draw_challenge(&mut self, channel: SecureChannelSpec) -> Result<HostChallenge, HsmError> {
@@ -153,8 +156,9 @@ impl Hsm for FakeHsm {
         Ok(self.draw())
     }
     fn session(&mut self, request: &CardSessionRequest) -> Result<CardSession, HsmError> {
-        self.trace.lock().unwrap().push("open".into());
+        self.trace.lock().unwrap().push(format!("open {}", request.step));
         assert_eq!(request.channel, CHANNEL);
+        assert_eq!((request.card, request.handle), (CARD, RecordHandle([9; 16])));
         assert_eq!(request.host_challenge, HostChallenge::new(vec![self.drawn; 8]), "the one alive");
         if let Some(error) = self.open.clone() {
             return Err(error);
@@ -181,7 +185,7 @@ impl Hsm for FakeHsm {
         let apdus = apdus.into_iter().map(Into::into).collect();
         Ok(CardSession { apdus, next_challenge: self.draw() })
     }
-    fn release(&mut self, _: &[ApplicationHandle]) -> Result<(), HsmError> {
+    fn release(&mut self, _: &[RecordHandle]) -> Result<(), HsmError> {
         Ok(())
     }
 }
@@ -192,6 +196,14 @@ struct Bench {
     limits: line::TimeLimits,
     hsm: FakeHsm,
     trace: Trace,
+}
+
+/// The attempt as which every card is bound here.
+const CARD: CardAttempt = CardAttempt { ledger: LedgerId([7; 16]), job: JobId(3), seq: 1, attempt: 2 };
+
+fn bound(module: &mut ChipModule) -> &mut ChipModule {
+    module.bound(CARD);
+    module
 }
 
 fn bench() -> Bench {
@@ -235,8 +247,10 @@ impl Bench {
     /// Prepares, inspects and personalizes; the trace with challenges blanked.
     fn run(self, work: &CardWork) -> (Result<ModuleOutcome, Fault>, Vec<String>) {
         let (mut module, trace) = self.module();
-        let outcome =
-            module.prepare(work).and_then(|()| module.inspect(work)).and_then(|_| module.personalize(work));
+        let outcome = module
+            .prepare(work)
+            .and_then(|()| module.inspect(work))
+            .and_then(|_| bound(&mut module).personalize(work));
         let trace = trace.lock().unwrap().iter().map(|line| masked(line)).collect();
         (outcome, trace)
     }
@@ -270,13 +284,13 @@ fn two_applications_go_on_one_card() {
             "challenge",
             "00A404000E315041592E5359532E444446303100",
             "8050000008..00",
-            "open",
+            "open 1",
             "personalize",
             "8482010010",
             "84E280000401010161",
             "00A4040007A000000003101000",
             "8050000008..00",
-            "open",
+            "open 2",
             "personalize",
             "8482010010",
             "84E20000050101027000",
@@ -305,17 +319,17 @@ fn a_card_that_goes_first_authenticates_alone_and_goes_on_from_there() {
     let (mut module, trace) = bench().module();
     let work = work();
     module.inspect(&work).unwrap();
-    module.authenticate(&work).unwrap();
+    bound(&mut module).authenticate(&work).unwrap();
     let masked = |trace: &Trace| trace.lock().unwrap().iter().map(|line| masked(line)).collect::<Vec<_>>();
     assert_eq!(masked(&trace).last().unwrap(), "8482010010");
-    let done = module.personalize(&work).unwrap();
+    let done = bound(&mut module).personalize(&work).unwrap();
     assert_eq!(masked(&trace), whole);
     assert_eq!((done.hsm_calls, done.commands), (3, 12));
     // Nothing of an open session is left for the next card.
     module.inspect(&work).unwrap();
-    module.authenticate(&work).unwrap();
+    bound(&mut module).authenticate(&work).unwrap();
     module.inspect(&work).unwrap();
-    module.personalize(&work).unwrap();
+    bound(&mut module).personalize(&work).unwrap();
     assert_eq!(masked(&trace).iter().filter(|line| *line == "8482010010").count(), 5);
 
     for (bench, reason) in [
@@ -338,10 +352,10 @@ fn a_card_that_goes_first_authenticates_alone_and_goes_on_from_there() {
     ] {
         let (mut module, trace) = bench.module();
         module.inspect(&work).unwrap();
-        let fault = module.authenticate(&work).unwrap_err();
+        let fault = bound(&mut module).authenticate(&work).unwrap_err();
         assert_eq!((fault.reason.as_str(), fault.doubts_keys()), (reason, true));
         assert_eq!(trace.lock().unwrap().last().unwrap(), "off");
-        assert!(module.personalize(&work).is_err());
+        assert!(bound(&mut module).personalize(&work).is_err());
     }
 }
 
@@ -352,7 +366,7 @@ fn a_station_draws_one_challenge_and_then_takes_those_that_sessions_bring() {
     let drawn = || trace.lock().unwrap().iter().filter(|t| *t == "challenge").count();
     for calls in [3, 2, 2] {
         module.inspect(&work).unwrap();
-        assert_eq!(module.personalize(&work).unwrap().hsm_calls, calls);
+        assert_eq!(bound(&mut module).personalize(&work).unwrap().hsm_calls, calls);
     }
     assert_eq!(drawn(), 1);
     // A card that leaves after INITIALIZE UPDATE takes its challenge along.
@@ -418,15 +432,15 @@ fn a_wrong_cryptogram_ends_the_card_without_another_initialize_update() {
     let (mut module, trace) = bench.module();
     let work = work();
     module.inspect(&work).unwrap();
-    let fault = module.personalize(&work).unwrap_err();
+    let fault = bound(&mut module).personalize(&work).unwrap_err();
     assert_eq!((fault.blame, fault.reason.as_str()), (Blame::Card, "cryptogram"));
     {
         let trace = trace.lock().unwrap();
         assert_eq!(trace.iter().filter(|t| t.starts_with("8050")).count(), 1);
-        assert_eq!(trace[4..], ["open", "off"]);
+        assert_eq!(trace[4..], ["open 1", "off"]);
     }
     // Not even if it is asked to go on: the answer of the first one is used up.
-    let fault = module.personalize(&work).unwrap_err();
+    let fault = bound(&mut module).personalize(&work).unwrap_err();
     assert_eq!((fault.blame, fault.reason.as_str()), (Blame::Us, "bug"));
     assert_eq!(trace.lock().unwrap().iter().filter(|t| t.starts_with("8050")).count(), 1);
 }
@@ -490,7 +504,7 @@ fn blanks_that_do_not_fit_are_refused_before_the_binding() {
         // A reader that does not answer is asked for nothing more.
         let off = trace.lock().unwrap().last().unwrap() == "off";
         assert_eq!(off, blame != Blame::Device);
-        assert!(!trace.lock().unwrap().iter().any(|t| t == "open"));
+        assert!(!trace.lock().unwrap().iter().any(|t| t.starts_with("open")));
     };
     let mut mute = bench();
     mute.card.atr = Err(CardError::Mute);
@@ -538,7 +552,7 @@ fn a_card_that_becomes_another_one_gets_nothing_more() {
     let (outcome, trace) = bench.run(&work());
     let fault = outcome.unwrap_err();
     assert_eq!((fault.blame, fault.reason.as_str()), (Blame::Card, "keydata-changed"));
-    assert_eq!(trace.iter().filter(|t| *t == "open").count(), 1);
+    assert_eq!(trace.iter().filter(|t| t.starts_with("open")).count(), 1);
 }
 
 #[test]
@@ -583,7 +597,7 @@ fn a_record_without_chip_leaves_the_reader_alone() {
     assert!(!module.wants(&work));
     module.prepare(&work).unwrap();
     assert_eq!(module.inspect(&work).unwrap(), BlankInspection::default());
-    assert_eq!(module.personalize(&work).unwrap().commands, 0);
+    assert_eq!(bound(&mut module).personalize(&work).unwrap().commands, 0);
     assert!(trace.lock().unwrap().is_empty());
 }
 
@@ -636,7 +650,7 @@ fn a_card_whose_time_is_up_gets_no_command_more() {
     let work = work();
     module.inspect(&work).unwrap();
     std::thread::sleep(Duration::from_millis(60));
-    let fault = module.personalize(&work).unwrap_err();
+    let fault = bound(&mut module).personalize(&work).unwrap_err();
     assert_eq!((fault.reason.as_str(), fault.header.as_deref()), ("timeout", Some("84820100")));
     assert!(!trace.lock().unwrap().iter().any(|t| t.starts_with("84")));
     // The next card has its own time.

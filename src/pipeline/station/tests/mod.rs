@@ -501,6 +501,7 @@ fn a_card_that_waited_is_asked_anew_before_the_station_asks_again() {
 fn a_chip_that_goes_first_is_reported_as_soon_as_it_has_answered() {
     let (ledger, _directory) = ledger();
     let given = |first| Binding::Given {
+        ledger: ledger.0.id(),
         ticket: ledger.0.record(ledger.1, Change::Held, Context::by("anna")),
         first,
     };

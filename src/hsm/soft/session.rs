@@ -1,0 +1,93 @@
+//! Decides on a session: whose card it is, which application comes next, and whether the chip is the one of the attempt.
+//!
+//! ```text
+//! the last question of the attempt again ──> its answer
+//! challenge of the connection · handle ─ begin(attempt, chip, step) ─ card's cryptogram ─ commands ──> answered
+//!                                              └── a fault of the card: the handle stays
+//!                                              └── another refusal: the handle is used up
+//! ```
+//!
+//! Not here: what the commands may be (`personalize`), which attempts there are (`memory::attempts`).
+
+use sha2::{Digest, Sha256};
+
+use super::SharedState;
+use super::personalize;
+use crate::hsm::memory::{AskedStep, AttemptRefusal};
+use crate::hsm::{CardSessionRequest, HsmError, HsmRefusal, WipedBytes};
+use crate::laws::ChipId;
+use crate::scp::{ChannelOpenError, HostChallenge, InitializeUpdateAnswer, SecureChannel, VerifiedChannel};
+
+/// The APDUs of a session. `alive` is the challenge of the connection.
+pub(super) fn apdus(
+    shared: &SharedState,
+    alive: Option<&HostChallenge>,
+    channel: &SecureChannel,
+    request: &CardSessionRequest,
+) -> Result<Vec<WipedBytes>, HsmError> {
+    let question = digest(request)?;
+    if let Some(answer) = shared.book.attempts()?.answer_again(request.card, &question) {
+        return Ok(answer.clone());
+    }
+    if alive != Some(&request.host_challenge) {
+        return Err(HsmRefusal::HostChallenge.into());
+    }
+    let answer = channel.read_answer(&request.card_answer).map_err(|e| HsmError::Response(e.to_string()))?;
+    let (record, aid) = shared.tables()?.step(request.handle, request.step)?;
+    let chip = ChipId::globalplatform(answer.key_data, Some(answer.kmc()));
+    let asked = AskedStep { card: request.card, chip, record, step: request.step, aid, question };
+    shared.book.attempts()?.begin(&asked).map_err(HsmRefusal::from)?;
+    let wrapped = opened(shared, channel, request, &answer).and_then(|verified| {
+        let prepared = shared.tables()?.take(request.handle, request.step)?;
+        let wrapped = personalize::run(prepared, channel, answer.kmc(), verified, request);
+        if wrapped.is_err() {
+            shared.tables()?.use_up(request.handle);
+        }
+        wrapped
+    });
+    let mut attempts = shared.book.attempts()?;
+    match wrapped {
+        Ok(apdus) if attempts.answered(&asked, apdus.clone()) => Ok(apdus),
+        Ok(_) => Err(HsmRefusal::from(AttemptRefusal::Stale).into()),
+        Err(error) => {
+            attempts.refused(request.card);
+            Err(error)
+        }
+    }
+}
+
+/// SHA-256 of the whole question.
+fn digest(request: &CardSessionRequest) -> Result<[u8; 32], HsmError> {
+    let bytes = postcard::to_extend(request, DigestBytes(Sha256::new()));
+    let DigestBytes(sha) = bytes.map_err(|_| HsmError::Host("a question cannot be encoded".into()))?;
+    Ok(sha.finalize().into())
+}
+
+/// Takes the encoding of a question, which holds cardholder data, and keeps its digest alone.
+struct DigestBytes(Sha256);
+
+impl Extend<u8> for DigestBytes {
+    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
+        bytes.into_iter().for_each(|byte| self.0.update([byte]));
+    }
+}
+
+/// Opens the channel: the card is proved when this returns.
+fn opened(
+    shared: &SharedState,
+    channel: &SecureChannel,
+    request: &CardSessionRequest,
+    answer: &InitializeUpdateAnswer,
+) -> Result<VerifiedChannel, HsmError> {
+    let kmc = answer.kmc();
+    let entry = shared.store.kmc(kmc).ok_or(HsmError::UnknownKmc(kmc))?;
+    let pending = channel.open(request.derivation, entry.key(), answer, &request.host_challenge);
+    let pending = pending.map_err(|error| match error {
+        ChannelOpenError::UnsuitableKey => {
+            HsmError::Unsupported(format!("{channel} under an {} KMC", entry.key_type()))
+        }
+        // Drawn for a channel with another length.
+        ChannelOpenError::ChallengeLength => HsmRefusal::HostChallenge.into(),
+    })?;
+    pending.verify().map_err(|_| HsmError::CardCryptogram(kmc))
+}
