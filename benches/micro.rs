@@ -35,14 +35,12 @@ use std::time::Duration;
 
 use callers::LineCallers;
 use cardwright::crypto::CipherKey;
+use cardwright::hsm::Hsm;
 use cardwright::hsm::client::HostProcess;
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::KeyStore;
-use cardwright::hsm::{Hsm, HsmShortcuts};
-use cardwright::ids::ProductName;
 use cardwright::laws::Change;
 use cardwright::modules::{sections, template};
-use cardwright::profile::ProductProfile;
 use cardwright::record::{Cwf1Reader, FileLimits, others_digest};
 use cardwright::scp::{
     ChannelSession, HostChallenge, KeyDerivation, PendingChannel, SecLevel, SecureChannel,
@@ -95,7 +93,6 @@ fn channel(criterion: &mut Criterion) {
 }
 
 fn hsm(criterion: &mut Criterion, world: &World, file: &Path) {
-    let product = ProductProfile::named(&ProductName::new("multiapp").unwrap()).unwrap();
     let record = support::records(file).swap_remove(0);
     let reader = Cwf1Reader::open(std::fs::File::open(file).unwrap(), FileLimits::default()).unwrap();
     let header = reader.header();
@@ -109,18 +106,13 @@ fn hsm(criterion: &mut Criterion, world: &World, file: &Path) {
     let both: [(&str, Box<dyn Hsm>); 2] = [("in process", Box::new(soft)), ("socket", Box::new(client))];
 
     let mut group = criterion.benchmark_group("hsm");
-    // The payment application is the largest.
-    let largest = card.verify.iter().max_by_key(|v| v.application.len()).unwrap();
+    // Sessions are measured by `cards`: each needs a chip of its own.
     for (place, mut hsm) in both {
-        group.bench_function(format!("verify and release the payment application, {place}"), |b| {
+        group.bench_function(format!("verify and release a card, {place}"), |b| {
             b.iter(|| {
-                let handle = hsm.verify(black_box(largest)).unwrap().handle;
+                let handle = hsm.verify_record(black_box(&card.record)).unwrap().handle;
                 hsm.release(&[handle]).unwrap();
             });
-        });
-        group.bench_function(format!("all calls of a card and its answers, {place}"), |b| {
-            let mut next = None;
-            b.iter(|| card.run(&mut *hsm, &product, &mut next));
         });
     }
     group.finish();

@@ -13,7 +13,7 @@ mod prep_support;
 
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::{KeyStore, StoreSide};
-use cardwright::hsm::{DataFault, Hsm, HsmError, HsmShortcuts, TrailerRequest, VerifyRequest};
+use cardwright::hsm::{ApplicationToVerify, DataFault, Hsm, HsmError, RecordToVerify, TrailerRequest};
 use cardwright::record::chip::ChipSection;
 use cardwright::record::{Cwf1Reader, FileLimits, others_digest};
 use prep_support::*;
@@ -38,23 +38,25 @@ fn every_trailer_and_every_application_verifies() {
             let chip = ChipSection::parse(record.section("CHP").unwrap()).unwrap();
             let mut secrets = Vec::new();
             for application in chip.applications {
-                let mut request = VerifyRequest {
+                let mut request = RecordToVerify {
                     issuer_id: header.issuer_id.clone(),
                     file_id: header.file_id.clone(),
                     sequence: record.sequence,
                     card_ref: record.card_ref.clone(),
                     others: others_digest(&record),
-                    application: application.raw.as_slice().into(),
                     card_block: 8,
-                    pass_through: Vec::new(),
                     allow_ecb: false,
+                    applications: vec![ApplicationToVerify {
+                        bytes: application.raw.as_slice().into(),
+                        pass_through: Vec::new(),
+                    }],
                 };
-                let verified = hsm.verify(&request).unwrap();
+                let verified = hsm.verify_record(&request).unwrap().applications.remove(0);
                 assert_eq!(verified.allow.len(), 3);
                 secrets.extend(verified.protected.iter().map(|(_, length)| *length));
                 // The application does not verify as that of another card of the file.
                 request.sequence += 1;
-                let moved = hsm.verify(&request).unwrap_err();
+                let moved = hsm.verify_record(&request).unwrap_err();
                 assert!(matches!(moved, HsmError::Data { fault: DataFault::Mac, .. }), "{moved}");
             }
             if record.sequence == 1 {

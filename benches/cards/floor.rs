@@ -71,7 +71,8 @@ impl Floor {
 
     /// Adds a card, with the HSM's answers to its verifications.
     pub fn add(&mut self, session: &Session, verified: &[VerifiedApplication], product: &ProductProfile) {
-        let needs = session.verify.iter().zip(verified).enumerate().map(|(number, (request, verified))| {
+        let request = &session.record;
+        let needs = verified.iter().enumerate().map(|(number, verified)| {
             let application = &session.applications[number];
             let names = [request.issuer_id.as_str(), request.file_id.as_str(), request.card_ref.as_str()]
                 .map(str::len);

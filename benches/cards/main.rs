@@ -16,6 +16,7 @@
     reason = "a bench that cannot measure stops, and its figures are small"
 )]
 
+mod bound;
 #[path = "../../tests/hsm/callers.rs"]
 mod callers;
 #[allow(dead_code, reason = "each program uses its part of what they share")]
@@ -38,12 +39,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use bound::BoundCards;
 use callers::LineCallers;
 use cardwright::chip;
-use cardwright::hsm::client::HostProcess;
+use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::KeyStore;
-use cardwright::hsm::{Hsm, HsmShortcuts};
+use cardwright::hsm::{Auditor, CallerRole, HostedHsm, Hsm, HsmDoor};
 use cardwright::ids::{FileId, IssuerId, ProductName};
 use cardwright::modules::{sections, template};
 use cardwright::profile::ProductProfile;
@@ -73,12 +75,12 @@ fn main() {
     let mut floor = Floor::new();
     let mut fewest = 0;
     for session in &sessions {
-        let verified: Vec<_> = session.verify.iter().map(|v| hsm.verify(v).unwrap()).collect();
-        floor.add(session, &verified, &product);
-        let each = session.applications.iter().zip(&verified);
+        let verified = hsm.verify_record(&session.record).unwrap();
+        floor.add(session, &verified.applications, &product);
+        let each = session.applications.iter().zip(&verified.applications);
         fewest +=
             each.map(|(application, verified)| fewest_of(application, verified, &product)).sum::<usize>();
-        hsm.release(&verified.iter().map(|v| v.handle).collect::<Vec<_>>()).unwrap();
+        hsm.release(&[verified.handle]).unwrap();
     }
     let fewest = fewest as f64 / sessions.len() as f64;
 
@@ -133,13 +135,17 @@ fn main() {
     );
 
     println!("apart, each alone, CPU per card:");
-    let (inside, through) = hsm_calls(&world, &sessions, &product);
+    let (inside, through) = hsm_calls(&world, &file, &sessions, &product);
     println!("  HSM in process      {inside:7.1} us, {} calls", sessions[0].calls());
     println!(
         "  IPC with HSM host   {:7.1} us: the same calls through the socket, both ends, less those",
         through - inside
     );
-    let messages: Vec<_> = sessions.iter().map(|s| s.run(&mut hsm, &product, &mut None)).collect();
+    world.new_bureau();
+    let mut hsm = SoftHsm::new(KeyStore::open(&world.path("bureau.store")).unwrap()).unwrap();
+    let bound = bound_by(&file, &sessions, &hsm);
+    let each = sessions.iter().zip(&bound.attempts);
+    let messages: Vec<_> = each.map(|(s, card)| s.run(&mut hsm, *card, &product, &mut None)).collect();
     let links = micros_each(links::cards(&world.path(""), &messages), messages.len());
     println!(
         "  IPC with devices    {links:7.1} us: {} messages with commands, reset, 4 motions",
@@ -239,38 +245,60 @@ fn fewest_of(
 
 /// CPU per card of all HSM calls, in process and through the socket with both ends, alternating;
 /// microseconds.
-fn hsm_calls(world: &World, sessions: &[Session], product: &ProductProfile) -> (f64, f64) {
+fn hsm_calls(world: &World, file: &Path, sessions: &[Session], product: &ProductProfile) -> (f64, f64) {
     let store = world.path("bureau.store");
-    let round = |hsm: &mut dyn Hsm| {
+    let round = |hsm: &mut dyn Hsm, bound: &BoundCards| {
         let mut next = None;
         let before = cpu_of_self();
-        sessions.iter().for_each(|session| drop(session.run(hsm, product, &mut next)));
+        for (session, card) in sessions.iter().zip(&bound.attempts) {
+            drop(session.run(hsm, *card, product, &mut next));
+        }
         let between = cpu_of_self();
         // A card answers the challenge that the HSM has just drawn, so its work cannot be done before.
         sessions.iter().for_each(Session::card_answers);
         (between - before).saturating_sub(cpu_of_self() - between)
     };
-    // CPU time of a host that only starts and ends.
-    let idle = host(world, &store, |_| Duration::ZERO);
+    let count = sessions.len() as u32;
+    let bound = |door: &HsmDoor| {
+        let connect = || Box::new(HsmClient::connect(door, CallerRole::Ledger).unwrap()) as Box<dyn Auditor>;
+        BoundCards::new(file, count, &connect)
+    };
+    // A store takes each chip once.
+    let with_new_store = |work: &dyn Fn(&HsmDoor) -> Duration| {
+        world.new_bureau();
+        host(world, &store, work)
+    };
+    // CPU time of a host that only starts, notes the attempts, and ends.
+    let idle = with_new_store(&|door| {
+        bound(door);
+        Duration::ZERO
+    });
     let (mut inside, mut through) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
+        world.new_bureau();
         let mut soft = SoftHsm::new(KeyStore::open(&store).unwrap()).unwrap();
-        inside.push(micros_each(round(&mut soft), sessions.len()));
-        let both = host(world, &store, |client| round(client));
+        let noted = bound_by(file, sessions, &soft);
+        inside.push(micros_each(round(&mut soft, &noted), sessions.len()));
+        drop((soft, noted));
+        let both = with_new_store(&|door| round(&mut LineCallers::connect(door), &bound(door)));
         through.push(micros_each(both.saturating_sub(idle), sessions.len()));
     }
     (median(inside), median(through))
 }
 
+/// The cards of these sessions, bound by a ledger that this HSM follows.
+fn bound_by(file: &Path, sessions: &[Session], hsm: &SoftHsm) -> BoundCards {
+    BoundCards::new(file, sessions.len() as u32, &|| Box::new(hsm.connect()) as Box<dyn Auditor>)
+}
+
 /// CPU time of a host that lives during `work`, and the result of `work`.
-fn host(world: &World, store: &Path, work: impl FnOnce(&mut LineCallers) -> Duration) -> Duration {
+fn host(world: &World, store: &Path, work: impl FnOnce(&HsmDoor) -> Duration) -> Duration {
     let folder = world.folder();
     let socket = folder.path().join("hsm.sock");
     let before = cpu_of_children();
     let process = HostProcess::start(Path::new(CARDWRIGHT), store, &socket).unwrap();
-    let mut client = LineCallers::connect(process.door());
-    let ours = work(&mut client);
-    drop((client, process));
+    let ours = work(process.door());
+    drop(process);
     ours + (cpu_of_children() - before)
 }
 

@@ -2,7 +2,9 @@
 //! card.
 
 use cardwright::chip::{self, PlanStep, apdu};
-use cardwright::hsm::{CardSessionRequest, Hsm, VerifiedApplication, VerifyRequest};
+use cardwright::hsm::{
+    ApplicationToVerify, CardAttempt, CardSessionRequest, Hsm, RecordToVerify, VerifiedApplication,
+};
 use cardwright::ids::{FileId, IssuerId};
 use cardwright::profile::ProductProfile;
 use cardwright::record::chip::{ChipApplication, ChipSection};
@@ -18,7 +20,7 @@ pub const CHANNEL: SecureChannelSpec = SecureChannelSpec { protocol: 0x02, param
 /// One card: its applications, and the requests to the HSM for each.
 pub struct Session {
     pub applications: Vec<ChipApplication>,
-    pub verify: Vec<VerifyRequest>,
+    pub record: RecordToVerify,
     /// The blank as each application finds it.
     blanks: Vec<card::Card>,
 }
@@ -28,18 +30,20 @@ impl Session {
     pub fn new(record: &Record, issuer: &IssuerId, file: &FileId) -> Self {
         let applications = ChipSection::parse(record.section("CHP").unwrap()).unwrap().applications;
         let others = others_digest(record);
-        let verify = applications.iter().map(|application| VerifyRequest {
+        let to_verify = applications.iter().map(|application| ApplicationToVerify {
+            bytes: application.raw.as_slice().into(),
+            pass_through: Vec::new(),
+        });
+        let to_verify = RecordToVerify {
             issuer_id: issuer.clone(),
             file_id: file.clone(),
             sequence: record.sequence,
             card_ref: record.card_ref.clone(),
             others,
-            application: application.raw.as_slice().into(),
             card_block: 8,
-            pass_through: Vec::new(),
             allow_ecb: false,
-        });
-        let verify = verify.collect();
+            applications: to_verify.collect(),
+        };
         let blanks = (1..=applications.len()).map(|sequence| {
             let mut card = card::blank();
             card.key_data = key_data(record.sequence).0;
@@ -47,7 +51,7 @@ impl Session {
             card
         });
         let blanks = blanks.collect();
-        Self { applications, verify, blanks }
+        Self { applications, record: to_verify, blanks }
     }
 
     /// The commands that the chip program makes for an application.
@@ -65,24 +69,27 @@ impl Session {
     }
 
     /// Makes every call for this card, in the order of a run, and passes the messages to its reader, each
-    /// with some commands. `next` is the challenge that the previous card's last answer brought.
+    /// with some commands. The HSM knows the attempt. `next` is the challenge that the previous card's last answer brought.
     pub fn run(
         &self,
         hsm: &mut dyn Hsm,
+        card: CardAttempt,
         product: &ProductProfile,
         next: &mut Option<HostChallenge>,
     ) -> Vec<Vec<Vec<u8>>> {
         let channel = SecureChannel::new(CHANNEL).unwrap();
-        let verified = hsm.verify_all(&self.verify).unwrap();
+        let record = hsm.verify_record(&self.record).unwrap();
         let mut messages = Vec::new();
-        for (number, (verified, blank)) in verified.iter().zip(&self.blanks).enumerate() {
+        for (number, (verified, blank)) in record.applications.iter().zip(&self.blanks).enumerate() {
             let application = &self.applications[number];
             let challenge = next.take().unwrap_or_else(|| hsm.draw_challenge(CHANNEL).unwrap());
             messages.push(vec![apdu::select(&application.aid), channel.initialize_update(&challenge)]);
             let steps = self.steps(number, verified, product);
             let card_answer = blank.initialize_update(challenge.as_bytes().try_into().unwrap());
             let request = CardSessionRequest {
-                handle: verified.handle,
+                card,
+                step: number as u8 + 1,
+                handle: record.handle,
                 channel: CHANNEL,
                 derivation: KeyDerivation::EmvCps,
                 host_challenge: challenge,

@@ -101,6 +101,7 @@ impl SimulatedBlank {
             match fault.kind {
                 FaultKind::Mute => chip.force(ForcedFault::Deaf),
                 FaultKind::WrongCryptogram => chip.force(ForcedFault::WrongCryptogram),
+                FaultKind::CounterPerApplication => chip.force(ForcedFault::CounterPerApplication),
                 FaultKind::ChipCorrupt => chip.force(ForcedFault::Corrupt),
                 FaultKind::Status => {
                     chip.force(ForcedFault::Status { store_data: fault.store_data, sw: fault.sw });

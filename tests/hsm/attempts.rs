@@ -133,6 +133,28 @@ fn attack_3_equal_pins() {
     );
 }
 
+/// The DEK of SCP03 is the same in each session of a chip. So is the one of this card, whose counter does not rise: no two
+/// records get to it, under whatever name, in whatever job, before or after a restart.
+#[test]
+fn the_static_dek_of_scp03() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sessions = Vec::new();
+    for (file_id, digest) in [("FILE-1", 1), ("FILE-2", 2)] {
+        let mut hsm = make_in(folder.path());
+        let mut job = BoundJob::of_file(&|| Box::new(hsm.connect()) as Box<dyn Auditor>, file_id, digest);
+        for (sequence, kmc_id) in [(1, [0xFF; 3]), (2, [0; 3]), (3, [1; 3])] {
+            let mut card = blank();
+            card.key_data[..3].copy_from_slice(&kmc_id);
+            let attempt = job.bind_any(sequence, &card);
+            let record = verified(&mut hsm, &plain(), &scope(file_id, sequence));
+            if asked(&mut hsm, &card, (attempt, 1), &plain(), &record).is_ok() {
+                sessions.push((file_id, sequence));
+            }
+        }
+    }
+    assert_eq!(sessions, [("FILE-1", 1)]);
+}
+
 /// A chip is what its keys come from, under every name of its KMC.
 #[test]
 fn one_kmc_value_under_two_names() {

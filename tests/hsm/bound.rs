@@ -95,6 +95,11 @@ impl BoundJob {
         (card, barred(bound))
     }
 
+    /// Binds a record to a blank, whatever the HSM makes of it.
+    pub fn bind_any(&mut self, seq: u32, chip: &Card) -> CardAttempt {
+        self.begun(seq, Some(chip_of(chip))).0
+    }
+
     /// Binds a record to a blank whose chip is not known yet.
     pub fn bind_unseen(&mut self, seq: u32) -> CardAttempt {
         let (card, bound) = self.begun(seq, None);

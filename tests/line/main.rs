@@ -14,6 +14,7 @@
 
 mod again;
 mod artwork;
+mod attempts;
 mod authentication;
 mod bad_input;
 mod bad_profile;

@@ -1,5 +1,7 @@
 //! The card around its applications: power, selection, dispatch, secure channel, counters, faults.
 
+use std::collections::BTreeMap;
+
 use zeroize::Zeroize;
 
 use super::apdu::{CardCommand, CardStatusWord};
@@ -59,6 +61,8 @@ struct LoadingSession {
 struct FaultsInForce {
     deaf: bool,
     wrong_cryptogram: bool,
+    /// The counter of each application, in place of the card's one.
+    counters: Option<BTreeMap<Option<usize>, u16>>,
     corrupt: bool,
     statuses: Vec<(u32, CardStatusWord)>,
     /// Commands until the card is gone.
@@ -100,6 +104,7 @@ impl SimulatedCard {
         match fault {
             ForcedFault::Deaf => self.faults.deaf = true,
             ForcedFault::WrongCryptogram => self.faults.wrong_cryptogram = true,
+            ForcedFault::CounterPerApplication => self.faults.counters = Some(BTreeMap::new()),
             ForcedFault::Corrupt => self.faults.corrupt = true,
             ForcedFault::Status { store_data, sw } => {
                 self.faults.statuses.push((store_data, CardStatusWord(sw)))
@@ -336,6 +341,20 @@ impl SimulatedCard {
         cplc
     }
 
+    /// The sequence counter of the next channel.
+    fn counter(&self) -> u16 {
+        let own = |counters: &BTreeMap<_, _>| counters.get(&self.selected).copied().unwrap_or(0);
+        self.faults.counters.as_ref().map_or(self.sequence, own)
+    }
+
+    fn count(&mut self) {
+        let counter = match &mut self.faults.counters {
+            Some(counters) => counters.entry(self.selected).or_default(),
+            None => &mut self.sequence,
+        };
+        *counter = counter.saturating_add(1);
+    }
+
     /// INITIALIZE UPDATE `80 50 KVN 00 08 RTERM`: returns KEYDATA, KVN, 02, sequence, RCARD, card cryptogram
     /// (GPCS Table E-8).
     fn initialize_update(&mut self, command: &CardCommand) -> Result<Vec<u8>, CardStatusWord> {
@@ -348,20 +367,21 @@ impl SimulatedCard {
             return Err(CardStatusWord::NOT_FOUND);
         }
         // The last counter value is never used up (GPCS E.1.2.3).
-        if self.sequence == u16::MAX {
+        let sequence = self.counter();
+        if sequence == u16::MAX {
             return Err(CardStatusWord::CONDITIONS);
         }
-        let session = CardSessionKeys::derive(&self.keys, self.sequence);
+        let session = CardSessionKeys::derive(&self.keys, sequence);
         let random = self.random_challenge();
         let aid = self.application().map_or(SECURITY_DOMAIN, |a| a.rom.aid);
         let challenge = session.card_challenge(self.blank.scp02_i, aid, random);
         let (opening, mut cryptogram) =
-            OpeningChannel::new(session, self.blank.scp02_i, self.sequence, challenge, host_challenge);
+            OpeningChannel::new(session, self.blank.scp02_i, sequence, challenge, host_challenge);
         self.secure = ChannelState::Opening(opening);
         if self.faults.wrong_cryptogram {
             cryptogram = cryptogram.map(|b| !b);
         }
-        let sequence = self.sequence.to_be_bytes();
+        let sequence = sequence.to_be_bytes();
         Ok([&self.blank.key_data[..], &[self.blank.version, 0x02], &sequence, &challenge, &cryptogram]
             .concat())
     }
@@ -371,7 +391,7 @@ impl SimulatedCard {
             return Err(CardStatusWord::CONDITIONS);
         };
         let channel = opening.authenticate(command)?;
-        self.sequence = self.sequence.saturating_add(1);
+        self.count();
         self.secure = ChannelState::Open(LoadingSession { channel, loader: DgiLoader::default() });
         self.cost.channels = self.cost.channels.saturating_add(1);
         self.write_pages(1);

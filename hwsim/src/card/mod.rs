@@ -65,6 +65,8 @@ pub enum ForcedFault {
     Deaf,
     /// Every INITIALIZE UPDATE answers with a wrong card cryptogram.
     WrongCryptogram,
+    /// Each application has a sequence counter of its own, so that channels of two applications can have the same session keys.
+    CounterPerApplication,
     /// The first record of each application has one wrong bit once it is PERSONALIZED.
     Corrupt,
     /// One STORE DATA is refused and not stored.

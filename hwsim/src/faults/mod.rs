@@ -60,6 +60,8 @@ pub enum FaultKind {
     UnknownKmc,
     /// The card cryptogram is wrong.
     WrongCryptogram,
+    /// Each application of the chip has a sequence counter of its own.
+    CounterPerApplication,
     /// One STORE DATA is refused.
     Status,
     /// The card leaves the contacts in the middle of the work.
@@ -142,6 +144,7 @@ const KINDS: &[(FaultKind, &str, &[FaultParameter])] = &[
     (FaultKind::WrongAtr, "wrong-atr", &[]),
     (FaultKind::UnknownKmc, "unknown-kmc", &[]),
     (FaultKind::WrongCryptogram, "wrong-cryptogram", &[]),
+    (FaultKind::CounterPerApplication, "counter-per-application", &[]),
     (FaultKind::Status, "status", &[Sw, StoreData]),
     (FaultKind::CardPulled, "card-pulled", &[After]),
     (FaultKind::StripeMisread, "stripe-misread", &[]),

@@ -1,14 +1,16 @@
 //! An HSM that does not sign for a while: what waits, what is refused, and that nothing stays owed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::audit::Memory;
 use super::*;
 use crate::audit::{DocumentKind, LedgerId, Signature};
+use crate::hsm::memory::AttemptBar;
 use crate::hsm::{
-    Acknowledged, AuditInfo, Auditor, FileAdmission, FollowedLedger, Following, HsmError, ShownEvents,
+    Acknowledged, AuditInfo, Auditor, BarredAttempt, CardAttempt, FileAdmission, FollowedLedger, Following,
+    HsmError, ShownEvents,
 };
 
 /// An HSM that can be made not to answer, or whose answers can be lost.
@@ -17,6 +19,8 @@ struct Deaf {
     memory: Memory,
     deaf: Arc<AtomicBool>,
     loses_answers: Arc<AtomicBool>,
+    /// Attempts that get no session; said with the next answer.
+    bars: Arc<Mutex<Vec<BarredAttempt>>>,
 }
 
 impl Deaf {
@@ -47,7 +51,7 @@ impl Auditor for Deaf {
             std::thread::sleep(Duration::from_millis(600));
             return Err(HsmError::Host("it takes too long".into()));
         }
-        Ok(signed)
+        Ok(Acknowledged { barred: std::mem::take(&mut *self.bars.lock().unwrap()), ..signed })
     }
 
     fn admit(&mut self, file: &FileAdmission) -> Result<(), HsmError> {
@@ -103,6 +107,31 @@ fn a_fault_of_the_hsm_that_is_mended_leaves_nothing_owed() {
     deaf.be(false);
     everything_is_signed(&ledger);
     ledger.close().unwrap();
+}
+
+/// The binding is in the ledger, and its caller is told that nothing may be written: at once, or when the HSM answers again.
+#[test]
+fn a_binding_to_which_the_hsm_gives_no_session_is_answered_so() {
+    for late in [false, true] {
+        let deaf = Deaf::default();
+        let (_directory, ledger, job) = signed(&deaf);
+        let attempt = |seq| CardAttempt { ledger: ledger.id(), job, seq, attempt: 1 };
+        all(&ledger, job, [Change::Fed { blank: 1 }, Change::Fed { blank: 2 }]);
+        everything_is_signed(&ledger);
+        deaf.be(late);
+        *deaf.bars.lock().unwrap() = vec![BarredAttempt { card: attempt(2), why: AttemptBar::ChipSeen }];
+        let bind = |seq| Change::Bound { seq, blank: seq, chip: None };
+        let tickets = ledger.record_together(job, vec![bind(1), bind(2)], &Context::default());
+        std::thread::sleep(Duration::from_millis(if late { 300 } else { 0 }));
+        deaf.be(false);
+        let [good, barred] = <[_; 2]>::try_from(tickets).ok().unwrap().map(Ticket::wait);
+        assert_eq!(good.unwrap().seq(), Some(1));
+        let right = LedgerError::Barred { job, seq: 2, why: AttemptBar::ChipSeen };
+        assert_eq!(barred, Err(right), "late: {late}");
+        // It is thrown out like any other card.
+        ledger.record(job, Change::Rejected { seq: 2 }, Context::default()).wait().unwrap();
+        ledger.close().unwrap();
+    }
 }
 
 #[test]

@@ -221,6 +221,25 @@ fn faults() {
     assert_ne!(right[40..], wrong[40..]);
 }
 
+/// A card that counts channels for each application: the second application begins at 0000 again, with the session keys that the
+/// first one had.
+#[test]
+fn a_card_counts_its_channels_or_those_of_each_application() {
+    for (each, counters) in [(false, ["0000", "0001", "0002"]), (true, ["0000", "0000", "0001"])] {
+        let mut card = card();
+        if each {
+            card.force(ForcedFault::CounterPerApplication);
+        }
+        for (aid, counter) in [PSE, PAYMENT, PSE].into_iter().zip(counters) {
+            card.transmit(&hex(&format!("00A40400{:02X}{aid}", aid.len() / 2)));
+            let (answer, _) = send(&mut card, UPDATE);
+            assert_eq!(answer[24..28], *counter, "{aid}");
+            let mut host = TestHost::open(&mut card, aid, 1);
+            host.store(&mut card, "9102", "A500", false, false);
+        }
+    }
+}
+
 #[test]
 fn refused_store_data_is_counted_over_the_card_and_not_stored() {
     for level in [0, 1, 3] {

@@ -316,6 +316,7 @@ impl<'a> ChipContacts<'a> {
             Some(&INITIALIZE_UPDATE) if done => {
                 strikes(FaultKind::UnknownKmc);
                 strikes(FaultKind::WrongCryptogram);
+                strikes(FaultKind::CounterPerApplication);
             }
             Some(&READ_RECORD) if done => {
                 strikes(FaultKind::ChipCorrupt);
