@@ -12,7 +12,7 @@ use super::personalize::{asks, draw, job_of, session};
 use super::{Device, make, make_in};
 use crate::bound::{BoundJob, barred};
 use crate::card::{Card, blank, foreign_blank};
-use crate::file::{self, App, SCOPE, Scope, app, kek_tdes};
+use crate::file::{self, App, KEYS, OTHER_NAMES, SCOPE, Scope, app, kek_tdes};
 
 /// The record of [`SCOPE`].
 const SEQ: u32 = SCOPE.sequence;
@@ -65,6 +65,11 @@ fn refusal(asked: Result<CardSession, HsmError>) -> AttemptRefusal {
     }
 }
 
+/// A list of keys in which one KMC has several names.
+fn more_names() -> String {
+    [KEYS, OTHER_NAMES].concat()
+}
+
 fn plain() -> [App; 1] {
     [app(0x12, 1)]
 }
@@ -102,7 +107,7 @@ fn attack_2_fifty_cards_from_one_record() {
 /// Attack 3 of the review: one answer of one blank opened the same session keys for the PINs of all records.
 #[test]
 fn attack_3_equal_pins() {
-    let mut hsm = make();
+    let mut hsm = make_in(tempfile::tempdir().unwrap().path(), &more_names());
     let mut job = job_of(&hsm);
     let card = blank();
     let own = job.bind(SEQ, &card);
@@ -140,7 +145,7 @@ fn the_static_dek_of_scp03() {
     let folder = tempfile::tempdir().unwrap();
     let mut sessions = Vec::new();
     for (file_id, digest) in [("FILE-1", 1), ("FILE-2", 2)] {
-        let mut hsm = make_in(folder.path());
+        let mut hsm = make_in(folder.path(), &more_names());
         let mut job = BoundJob::of_file(&|| Box::new(hsm.connect()) as Box<dyn Auditor>, file_id, digest);
         for (sequence, kmc_id) in [(1, [0xFF; 3]), (2, [0; 3]), (3, [1; 3])] {
             let mut card = blank();
@@ -164,7 +169,7 @@ fn one_kmc_value_under_two_names() {
     other_id.key_data[..3].copy_from_slice(&[0, 0, 0]);
     for card in [version_2, other_id] {
         for turned in [false, true] {
-            let hsm = make();
+            let hsm = make_in(tempfile::tempdir().unwrap().path(), &more_names());
             let connect = || Box::new(hsm.connect()) as Box<dyn Auditor>;
             let (mut one, mut other) = (BoundJob::new(&connect), BoundJob::of_file(&connect, "FILE-2", 2));
             let (first, second) = if turned { (&card, &blank()) } else { (&blank(), &card) };
@@ -443,13 +448,13 @@ fn bind_unknown(hsm: &mut Device, job: &mut BoundJob, request: &mut CardSessionR
 #[test]
 fn an_attempt_noted_before_a_restart_has_no_session() {
     let folder = tempfile::tempdir().unwrap();
-    let mut hsm = make_in(folder.path());
+    let mut hsm = make_in(folder.path(), KEYS);
     let mut job = job_of(&hsm);
     let attempt = job.bind(SEQ, &blank());
     let record = verified(&mut hsm, &plain(), &SCOPE);
     let before = request(&mut hsm, &blank(), (attempt, 1), &plain(), &record);
     drop((job, hsm));
-    let mut hsm = make_in(folder.path());
+    let mut hsm = make_in(folder.path(), KEYS);
     assert!(hsm.session(&before).is_err());
     let record = verified(&mut hsm, &plain(), &SCOPE);
     let refused = asked(&mut hsm, &blank(), (attempt, 1), &plain(), &record);

@@ -65,8 +65,10 @@ type = "TDES2"
 id = "FFFFFF476175"
 version = 1
 value = "606162636465666768696A6B6C6D6E6F"
+"#;
 
-# kmc-1 once more, with other bits of parity and under another name.
+/// kmc-1 of [`KEYS`] once more, with other bits of parity and under other names.
+pub const OTHER_NAMES: &str = r#"
 [[key]]
 label = "kmc-1-version-2"
 usage = "KMC"

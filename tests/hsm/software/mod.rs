@@ -13,14 +13,14 @@ pub type Device = SoftHsm;
 
 /// Makes a new device that holds [`KEYS`].
 pub fn make() -> Device {
-    make_in(tempfile::tempdir().unwrap().path())
+    make_in(tempfile::tempdir().unwrap().path(), KEYS)
 }
 
-/// The device whose keys and memory lie in this folder. It is made if it is not there.
-pub fn make_in(folder: &Path) -> Device {
+/// The device whose keys and memory lie in this folder. It is made with this list of keys if it is not there.
+pub fn make_in(folder: &Path, keys: &str) -> Device {
     let store = folder.join("store");
     if !store.exists() {
-        drop(KeyStore::create_test(KEYS, &store, StoreSide::Bureau).unwrap());
+        drop(KeyStore::create_test(keys, &store, StoreSide::Bureau).unwrap());
     }
     SoftHsm::new(KeyStore::open(&store).unwrap()).unwrap()
 }
