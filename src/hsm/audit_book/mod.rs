@@ -97,7 +97,7 @@ impl AuditBook {
         if request.laws != LAWS {
             return Err(FollowRefusal::OtherLaws { known: LAWS, shown: request.laws }.into());
         }
-        self.keeper()?.ask(move |memory| {
+        let followed = self.keeper()?.ask(move |memory| {
             let mut followers = locked(&followers)?;
             if let Some(signed) = &request.signed {
                 if signed.key != key || !signed.is_genuine() || signed.place.ledger != ledger {
@@ -116,12 +116,16 @@ impl AuditBook {
             let known = memory.state().ledger(ledger).ok_or(FollowRefusal::Unknown)?;
             let (generation, head, signed) = (memory.state().generation(), known.head(), known.signed);
             Ok(FollowedLedger { key, generation, place, head, signed, time: time.max(memory.state().time()) })
-        })
+        });
+        if matches!(followed, Err(HsmError::NotFollowed(FollowRefusal::StoreBehind { .. }))) {
+            // It may have forgotten their chips.
+            locked(&self.attempts)?.store_stopped();
+        }
+        followed
     }
 
-    /// The attempts under way. Fails when the store may do nothing more.
+    /// The attempts under way.
     pub(super) fn attempts(&self) -> Result<MutexGuard<'_, AttemptTable<Vec<WipedBytes>>>, HsmError> {
-        locked(&self.followers)?.may_sign()?;
         locked(&self.attempts)
     }
 

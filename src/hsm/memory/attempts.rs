@@ -160,6 +160,11 @@ impl<A> AttemptTable<A> {
         self.0.retain(|card, _| card.ledger != ledger);
     }
 
+    /// The store does nothing more: no attempt goes on.
+    pub fn store_stopped(&mut self) {
+        self.0.clear();
+    }
+
     /// Why an attempt gets no session, if something bars it.
     pub fn bar(&self, card: CardAttempt) -> Option<AttemptBar> {
         self.0.get(&card)?.bars.first().copied()
