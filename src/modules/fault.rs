@@ -162,9 +162,12 @@ impl From<HsmError> for Fault {
             HsmError::Response(_) => (Blame::Card, ReasonWord::MalformedResponse),
             HsmError::Data { .. } => (Blame::Data, ReasonWord::Data),
             // Other cards are made.
-            HsmError::Refused(HsmRefusal::Attempt(AttemptRefusal::Barred(_))) => {
-                (Blame::Card, ReasonWord::ChipBarred)
+            HsmError::Refused(HsmRefusal::Attempt(AttemptRefusal::Barred(why))) => {
+                let detail = format!("the HSM gives this card no session: {why}; destroy the card");
+                return Self::card(ReasonWord::ChipBarred, detail);
             }
+            // The HSM host started anew after the card was bound.
+            HsmError::Refused(HsmRefusal::Attempt(AttemptRefusal::Stale)) => (Blame::Hsm, ReasonWord::Hsm),
             HsmError::Refused(_) => (Blame::Us, ReasonWord::HsmRefused),
             _ => (Blame::Hsm, ReasonWord::Hsm),
         };
@@ -179,6 +182,7 @@ mod tests {
 
     use super::*;
     use crate::hsm::DataFault;
+    use crate::hsm::memory::AttemptBar;
     use crate::ids::{Dgi, KmcRef};
 
     fn status(meaning: Condition) -> DeviceError {
@@ -273,6 +277,7 @@ mod tests {
     #[test]
     fn the_hsm_stops_the_line_unless_card_or_data_are_to_blame() {
         let kmc = KmcRef { id: [0xFF; 6], version: 1 };
+        let attempt = |refusal| HsmError::Refused(HsmRefusal::Attempt(refusal));
         for (error, blame, reason) in [
             (HsmError::CardCryptogram(kmc), Blame::Card, "cryptogram"),
             (HsmError::Response("x".into()), Blame::Card, "malformed-response"),
@@ -281,6 +286,9 @@ mod tests {
             (HsmError::Unknown("handle".into()), Blame::Hsm, "hsm"),
             (HsmError::Host("gone".into()), Blame::Hsm, "hsm"),
             (HsmError::Refused(HsmRefusal::ForeignDgi(Dgi(1))), Blame::Us, "hsm-refused"),
+            (attempt(AttemptRefusal::Barred(AttemptBar::ChipSeen)), Blame::Card, "chip-barred"),
+            (attempt(AttemptRefusal::Stale), Blame::Hsm, "hsm"),
+            (attempt(AttemptRefusal::OtherChip), Blame::Us, "hsm-refused"),
         ] {
             let fault = Fault::from(error);
             assert_eq!((fault.blame, fault.reason.as_str()), (blame, reason));
