@@ -80,12 +80,12 @@ fn channel(criterion: &mut Criterion) {
     let kmc = CipherKey::tdes(&(0x40..0x50).collect::<Vec<u8>>()).unwrap();
     let answer = card::blank().initialize_update(CHALLENGE);
     group.bench_function("open, from KMC to EXTERNAL AUTHENTICATE", |b| {
-        b.iter(|| pending(&kmc, &answer).verify().unwrap().authenticate(SecLevel::MacEnc).1);
+        b.iter(|| pending(&kmc, &answer).verify().unwrap().authenticate(SecLevel::MacEnc).unwrap().1);
     });
     let data = [0x5A; 230];
     group.throughput(Throughput::Bytes(data.len() as u64));
     let mut channel: ChannelSession =
-        pending(&kmc, &answer).verify().unwrap().authenticate(SecLevel::MacEnc).0;
+        pending(&kmc, &answer).verify().unwrap().authenticate(SecLevel::MacEnc).unwrap().0;
     group.bench_function("wrap STORE DATA of 230 bytes at 03", |b| {
         b.iter(|| channel.wrap([0xE2, 0x00, 0x00], black_box(&data)).unwrap());
     });

@@ -68,6 +68,7 @@ pub mod terminal;
 mod testing;
 pub mod text_file;
 pub mod timing;
+pub mod token_keys;
 pub mod wanted;
 pub mod wiring;
 pub mod witness;

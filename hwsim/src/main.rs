@@ -17,6 +17,7 @@ use hwsim::server::LineServer;
 use hwsim::terminal::TerminalData;
 use hwsim::terminal::batch::DumpAuthentication;
 use hwsim::text_file;
+use hwsim::token_keys::{KeyLoader, ObjectFaults};
 use hwsim::witness::LineWitness;
 use hwsim::world::SimulatedLine;
 use nix::sys::signal::{SigSet, Signal};
@@ -37,6 +38,30 @@ enum HwsimCommand {
     Card(VirtualCardArgs),
     /// Authenticate the good cards of a dump offline, as a payment terminal does
     Terminal(DumpTerminalArgs),
+    /// Put the KMCs and KEKs of a TEST key list into a PKCS#11 token, and print the list that names them there
+    TokenKeys(TokenKeysArgs),
+}
+
+#[derive(Args)]
+struct TokenKeysArgs {
+    /// The PKCS#11 module, a shared library
+    #[arg(long, value_name = "PATH")]
+    module: PathBuf,
+    /// The token's label
+    #[arg(long, value_name = "LABEL")]
+    token: String,
+    /// File with the token's PIN
+    #[arg(long, value_name = "FILE")]
+    pin_file: PathBuf,
+    /// The key list (TOML)
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    /// Make objects that may leave the token
+    #[arg(long)]
+    extractable: bool,
+    /// Make two objects of each key
+    #[arg(long)]
+    twice: bool,
 }
 
 #[derive(Args)]
@@ -155,6 +180,7 @@ fn main() -> ExitCode {
         HwsimCommand::Serve(args) => serve(&args),
         HwsimCommand::Card(args) => card(args),
         HwsimCommand::Terminal(args) => terminal(args),
+        HwsimCommand::TokenKeys(args) => token_keys(&args),
     };
     // An operator reads this: the fault and its place, without the calls that led there.
     ended.map_or_else(
@@ -230,6 +256,16 @@ fn card(args: VirtualCardArgs) -> Result<()> {
     drop(attached);
     world.switch_off();
     ensure!(!world.witness_has_failed(), "the dump is not complete; see the messages above");
+    Ok(())
+}
+
+/// Makes the objects of a key list, and prints the list that names them.
+fn token_keys(args: &TokenKeysArgs) -> Result<()> {
+    let pin = text_file::read(&args.pin_file).context("the PIN file")?;
+    let list = text_file::read(&args.from).context("the key list")?;
+    let loader = KeyLoader::open(&args.module, &args.token, pin.trim_end())?;
+    let list = loader.load(&list, ObjectFaults { extractable: args.extractable, twice: args.twice })?;
+    std::io::stdout().lock().write_all(list.as_bytes())?;
     Ok(())
 }
 

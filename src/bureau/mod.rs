@@ -1,6 +1,7 @@
 //! The bureau: a line with its keys and its ledger, and everything that it does with files, jobs and cards.
 //!
 //! ```text
+//! key_access     the keys of a line, and the token in which some may lie
 //! opening        opens and closes keys, ledger and line; carries a request out
 //! acceptance     an issuer's file becomes a job: delivery (bare or sealed), file_rules (profiles and keys),
 //!                card_kmcs (KMCs of its cards), spool_folder (its place)
@@ -28,6 +29,7 @@ mod delivery;
 pub mod dry_run;
 pub mod file_check;
 mod file_rules;
+mod key_access;
 pub mod ledger_desk;
 pub mod ledger_proof;
 pub use crate::hsm::key_host;
@@ -44,6 +46,7 @@ mod stock;
 pub mod survey;
 pub mod views;
 
+pub use key_access::KeyAccess;
 pub use opening::Bureau;
 pub use outcome::Outcome;
 pub use refusal::Refusal;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tempfile::TempDir;
 
 use super::cpu_time;
+use super::key_access::{self, KeyAccess};
 use super::ledger_desk::{LedgerDesk, the_file};
 use super::line::blind::BlindMachines;
 use super::line::links::{Links, Real, Simulated};
@@ -21,8 +22,8 @@ use super::spool_folder::{forget_unfinished, has_spool, sweep};
 use crate::actor::Actor;
 use crate::exit::{Exit, Failure};
 use crate::hsm::client::{HostProcess, HsmCallCounter, HsmClient};
-use crate::hsm::key_host::{own_program, socket_directory};
-use crate::hsm::{CallerRole, Hsm, HsmDoor, Realm};
+use crate::hsm::key_host::socket_directory;
+use crate::hsm::{CallerRole, Hsm, HsmDoor, Realm, TokenPart};
 use crate::ids::JobId;
 use crate::ledger::{ClockGap, Ledger, LedgerError};
 use crate::modules::LineProfile;
@@ -51,6 +52,8 @@ pub struct Bureau {
     host: Mutex<HostProcess>,
     pub(super) door: HsmDoor,
     pub(super) realm: Realm,
+    /// What a token does, if keys lie in one.
+    pub token: Option<TokenPart>,
     /// Counts the calls to the HSM for the job on the line.
     pub(super) calls: HsmCallCounter,
     /// Stations whose devices are proved, from job to job.
@@ -76,7 +79,7 @@ impl Bureau {
     /// Opens the bureau, and checks everything that can be checked before a file is accepted.
     pub fn open(
         named: &str,
-        keys: &Path,
+        keys: KeyAccess<'_>,
         ledger: &Path,
         simulation: &Simulation,
         signals: &Signals,
@@ -101,8 +104,13 @@ impl Bureau {
             ));
         }
         let socket = directory.path().join("hsm.sock");
-        let host = HostProcess::start(&own_program()?, keys, &socket)?;
+        let host = keys.start(&line, &socket)?;
         let door = host.door().clone();
+        let token = match line.hsm {
+            Some(_) => HsmClient::connect(&door, CallerRole::Ledger)?.info()?.token,
+            None => None,
+        };
+        token.iter().for_each(key_access::report);
         let auditor = HsmClient::connect_again(&door, CallerRole::Ledger)?;
         let realm = auditor.realm();
         if !simulation.on {
@@ -124,6 +132,7 @@ impl Bureau {
             host: Mutex::new(host),
             door,
             realm,
+            token,
             calls: HsmCallCounter::default(),
             proofs: Arc::default(),
             ledger,

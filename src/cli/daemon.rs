@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::common::{LedgerArg, path_of, store_path};
 use super::next_step::spelled;
+use super::pin::PinArg;
 use super::simulate::SimulateArgs;
 use crate::daemon::server::{self, Setup};
 use crate::exit::{Exit, Failure};
@@ -35,18 +36,20 @@ pub struct DaemonArgs {
     ledger: LedgerArg,
     #[command(flatten)]
     simulate: SimulateArgs,
+    #[command(flatten)]
+    pin: PinArg,
 }
 
 /// Runs the daemon until a signal.
 pub fn run(args: &DaemonArgs) -> Result<Exit, Failure> {
-    let DaemonArgs { line, keys, people, socket, ledger, simulate } = args;
-    let ended = server::run(&Setup {
+    let DaemonArgs { line, keys, people, socket, ledger, simulate, pin } = args;
+    let setup = Setup {
         line: line.clone(),
         keys: keys.clone(),
         people: people.clone(),
         socket: socket.clone(),
         ledger: ledger.ledger.clone(),
         simulation: simulate.simulation(),
-    });
-    ended.map_err(|refusal| spelled(&refusal))
+    };
+    server::run(&setup, &|| pin.pin()).map_err(|refusal| spelled(&refusal))
 }

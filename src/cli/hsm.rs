@@ -38,13 +38,8 @@ pub struct TokenArgs {
 /// Runs one of the commands.
 pub fn run(command: &HsmCommand) -> Result<Exit, Failure> {
     let HsmCommand::Check(args) = command;
-    let choice = match (&args.token, args.slot) {
-        (Some(label), _) => TokenChoice::Label(label.clone()),
-        (None, Some(slot)) => TokenChoice::Slot(slot),
-        (None, None) => TokenChoice::Only,
-    };
-    let read =
-        || if args.pin_stdin { pin::from_standard_input() } else { pin::from_terminal("PIN of the token: ") };
+    let choice = TokenChoice::of(args.token.clone(), args.slot);
+    let read = || if args.pin_stdin { pin::from_standard_input() } else { pin::from_terminal("--pin-stdin") };
     let report = hsm_host::check_token(&args.module, &choice, read)?;
     stdout::print(&text(&report))?;
     Ok(if report.has(StepPlace::Refused) { Exit::Hsm } else { Exit::Ok })
@@ -75,6 +70,8 @@ fn text(report: &TokenReport) -> String {
             let _ = writeln!(text, "{place}: {meaning}");
         }
     }
-    text.push_str("This version makes cards with the software HSM; no line uses a token.\n");
+    text.push_str(
+        "A line whose keys lie in this token needs host_crypto = \"allowed\" for its steps on the host.\n",
+    );
     text
 }

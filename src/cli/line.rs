@@ -11,12 +11,13 @@ use serde::Serialize;
 
 use super::common::{ByArg, LedgerArg, SocketArg, on_stdout, store_path};
 use super::next_step::spelled;
+use super::pin::PinArg;
 use super::simulate::SimulateArgs;
 use super::{foreground, render};
 use crate::bureau::card_test::{self, TestPerson};
 use crate::bureau::key_host::socket_directory;
 use crate::bureau::line::check::{DISK, Finding, NextUse, check};
-use crate::bureau::{Bureau, Refusal};
+use crate::bureau::{Bureau, KeyAccess, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::modules::LineProfile;
 use crate::printable::one_line;
@@ -67,6 +68,8 @@ pub struct CheckArgs {
     ledger: LedgerArg,
     #[command(flatten)]
     simulate: SimulateArgs,
+    #[command(flatten)]
+    pin: PinArg,
 }
 
 /// The output of `--json`.
@@ -105,7 +108,8 @@ fn look(args: &CheckArgs) -> Result<Exit, Failure> {
         ));
     }
     let next = if args.cards { NextUse::TestBlanks } else { NextUse::Job };
-    let paths = (args.keys.as_path(), args.ledger.ledger.as_path());
+    let pin = || args.pin.pin();
+    let paths = (KeyAccess { store: &args.keys, pin: &pin }, args.ledger.ledger.as_path());
     let (line, mut findings) = check(&args.line, paths, &simulation, directory.path(), next)?;
     let mut stopped = false;
     if args.cards {
@@ -130,7 +134,8 @@ fn test_cards(
     }
     let spelled = |refusal: Refusal| spelled(&refusal);
     let simulation = args.simulate.simulation();
-    let bureau = Bureau::open(&args.line, &args.keys, &args.ledger.ledger, &simulation, signals);
+    let keys = KeyAccess { store: &args.keys, pin: &|| args.pin.pin() };
+    let bureau = Bureau::open(&args.line, keys, &args.ledger.ledger, &simulation, signals);
     let bureau = bureau.map_err(spelled)?;
     let mut person = AtTerminal { signals, stop: never(), stopped: false, lines: None };
     let found = bureau.test_cards(&args.by.actor(), &mut person);

@@ -3,17 +3,19 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
 use super::terminal::Terminal;
 use crate::exit::{Exit, Failure};
+use crate::files;
 
 /// Most bytes of a line with a PIN; tokens take fewer.
 const LONGEST: usize = 256;
+/// Most bytes of a file with one.
+const MOST_FILE: u64 = 4096;
 const NO_TEXT: &str = "the PIN holds bytes that are no text (UTF-8)";
-/// Keyboards and terminals differ in other characters.
-const NOT_TYPED: &str = "a PIN that is typed has at most 200 letters, digits and signs of ASCII: give any other one on standard input, with --pin-stdin";
 
 /// The first line of standard input.
 pub(super) fn from_standard_input() -> Result<Zeroizing<String>, Failure> {
@@ -25,13 +27,41 @@ pub(super) fn from_standard_input() -> Result<Zeroizing<String>, Failure> {
     line(&mut File::from(input))
 }
 
-/// Asks at the terminal, without echo.
-pub(super) fn from_terminal(prompt: &str) -> Result<Zeroizing<String>, Failure> {
-    let none =
-        "the PIN is typed at a terminal, and there is none: give it on standard input, with --pin-stdin";
-    let typed =
-        Terminal::open(none, "stopped; if a PIN was typed, the token may have counted it")?.secret(prompt)?;
-    text(&typed.ok_or_else(|| wrong(NOT_TYPED))?)
+/// Asks at the terminal, without echo. `otherwise` is the argument that gives the PIN without a terminal.
+pub(super) fn from_terminal(otherwise: &str) -> Result<Zeroizing<String>, Failure> {
+    let none = format!("the PIN is typed at a terminal, and there is none: give it with {otherwise}");
+    let mut terminal = Terminal::open(&none, "stopped; if a PIN was typed, the token may have counted it")?;
+    let typed = terminal.secret("PIN of the token: ")?;
+    // Keyboards and terminals differ in other characters.
+    text(&typed.ok_or_else(|| {
+        wrong(&format!(
+            "a PIN that is typed has at most 200 letters, digits and signs of ASCII: give any other one with {otherwise}"
+        ))
+    })?)
+}
+
+/// Where a line gets the PIN of its token.
+#[derive(Debug, clap::Args)]
+pub struct PinArg {
+    /// Read the PIN of the line's token from this file, which only you can read, and do not ask for it at the terminal
+    #[arg(long, value_name = "FILE")]
+    pin_file: Option<PathBuf>,
+}
+
+impl PinArg {
+    /// Whether it was given.
+    pub(super) fn is_given(&self) -> bool {
+        self.pin_file.is_some()
+    }
+
+    /// The PIN, when a line asks for it.
+    pub(super) fn pin(&self) -> Result<Zeroizing<String>, Failure> {
+        let Some(path) = &self.pin_file else { return from_terminal("--pin-file") };
+        let fail = |what: String| wrong(&format!("PIN file {}: {what}", path.display()));
+        let file = files::read_private(path, MOST_FILE).map_err(|e| fail(files::trouble(&e)))?;
+        let file = file.ok_or_else(|| fail("it is not there".into()))?;
+        line(&mut file.as_slice())
+    }
 }
 
 fn line(input: &mut impl Read) -> Result<Zeroizing<String>, Failure> {

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::common::{ByArg, LedgerArg, keys_missing, store_path};
 use super::next_step::{Desk, after_report, before_release, spelled};
+use super::pin::PinArg;
 use super::simulate::SimulateArgs;
 use super::suggested::{command, on_line};
 use crate::arguments::whole_number;
 use crate::bureau::cpu_time as cpu;
 use crate::bureau::run_job::{MadeBy, ReadyJob, stop_text};
 use crate::bureau::spool_folder::open_submitted;
-use crate::bureau::{Bureau, Refusal};
+use crate::bureau::{Bureau, KeyAccess, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
 use crate::laws::{Context, JobState, rfc3339};
@@ -63,6 +64,8 @@ pub struct LineArgs {
     #[command(flatten)]
     simulate: SimulateArgs,
     #[command(flatten)]
+    pin: PinArg,
+    #[command(flatten)]
     by: ByArg,
 }
 
@@ -74,6 +77,7 @@ impl LineArgs {
             || self.events.is_some()
             || self.report.is_some()
             || self.limit.is_some()
+            || self.pin.is_given()
     }
 
     fn line(&self) -> Result<&str, Failure> {
@@ -97,6 +101,7 @@ fn open(
     }
     let events =
         args.events.as_deref().map(|path| EventOutput::open(&path.display().to_string())).transpose()?;
+    let keys = KeyAccess { store: keys, pin: &|| args.pin.pin() };
     let bureau = Bureau::open(args.line()?, keys, &ledger.ledger, &args.simulate.simulation(), signals)?;
     Ok((bureau, events))
 }
@@ -166,6 +171,7 @@ fn make(
     let made = bureau.make(batch, Some(&view), &actor, people, stopped_by, MadeBy::Foreground);
     let resume = resumed(id, args);
     let mut outcome = made.map_err(|refusal| not_begun(&spelled(&refusal), id, &resume))?;
+    outcome.stats.token.clone_from(&bureau.token);
     let ended = bureau.close();
     for (job, since) in &ended.due {
         let delete = command(format!("job delete {job}"));

@@ -26,7 +26,8 @@ pub(super) fn on_line(words: impl Display, line: Option<&str>, simulated: bool) 
     let known = || line.filter(is_found);
     let line = given("--line").or_else(|| known().map(quoted)).unwrap_or_else(|| "LINE".to_owned());
     let simulate = if simulated || simulates() { " --simulate" } else { "" };
-    command(format!("{words} --line {line}{}{simulate}", keys()))
+    let pin = given("--pin-file").map_or_else(String::new, |file| format!(" --pin-file {file}"));
+    command(format!("{words} --line {line}{}{pin}{simulate}", keys()))
 }
 
 /// Whether this command line simulates the line.

@@ -5,9 +5,10 @@
 use std::path::PathBuf;
 
 use super::common::{ByArg, LedgerArg, SocketArg, keys_missing, store_path};
+use super::pin::PinArg;
 use super::remote;
 use super::simulate::SimulateArgs;
-use crate::bureau::{Bureau, Outcome, Refusal};
+use crate::bureau::{Bureau, KeyAccess, Outcome, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
 use crate::request::{Action, Records};
@@ -31,6 +32,8 @@ pub struct SurveyArgs {
     #[command(flatten)]
     simulate: SimulateArgs,
     #[command(flatten)]
+    pin: PinArg,
+    #[command(flatten)]
     by: ByArg,
 }
 
@@ -42,7 +45,7 @@ impl SurveyArgs {
     /// Refuses these arguments: a daemon has its line and knows who asks.
     fn none(&self) -> Result<(), Failure> {
         self.by.none()?;
-        if self.line.is_some() || self.simulate.simulate {
+        if self.line.is_some() || self.simulate.simulate || self.pin.is_given() {
             let what = "operator: the daemon has its line and keys; leave them away";
             return Err(Failure::new(Exit::Usage, what));
         }
@@ -68,6 +71,7 @@ pub(super) fn carry_out(
     let line = line.ok_or_else(|| missing("name the line by --line, or ask a daemon by --socket"))?;
     let keys = args.keys.as_ref();
     let keys = keys.ok_or_else(keys_missing)?;
+    let keys = KeyAccess { store: keys, pin: &|| args.pin.pin() };
     let signals = Signals::handle(STOPPED)?;
     let bureau = Bureau::open(line, keys, &ledger.ledger, &args.simulate.simulation(), &signals)?;
     let found = bureau.carry_out(&action, &args.by.actor(), Vec::new());

@@ -15,8 +15,8 @@ pub mod sharing;
 mod symmetric;
 
 pub use cwf1::{
-    ApplicationScope, FileKind, Purpose, Suite, application_mac_input, mac_key_is_sound, trailer_mac_input,
-    unwrap_mac_key, wrap_mac_key,
+    ApplicationScope, FileKind, NameCipher, Purpose, Suite, application_mac_input, mac_key_is_sound,
+    trailer_mac_input, unwrap_mac_key, wrap_mac_key,
 };
 pub use des::{TdesKey, retail_mac, set_odd_parity, tdes_cbc_decrypt, tdes_cbc_encrypt};
 pub use key_type::KeyType;

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{bounded, select};
+use zeroize::Zeroizing;
 
 use super::farewell::Farewells;
 use super::people::People;
@@ -24,7 +25,7 @@ use super::policy;
 use super::queue::Queue;
 use super::watch::Deaths;
 use crate::bureau::line::simulator::Simulation;
-use crate::bureau::{Bureau, Refusal};
+use crate::bureau::{Bureau, KeyAccess, Refusal};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::modules::LineProfile;
@@ -66,10 +67,11 @@ pub(super) struct LineDaemon {
     deaths: Deaths,
 }
 
-/// Runs the daemon until a signal.
-pub fn run(setup: &Setup) -> Result<Exit, Refusal> {
+/// Runs the daemon until a signal. `pin` asks for the PIN of the line's token, if it has one.
+pub fn run(setup: &Setup, pin: &dyn Fn() -> Result<Zeroizing<String>, Failure>) -> Result<Exit, Refusal> {
     let signals = Signals::handle(STOPPED)?;
-    let bureau = Bureau::open(&setup.line, &setup.keys, &setup.ledger, &setup.simulation, &signals)?;
+    let keys = KeyAccess { store: &setup.keys, pin };
+    let bureau = Bureau::open(&setup.line, keys, &setup.ledger, &setup.simulation, &signals)?;
     let people = people(&setup.people, &bureau.line)?;
     let core = Arc::new(LineDaemon {
         bureau,

@@ -13,7 +13,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use nix::sys::stat::{Mode, umask};
 
 pub use arena::{LockedBox, LockedPages, PageLock, lock_pages, spilled};
-pub use sandbox::confine;
+pub use sandbox::{SandboxNeeds, confine};
 
 use crate::exit::{Exit, Failure};
 

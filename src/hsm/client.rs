@@ -4,6 +4,7 @@
 //! stand alone: a late answer could belong to another question. The calls themselves are made from the table in `operations`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -21,6 +22,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr};
 use super::caller::{CallerRole, CallerSecrets, HsmDoor};
 use super::greeting;
 use super::operations::{HsmAnswer, HsmRequestRef};
+use super::pkcs11::{TokenPin, TokenSetup};
 use super::wire::{self, HsmReply, WireFrames};
 use super::{HsmError, Realm};
 use crate::exit::{Exit, Failure};
@@ -30,7 +32,7 @@ use crate::threads::{self, ThreadRefused};
 pub const READY: &str = "ready";
 /// Begins the message with which a program ends.
 const FAILURE: &str = "error: ";
-/// A host opens its store and socket within milliseconds; one that remembers much, on a slow machine, gets this long.
+/// A host that remembers much, or has a token that it probes, on a slow machine, gets this long until it is ready.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// A call takes milliseconds; a host that needs this long hangs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -196,15 +198,32 @@ impl HostProcess {
     /// Runs `program hsm-host --keys store --socket socket`, gives it secrets for its callers, and waits until it listens.
     /// If a host refuses its store, the failure has its message and exit code.
     pub fn start(program: &Path, store: &Path, socket: &Path) -> Result<Self, Failure> {
-        Self::start_with(program, store, socket, None)
+        Self::start_with(program, store, socket, &[], None)
+    }
+
+    /// As [`Self::start`], with a token in which keys of the store lie, and its PIN.
+    pub fn start_with_token(
+        program: &Path,
+        store: &Path,
+        socket: &Path,
+        token: &TokenSetup,
+        pin: &TokenPin,
+    ) -> Result<Self, Failure> {
+        Self::start_with(program, store, socket, &token.arguments(), Some(pin))
     }
 
     /// As [`Self::start`], for callers that only check: beside the host that serves a line or a ledger with this store.
     pub fn start_for_checks(program: &Path, store: &Path, socket: &Path) -> Result<Self, Failure> {
-        Self::start_with(program, store, socket, Some("--checks"))
+        Self::start_with(program, store, socket, &["--checks".into()], None)
     }
 
-    fn start_with(program: &Path, store: &Path, socket: &Path, more: Option<&str>) -> Result<Self, Failure> {
+    fn start_with(
+        program: &Path,
+        store: &Path,
+        socket: &Path,
+        more: &[OsString],
+        pin: Option<&TokenPin>,
+    ) -> Result<Self, Failure> {
         let fail = |what: String| Failure::new(Exit::Hsm, format!("HSM host {}: {what}", program.display()));
         // Not a pipe: any process of this user could open that through /proc, and read the secrets.
         let (life, theirs) = UnixStream::pair().map_err(|e| fail(format!("cannot be started: {e}")))?;
@@ -225,7 +244,7 @@ impl HostProcess {
         let (output, errors) = (child.stdout.take(), child.stderr.take());
         let secrets = CallerSecrets::draw()?;
         // A host that has ended already says why.
-        let _ = secrets.give(&mut &life);
+        let _ = secrets.give(&mut &life).and_then(|()| pin.map_or(Ok(()), |pin| pin.give(&mut &life)));
         let door = HsmDoor::new(socket, child.id(), Arc::new(secrets));
         let mut host = Self { child, door, _life: life };
         let (Some(output), Some(errors)) = (output, errors) else {
@@ -233,7 +252,7 @@ impl HostProcess {
         };
         let is_ready = Arc::new(AtomicBool::new(false));
         let complaint = listen_to(errors, Arc::clone(&is_ready))?;
-        match wait_until_ready(output, is_ready)?.recv_timeout(START_LIMIT) {
+        match wait_until_ready(output, is_ready)?.recv_timeout(limit) {
             Ok(()) => Ok(host),
             Err(mpsc::RecvTimeoutError::Timeout) => Err(fail("does not get ready; it was killed".into())),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
@@ -242,7 +261,7 @@ impl HostProcess {
                 // The host's message begins with the program's name. The caller prints that name too, so it is cut off here.
                 let own = program.file_name().map(|name| format!("{}: ", name.display())).unwrap_or_default();
                 let said = said.strip_prefix(&own).unwrap_or(&said).to_owned();
-                let exit = [Exit::KeyStore, Exit::KeyMismatch, Exit::Io, Exit::Thread]
+                let exit = [Exit::KeyStore, Exit::KeyMismatch, Exit::Hsm, Exit::Io, Exit::Thread]
                     .into_iter()
                     .find(|exit| status.code() == Some(i32::from(*exit as u8)));
                 Err(match exit {

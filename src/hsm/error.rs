@@ -9,6 +9,7 @@ use super::store::KeyUsage;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::ids::{Dgi, KekId, KmcRef, SpoolKeyName};
+use crate::scp::TokenKeyFault;
 
 /// Why an HSM did not carry out an operation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -141,6 +142,15 @@ pub enum HsmError {
     /// The HSM cannot be reached or answered nonsense.
     #[error("device: the HSM host does not answer properly: {0}")]
     Host(String),
+    /// A token did not do its part.
+    #[error("device: the token of the HSM failed: {0}: find out whether it is there and answers (hsm check)")]
+    Token(String),
+    /// The value of a key lies in a token, which this host does not use.
+    #[error(
+        "key: the value of {0} lies in a token, and this host uses none: it works on a line whose profile names the token in \
+         its table [hsm]"
+    )]
+    KeyInToken(String),
 }
 
 /// A fault of an application's data.
@@ -251,13 +261,14 @@ impl HsmError {
             | Self::UnknownMaster { .. }
             | Self::UnknownIssuerKey(_)
             | Self::NoRecipient
+            | Self::KeyInToken(_)
             | Self::OtherRecipient(_) => Exit::KeyUnknown,
             Self::Certificate(_) => Exit::KeyMismatch,
             Self::RsaKey(_) | Self::RsaBook(_) | Self::RecipientKey(_) => Exit::KeyStore,
             Self::KekMismatch(_) | Self::KekIssuer(_) | Self::KmcNotAllowed { .. } => Exit::KeyMismatch,
             Self::Response(_) | Self::CardCryptogram(_) => Exit::Device,
             Self::Refused(_) | Self::Unknown(_) => Exit::Bug,
-            Self::Unsupported(_) | Self::Host(_) => Exit::Hsm,
+            Self::Unsupported(_) | Self::Host(_) | Self::Token(_) => Exit::Hsm,
             Self::NotFollowed(_) => Exit::Ledger,
             Self::FileElsewhere(_) => Exit::FileSeen,
             Self::Book(_) | Self::Spools(_) | Self::NoSpoolKey(..) => Exit::KeyStore,
@@ -271,6 +282,12 @@ impl HsmError {
 impl From<HsmError> for Failure {
     fn from(error: HsmError) -> Self {
         Self::new(error.exit(), error.to_string())
+    }
+}
+
+impl From<TokenKeyFault> for HsmError {
+    fn from(fault: TokenKeyFault) -> Self {
+        Self::Token(fault.0)
     }
 }
 

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::memory::AttemptBar;
+pub use super::pkcs11::TokenPart;
 use super::{HsmError, WipedBytes};
 use crate::audit::{ChainPlace, Checkpoint, LedgerId, PublicKey};
 use crate::crypto::KeyType;
@@ -158,6 +159,8 @@ pub struct HsmInfo {
     pub keks: Vec<KekInfo>,
     /// Suppliers' master keys.
     pub kmcs: Vec<KmcInfo>,
+    /// What a token does, if keys lie in one.
+    pub token: Option<TokenPart>,
 }
 
 /// A KEK, without its value.

@@ -4,6 +4,7 @@
 //! line profile over that table. Not here: the `[sim]` table, which `hwsim` reads from this file and checks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -47,6 +48,9 @@ pub struct LineProfileOf<K> {
     /// The keys that real devices may work with.
     #[serde(default)]
     pub keys: PermittedKeys,
+    /// The token in which keys of the store lie.
+    #[serde(default)]
+    pub hsm: Option<TokenTable>,
     /// The actions that need two people in the daemon.
     #[serde(default)]
     pub two_people: BTreeSet<ActionKind>,
@@ -303,6 +307,53 @@ pub enum PermittedKeys {
     Test,
 }
 
+/// The PKCS#11 token of a line.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenTable {
+    /// The module, a shared library.
+    pub module: PathBuf,
+    /// The token's label; not needed if the module has one token.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// The token's slot, if its label does not name it.
+    #[serde(default)]
+    pub slot: Option<u64>,
+    /// Whether steps that the token cannot do are done in the memory of the host.
+    #[serde(default)]
+    pub host_crypto: HostCrypto,
+    /// Files and folders that the module reads and writes once it is started.
+    #[serde(default)]
+    pub needs: Vec<PathBuf>,
+    /// Whether it connects to a service or to a network.
+    #[serde(default)]
+    pub sockets: bool,
+}
+
+/// Whether the host may do what a token cannot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostCrypto {
+    /// No derived key and no clear secret may come into its memory.
+    #[default]
+    Refused,
+    /// They may.
+    Allowed,
+}
+
+impl TokenTable {
+    fn check(&self) -> Result<(), String> {
+        let paths = std::iter::once(&self.module).chain(&self.needs);
+        if let Some(path) = paths.into_iter().find(|path| !path.is_absolute()) {
+            return Err(format!("hsm: {} is no absolute path", path.display()));
+        }
+        if self.token.is_some() && self.slot.is_some() {
+            return Err("hsm: either token or slot".into());
+        }
+        Ok(())
+    }
+}
+
 impl<K: KindTable> LineProfileOf<K> {
     /// Loads and checks the line that an operator names: by name, or by the path of a `.toml` file.
     pub fn load(name: &str) -> Result<Self, Failure> {
@@ -351,6 +402,7 @@ impl<K: KindTable> LineProfileOf<K> {
             }
             module.check().map_err(|what| format!("module {}{what}", module.name))?;
         }
+        self.hsm.as_ref().map_or(Ok(()), TokenTable::check)?;
         self.limits.check()?;
         self.breakers.check()?;
         self.check_links()?;

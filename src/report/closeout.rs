@@ -32,7 +32,7 @@ use super::summary::{ReportPaths, Summary};
 use super::withheld::shown;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
-use crate::hsm::{HsmInfo, KmcInfo};
+use crate::hsm::{HsmInfo, KmcInfo, TokenPart};
 use crate::laws::{AttemptState, JobId, RecordState, Stock, rfc3339};
 use crate::laws::{EventFact, LedgerEvent};
 use crate::ledger::JobMark;
@@ -61,6 +61,9 @@ pub struct CloseOut {
     pub kmcs: Vec<String>,
     /// The KEK and KMCs of the job that the HSM still holds, by their labels.
     pub keys: Vec<KeyUsed>,
+    /// What a token does inside, and what the memory of the host sees, if keys lie in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenPart>,
     /// Calls to the HSM by kind, in the runs that ended by themselves.
     pub hsm_calls: BTreeMap<String, u64>,
     /// Cards that each station worked on, by `module/station`, in those runs.
@@ -123,6 +126,7 @@ impl CloseOut {
             people: reader.people(job)?,
             keys: keys(hsm, &view.kek, &kmcs),
             kmcs,
+            token: hsm.token.clone(),
             hsm_calls,
             worked,
             stations: reader.station_counts(job)?,
@@ -166,7 +170,9 @@ impl CloseOut {
             mark.unwrap_or_default(),
             title(job.job)
         );
-        table(&mut page, &[], self.facts().map(|(name, value)| vec![name.to_owned(), value]).into_iter());
+        let token = self.token.iter().map(|part| ("Token", part.to_string()));
+        let facts = self.facts().into_iter().chain(token);
+        table(&mut page, &[], facts.map(|(name, value)| vec![name.to_owned(), value]));
         self.write_stations(&mut page);
         self.write_rejects(&mut page);
         self.write_remakes(&mut page);

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
 use crate::files;
+use crate::hsm::TokenPart;
 use crate::laws::{Balance, JobId, JobState, Law};
 use crate::ledger::{Gap, JobView, LedgerError, Reader, RejectView, Remade, StockView};
 
@@ -28,6 +29,8 @@ pub struct RunStats {
     pub applications: u64,
     /// Commands sent to chips.
     pub commands: u64,
+    /// What a token did, if keys lie in one.
+    pub token: Option<TokenPart>,
     /// CPU time of the run's processes.
     pub cpu: CpuTimes,
     /// Figures of each station, by its name.
@@ -97,6 +100,9 @@ pub struct RunFigures {
     pub applications: u64,
     /// Calls to the HSM for each application.
     pub hsm_calls_per_application: f64,
+    /// What a token did inside, and what the memory of the host saw, if keys lie in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenPart>,
     /// Commands sent to chips.
     pub commands: u64,
     /// Commands for each card.
@@ -233,6 +239,7 @@ impl From<RunStats> for RunFigures {
             hsm_calls_per_card: rounded(ratio(stats.hsm_calls, float(stats.cards))),
             applications: stats.applications,
             hsm_calls_per_application: rounded(ratio(stats.hsm_calls, float(stats.applications))),
+            token: stats.token,
             commands: stats.commands,
             commands_per_card: rounded(ratio(stats.commands, float(stats.cards))),
             cpu_controller_s: rounded(stats.cpu.controller.as_secs_f64()),
@@ -283,6 +290,7 @@ mod tests {
         RunStats {
             cards: 4,
             elapsed: Duration::from_secs(8),
+            token: None,
             hsm_calls: 24,
             applications: 12,
             commands: 90,

@@ -128,6 +128,9 @@ fn write_run(run: &RunFigures, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Res
         "HSM       {} calls, {:.2} per card, {:.2} per application ({} applications)",
         run.hsm_calls, run.hsm_calls_per_card, run.hsm_calls_per_application, run.applications
     )?;
+    if let Some(part) = &run.token {
+        writeln!(f, "Token     {part}")?;
+    }
     writeln!(f, "Commands  {} to the chips, rejected cards included", run.commands)?;
     let per_card = if run.cards > 0 {
         format!(

@@ -18,7 +18,8 @@ use super::challenge::HostChallenge;
 use super::derive::{CardStaticKeys, KeyDerivation};
 use super::level::SecLevel;
 use super::scp02;
-use crate::crypto::{CipherKey, CryptoError, KeyType};
+use super::token_keys::TokenKeyFault;
+use crate::crypto::{CipherKey, KeyType};
 use crate::ids::KmcRef;
 
 /// Every protocol of this build: a new one adds its line.
@@ -65,15 +66,18 @@ pub(super) trait PendingProtocol: Send {
 /// A protocol's state once its card is proved.
 pub(super) trait VerifiedProtocol: Send {
     /// EXTERNAL AUTHENTICATE and the session after it.
-    fn authenticate(self: Box<Self>, level: SecLevel) -> (Box<dyn SessionProtocol>, Vec<u8>);
+    fn authenticate(
+        self: Box<Self>,
+        level: SecLevel,
+    ) -> Result<(Box<dyn SessionProtocol>, Vec<u8>), TokenKeyFault>;
 }
 
 /// A protocol's session.
 pub(super) trait SessionProtocol: Send {
     /// The command APDU, without Le.
-    fn wrap(&mut self, header: CommandHeader, data: &[u8]) -> Result<Vec<u8>, CommandTooLong>;
+    fn wrap(&mut self, header: CommandHeader, data: &[u8]) -> Result<Vec<u8>, WrapFault>;
     /// Encrypts a secret under the session DEK, in place.
-    fn encrypt_secret(&self, data: &mut [u8]) -> Result<(), CryptoError>;
+    fn encrypt_secret(&self, data: &mut [u8]) -> Result<(), SecretFault>;
 }
 
 /// The secure channel that a product asks for, as plain data: it may be one that this build does not speak.
@@ -241,7 +245,7 @@ impl PartialEq for SecureChannel {
 }
 
 /// Why a channel cannot be opened, whatever the card answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChannelOpenError {
     /// The KMC has a cipher that the protocol or the derivation does not use.
     #[error("the KMC has another cipher than the channel")]
@@ -249,6 +253,9 @@ pub enum ChannelOpenError {
     /// The host challenge is shorter or longer than the channel's.
     #[error("the host challenge has another length than the channel's")]
     ChallengeLength,
+    /// The keys lie in a token, which failed.
+    #[error(transparent)]
+    Token(#[from] TokenKeyFault),
 }
 
 /// The card's cryptogram is wrong.
@@ -271,9 +278,9 @@ pub struct VerifiedChannel(Box<dyn VerifiedProtocol>);
 
 impl VerifiedChannel {
     /// EXTERNAL AUTHENTICATE for `level`, and the session that follows it. Ask [`SecureChannel::has_level`] before.
-    pub fn authenticate(self, level: SecLevel) -> (ChannelSession, Vec<u8>) {
-        let (session, apdu) = self.0.authenticate(level);
-        (ChannelSession(session), apdu)
+    pub fn authenticate(self, level: SecLevel) -> Result<(ChannelSession, Vec<u8>), TokenKeyFault> {
+        let (session, apdu) = self.0.authenticate(level)?;
+        Ok((ChannelSession(session), apdu))
     }
 }
 
@@ -285,17 +292,39 @@ pub type CommandHeader = [u8; 3];
 #[error("{0} bytes of data are too many for a short APDU at this security level")]
 pub struct CommandTooLong(pub usize);
 
+/// Why a command was not wrapped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WrapFault {
+    /// It is too long.
+    #[error(transparent)]
+    TooLong(#[from] CommandTooLong),
+    /// Its keys lie in a token, which failed.
+    #[error(transparent)]
+    Token(#[from] TokenKeyFault),
+}
+
+/// Why a secret was not encrypted for the card.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SecretFault {
+    /// It is not whole blocks.
+    #[error("not a multiple of the block")]
+    Length,
+    /// The keys lie in a token, which failed.
+    #[error(transparent)]
+    Token(#[from] TokenKeyFault),
+}
+
 /// An authenticated channel. Its C-MACs are chained, so commands go to the card in the order of wrapping.
 pub struct ChannelSession(Box<dyn SessionProtocol>);
 
 impl ChannelSession {
     /// The command APDU, without Le, protected as the level says.
-    pub fn wrap(&mut self, header: CommandHeader, data: &[u8]) -> Result<Vec<u8>, CommandTooLong> {
+    pub fn wrap(&mut self, header: CommandHeader, data: &[u8]) -> Result<Vec<u8>, WrapFault> {
         self.0.wrap(header, data)
     }
 
     /// Encrypts a secret for the card under the session DEK, in place; it is whole blocks of [`SecureChannel::block`].
-    pub fn encrypt_secret(&self, data: &mut [u8]) -> Result<(), CryptoError> {
+    pub fn encrypt_secret(&self, data: &mut [u8]) -> Result<(), SecretFault> {
         self.0.encrypt_secret(data)
     }
 }

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::token_keys::TokenCardKeys;
 use crate::crypto::{CipherKey, KeyType, TdesKey};
 use crate::ids::KeyData;
 
@@ -46,6 +47,17 @@ impl KeyDerivation {
         }
     }
 
+    /// What the KMC encrypts, by ECB, to make K_ENC, K_MAC and K_DEK. EMV CPS: `D6` = KEYDATA bytes 4-9; D6 F0 n | D6 0F n, n = 01 ENC,
+    /// 02 MAC, 03 DEK.
+    pub fn data(self, key_data: &KeyData) -> [[u8; 16]; 3] {
+        match self {
+            Self::EmvCps => {
+                let [a, b, c, d, e, f] = *emv_cps_input(key_data);
+                [1, 2, 3].map(|n| [a, b, c, d, e, f, 0xF0, n, a, b, c, d, e, f, 0x0F, n])
+            }
+        }
+    }
+
     /// Whether any derivation of this build is defined for a KMC of this type.
     pub fn any_takes(kmc: KeyType) -> bool {
         Self::of_kmc(kmc).next().is_some()
@@ -58,45 +70,57 @@ fn emv_cps_input(key_data: &KeyData) -> &[u8; 6] {
     input
 }
 
-/// The secret static keys of one card: K_ENC, K_MAC, K_DEK. Zeroized when dropped.
-pub struct CardStaticKeys {
-    pub(super) enc: CipherKey,
-    pub(super) mac: CipherKey,
-    pub(super) dek: CipherKey,
+/// The secret static keys of one card: K_ENC, K_MAC, K_DEK. Those in memory are zeroized when dropped.
+pub struct CardStaticKeys(StaticKeys);
+
+/// Where the keys of a card lie.
+pub(super) enum StaticKeys {
+    Memory { enc: CipherKey, mac: CipherKey, dek: CipherKey },
+    Token(Box<dyn TokenCardKeys>),
 }
 
 impl CardStaticKeys {
     /// Keys that are known as such: K_ENC, K_MAC, K_DEK.
     pub fn new(enc: CipherKey, mac: CipherKey, dek: CipherKey) -> Self {
-        Self { enc, mac, dek }
+        Self(StaticKeys::Memory { enc, mac, dek })
+    }
+
+    /// Keys that a token has derived, and keeps.
+    pub fn in_token(keys: Box<dyn TokenCardKeys>) -> Self {
+        Self(StaticKeys::Token(keys))
     }
 
     /// Derives them; `None` if the derivation is not defined for the KMC's cipher.
     pub fn derive(derivation: KeyDerivation, kmc: &CipherKey, key_data: &KeyData) -> Option<Self> {
-        match (derivation, kmc) {
-            (KeyDerivation::EmvCps, CipherKey::Tdes(kmc)) => Some(Self::emv_cps(kmc, key_data)),
-            (KeyDerivation::EmvCps, CipherKey::Aes128(_) | CipherKey::Aes192(_) | CipherKey::Aes256(_)) => {
-                None
-            }
+        match kmc {
+            CipherKey::Tdes(kmc) => Some(Self::emv_cps(kmc, derivation.data(key_data))),
+            CipherKey::Aes128(_) | CipherKey::Aes192(_) | CipherKey::Aes256(_) => None,
         }
     }
 
-    /// EMV CPS: `D6` = KEYDATA bytes 4-9; K_n = E3(KMC)[D6 F0 n | D6 0F n], n = 01 ENC, 02 MAC, 03 DEK.
-    fn emv_cps(kmc: &TdesKey, key_data: &KeyData) -> Self {
-        let [a, b, c, d, e, f] = *emv_cps_input(key_data);
-        let key = |n: u8| {
-            let mut bytes = [a, b, c, d, e, f, 0xF0, n, a, b, c, d, e, f, 0x0F, n];
+    /// Each is its data, encrypted by ECB under the KMC.
+    fn emv_cps(kmc: &TdesKey, data: [[u8; 16]; 3]) -> Self {
+        let [enc, mac, dek] = data.map(|mut data| {
             // Two whole blocks always encrypt.
-            let _ = kmc.ecb_encrypt(&mut bytes);
-            CipherKey::Tdes(TdesKey::wiping(&mut bytes))
-        };
-        Self { enc: key(1), mac: key(2), dek: key(3) }
+            let _ = kmc.ecb_encrypt(&mut data);
+            CipherKey::Tdes(TdesKey::wiping(&mut data))
+        });
+        Self::new(enc, mac, dek)
     }
 
-    /// The keys, if they are all TDES.
+    /// Where they lie.
+    pub(super) fn place(&self) -> &StaticKeys {
+        &self.0
+    }
+
+    /// The keys, if they are all TDES and in memory.
     pub(super) fn tdes(&self) -> Option<[&TdesKey; 3]> {
-        match (&self.enc, &self.mac, &self.dek) {
-            (CipherKey::Tdes(enc), CipherKey::Tdes(mac), CipherKey::Tdes(dek)) => Some([enc, mac, dek]),
+        match &self.0 {
+            StaticKeys::Memory {
+                enc: CipherKey::Tdes(enc),
+                mac: CipherKey::Tdes(mac),
+                dek: CipherKey::Tdes(dek),
+            } => Some([enc, mac, dek]),
             _ => None,
         }
     }
@@ -115,6 +139,14 @@ mod tests {
         hex::encode_upper(key.expose())
     }
 
+    fn keys_of(key_data: &str) -> [CipherKey; 3] {
+        let data = KeyDerivation::EmvCps.data(&KeyData::from_hex(key_data).unwrap());
+        match CardStaticKeys::emv_cps(&kmc(), data).0 {
+            StaticKeys::Memory { enc, mac, dek } => [enc, mac, dek],
+            StaticKeys::Token(_) => panic!(),
+        }
+    }
+
     fn kcv_of(key: CipherKey) -> String {
         key.kcv().to_string()
     }
@@ -128,31 +160,31 @@ mod tests {
             let mut other = card;
             other.0[byte] ^= 1;
             let same = KeyDerivation::EmvCps.input(&other) == input;
-            let keys = |card| hex_of(&CardStaticKeys::emv_cps(&kmc(), card).enc);
+            let keys = |card: &KeyData| keys_of(&hex::encode(card.0)).map(|key| hex_of(&key));
             assert_eq!((same, keys(&other) == keys(&card)), (byte < 4, byte < 4), "byte {byte}");
         }
     }
 
     #[test]
     fn gppro_test_plaintext_keys_emv() {
-        let keys = CardStaticKeys::emv_cps(&kmc(), &KeyData::from_hex("00010203040506070809").unwrap());
-        assert_eq!(hex_of(&keys.enc), "0EF59FCBF8019B62E62AF6EA20B8BF25");
-        assert_eq!(hex_of(&keys.mac), "3E383EB6F2762B88155F76BDFED05A02");
-        assert_eq!(hex_of(&keys.dek), "64021E43C0C7D264A1C7C6D01E1C8761");
-        assert_eq!(kcv_of(keys.enc), "C33013");
-        assert_eq!(kcv_of(keys.mac), "6F4CA6");
-        assert_eq!(kcv_of(keys.dek), "BB8179");
+        let [enc, mac, dek] = keys_of("00010203040506070809");
+        assert_eq!(hex_of(&enc), "0EF59FCBF8019B62E62AF6EA20B8BF25");
+        assert_eq!(hex_of(&mac), "3E383EB6F2762B88155F76BDFED05A02");
+        assert_eq!(hex_of(&dek), "64021E43C0C7D264A1C7C6D01E1C8761");
+        assert_eq!(kcv_of(enc), "C33013");
+        assert_eq!(kcv_of(mac), "6F4CA6");
+        assert_eq!(kcv_of(dek), "BB8179");
     }
 
     #[test]
     fn worked_cps_example_card_keys() {
         // The keys of the worked example in `scp02/tests.rs`.
-        let keys = CardStaticKeys::emv_cps(&kmc(), &KeyData::from_hex("FFFFFF47617301020304").unwrap());
-        assert_eq!(hex_of(&keys.enc), "517CAD22550926FC753F7B343FF30330");
-        assert_eq!(hex_of(&keys.mac), "37234FFD211ABB23923BF8241F69A833");
-        assert_eq!(hex_of(&keys.dek), "2015EEEEC2DA62A19A32179AD4B66DD1");
-        assert_eq!(kcv_of(keys.enc), "B32035");
-        assert_eq!(kcv_of(keys.mac), "1C9011");
-        assert_eq!(kcv_of(keys.dek), "F3973E");
+        let [enc, mac, dek] = keys_of("FFFFFF47617301020304");
+        assert_eq!(hex_of(&enc), "517CAD22550926FC753F7B343FF30330");
+        assert_eq!(hex_of(&mac), "37234FFD211ABB23923BF8241F69A833");
+        assert_eq!(hex_of(&dek), "2015EEEEC2DA62A19A32179AD4B66DD1");
+        assert_eq!(kcv_of(enc), "B32035");
+        assert_eq!(kcv_of(mac), "1C9011");
+        assert_eq!(kcv_of(dek), "F3973E");
     }
 }

@@ -16,6 +16,7 @@
 //! | `challenge` | the host challenge |
 //! | `level` | security levels |
 //! | `derive` | a card's static keys from the supplier's master key |
+//! | `token_keys` | keys that lie in a token |
 //! | `scp02` | the one protocol so far |
 //!
 //! Not here: which commands a card needs (`chip`), where keys live, what may be encrypted and who draws challenges
@@ -27,12 +28,14 @@ mod channel;
 mod derive;
 mod level;
 mod scp02;
+mod token_keys;
 
 pub use answer::{AnswerError, InitializeUpdateAnswer};
 pub use challenge::HostChallenge;
 pub use channel::{
-    ChannelOpenError, ChannelSession, CommandHeader, CommandTooLong, PendingChannel, SecureChannel,
-    SecureChannelSpec, UnsupportedChannel, VerifiedChannel, WrongCryptogram,
+    ChannelOpenError, ChannelSession, CommandHeader, CommandTooLong, PendingChannel, SecretFault,
+    SecureChannel, SecureChannelSpec, UnsupportedChannel, VerifiedChannel, WrapFault, WrongCryptogram,
 };
 pub use derive::{CardStaticKeys, KeyDerivation};
 pub use level::SecLevel;
+pub use token_keys::{TokenCardKeys, TokenKeyFault, TokenSessionKeys};

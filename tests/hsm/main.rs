@@ -1,7 +1,7 @@
 //! HSMs, their store, host and client, against files and cards that these tests make from `src/manual/cwf1.md`,
 //! EMV CPS and GPCS with raw ciphers, without `src/crypto`, `src/scp` and `src/record`.
 //!
-//! `verify`, `personalize`, `attempts`, `host`, `door`, `roles` and `frames` are the suite that every HSM passes; a folder for each HSM runs it (`software`).
+//! `verify`, `personalize`, `attempts`, `host`, `door`, `roles` and `frames` are the suite that every HSM passes; a folder for each HSM runs it (`software`, `softhsm2`).
 
 #![allow(
     clippy::unwrap_used,
@@ -23,6 +23,7 @@ mod key_blocks;
 mod keys;
 mod raw;
 mod raw_caller;
+mod softhsm2;
 mod software;
 mod terminal;
 #[path = "../v1_store/mod.rs"]

@@ -15,10 +15,10 @@ use super::links::{Links, Real, Simulated};
 use super::simulator::{Simulation, Simulator};
 use super::{disk, places};
 use crate::audit::LedgerId;
+use crate::bureau::key_access::KeyAccess;
 use crate::bureau::opening::allowed;
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::{HostProcess, HsmClient};
-use crate::hsm::key_host::own_program;
+use crate::hsm::client::HsmClient;
 use crate::hsm::{Auditor, CallerRole, Hsm};
 use crate::ledger::Reader;
 use crate::modules::LineProfile;
@@ -65,7 +65,7 @@ pub enum NextUse {
 /// sockets. Returns the line and the findings, those about the keys first.
 pub fn check(
     named: &str,
-    (store, ledger): (&Path, &Path),
+    (access, ledger): (KeyAccess<'_>, &Path),
     simulation: &Simulation,
     directory: &Path,
     next: NextUse,
@@ -73,7 +73,7 @@ pub fn check(
     let (text, origin) = LineProfile::source(named)?;
     let line = LineProfile::from_toml(&text, &origin)?;
     let reader = ledger.exists().then(|| Reader::open(ledger).ok()).flatten();
-    let mut findings = vec![keys(&line, store, reader.as_ref(), simulation, directory)];
+    let mut findings = vec![keys(&line, access, reader.as_ref(), simulation, directory)];
     findings.push(Finding::saying(DISK, "ledger", disk::look(ledger)));
     findings.extend(shared(&line));
     findings.extend(unstable(&line));
@@ -118,14 +118,14 @@ pub fn check(
 /// Checks the key store, and its audit book, without which no ledger can be opened.
 fn keys(
     line: &LineProfile,
-    store: &Path,
+    access: KeyAccess<'_>,
     reader: Option<&Reader>,
     simulation: &Simulation,
     directory: &Path,
 ) -> Finding {
     let look = || -> Result<String, Failure> {
         let socket = directory.join("hsm.sock");
-        let host = HostProcess::start(&own_program()?, store, &socket)?;
+        let host = access.start(line, &socket)?;
         let mut client = HsmClient::connect(host.door(), CallerRole::Check)?;
         if !simulation.on {
             allowed(line, client.realm())?;

@@ -1,11 +1,12 @@
 //! The process that holds the keys, and the HSM that it hosts.
 //!
 //! ```text
-//! lock pages ──> open the store ──> take the secrets of callers ──> listen ──> sandbox ──> ready, the first connection
+//! lock pages ──> open the store ──> take the secrets of callers ──> [open the token] ──> listen ──> sandbox
+//!            ──> ready, the first connection
 //! ```
 //!
-//! A PKCS#11 module is loaded here alone too, in a process that does nothing else: its check needs no keys of ours and
-//! no socket.
+//! A PKCS#11 module is loaded in such a process alone: the host of a line whose keys lie in its token, and a check of a token,
+//! which needs no keys of ours and no socket.
 //!
 //! Not here: serving (`hsm::host`), starting the process (`hsm::client`).
 
@@ -20,10 +21,10 @@ use zeroize::Zeroizing;
 
 use crate::crypto::rsa;
 use crate::exit::{Exit, Failure};
-use crate::hardening::{PageLock, confine, lock_pages, spilled, wipe_stack};
+use crate::hardening::{PageLock, SandboxNeeds, confine, lock_pages, spilled, wipe_stack};
 use crate::hsm::client::READY;
-pub use crate::hsm::pkcs11::{StepPlace, TokenChoice, TokenReport};
-use crate::hsm::pkcs11::{Token, probe};
+pub use crate::hsm::pkcs11::{StepPlace, TokenChoice, TokenReport, TokenSetup};
+use crate::hsm::pkcs11::{Token, TokenDevice, TokenHome, TokenKeyTerms, TokenPin, probe};
 use crate::hsm::soft::SoftHsm;
 use crate::hsm::soft::issuer::SoftIssuer;
 use crate::hsm::store::{KeyStore, StoreSide};
@@ -40,17 +41,42 @@ pub fn run(keys: &Path, socket: &Path, only_checks: bool) -> Result<Exit, Failur
     let store = opened(keys)?;
     let parent = Parent::of_this_process(only_checks)?;
     if only_checks {
-        return parent.serve(store, SoftHsm::for_checks, (keys, socket));
+        return parent.serve(store, SoftHsm::for_checks, (keys, socket), &SandboxNeeds::default());
     }
     let _alone = HostLock::take(keys)?;
-    parent.serve(store, SoftHsm::new, (keys, socket))
+    parent.serve(store, SoftHsm::new, (keys, socket), &SandboxNeeds::default())
+}
+
+/// Serves the keys of a bureau's store as [`run`] does, of which some lie in a token. The token is opened and probed before the
+/// sandbox: a module reads its libraries and settings then.
+pub fn run_with_token(keys: &Path, socket: &Path, setup: &TokenSetup) -> Result<Exit, Failure> {
+    let store = opened(keys)?;
+    let mut parent = Parent::of_this_process(false)?;
+    let pin = TokenPin::take(&mut parent.input).map_err(|_| no_pin())?;
+    let terms: Vec<TokenKeyTerms> = store.token_keys().collect();
+    if terms.is_empty() {
+        let what = "key: the line's profile names a token, and no key of the store lies in one: take the table [hsm] out, or give \
+                    the keys a token in the key list";
+        return Err(Failure::new(Exit::KeyStore, what));
+    }
+    let _alone = HostLock::take(keys)?;
+    let device = Arc::new(TokenDevice::find(&setup.module, &setup.choice)?);
+    let token = TokenHome::open(device, Some(pin), terms)?;
+    token.check(setup.host_crypto)?;
+    wipe_stack();
+    parent.serve(store, |store| SoftHsm::with_token(store, token), (keys, socket), &setup.needs)
+}
+
+fn no_pin() -> Failure {
+    Failure::new(Exit::Io, "us: the program that started this host gave it no PIN")
 }
 
 /// Serves the keys of an issuer's store, as [`run`] does, beside other hosts that have it open.
 pub fn run_issuers(keys: &Path, socket: &Path, only_checks: bool) -> Result<Exit, Failure> {
     rsa::prepare();
     let store = opened(keys)?;
-    Parent::of_this_process(only_checks)?.serve(store, SoftIssuer::new, (keys, socket))
+    let parent = Parent::of_this_process(only_checks)?;
+    parent.serve(store, SoftIssuer::new, (keys, socket), &SandboxNeeds::default())
 }
 
 /// Locks pages for keys, then opens a store, whose keys go into them.
@@ -150,11 +176,12 @@ impl Parent {
         store: KeyStore,
         hosted: impl FnOnce(KeyStore) -> Result<H, Failure>,
         (keys, socket): (&Path, &Path),
+        needs: &SandboxNeeds,
     ) -> Result<Exit, Failure> {
         let lost =
             |e: std::io::Error| Failure::new(Exit::Io, format!("us: the HSM host lost its parent: {e}"));
         let listener = host::listen(socket)?;
-        let confined = unless_test(store.realm(), confine(keys, socket));
+        let confined = unless_test(store.realm(), confine(keys, socket, needs));
         let hsm = confined.and_then(|confined| {
             if confined.is_some() {
                 tracing::debug!("only the key store and the socket can be reached from now on");

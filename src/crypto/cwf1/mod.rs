@@ -101,6 +101,23 @@ pub enum Purpose {
     TrailerBlind,
 }
 
+/// A KEK, wherever it lies: it encrypts the names of values.
+pub trait NameCipher {
+    /// Why it did not.
+    type Fault: From<CryptoError>;
+
+    /// Encrypts whole blocks by ECB, in place.
+    fn encrypt_name(&self, name: &mut [u8]) -> Result<(), Self::Fault>;
+}
+
+impl NameCipher for CipherKey {
+    type Fault = CryptoError;
+
+    fn encrypt_name(&self, name: &mut [u8]) -> Result<(), CryptoError> {
+        self.ecb_encrypt(name)
+    }
+}
+
 /// The owner of a TK: an application of a card of a file, or the file itself.
 #[derive(Debug, Clone, Copy)]
 pub struct ApplicationScope<'a> {
@@ -126,16 +143,17 @@ impl<'a> ApplicationScope<'a> {
 
     /// TK = leading bytes of ECB under the KEK of SHA-256("CWF1" | purpose | L1 issuer_id | L1 file_id | sequence |
     /// L1 card_ref | L1 AID); TDES: odd parity set. In an unfinished file "CWFU" stands for "CWF1".
-    pub fn derive(&self, kek: &CipherKey, suite: Suite, purpose: Purpose) -> Result<CipherKey, CryptoError> {
-        suite.key(&self.derive_bytes(kek, suite, purpose)?)
-    }
-
-    fn derive_bytes(
+    pub fn derive<K: NameCipher>(
         &self,
-        kek: &CipherKey,
+        kek: &K,
         suite: Suite,
         purpose: Purpose,
-    ) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+    ) -> Result<CipherKey, K::Fault> {
+        Ok(suite.key(&self.derive_bytes(kek, suite, purpose)?)?)
+    }
+
+    /// The name of the TK: what the KEK encrypts to make it.
+    pub fn name(&self, purpose: Purpose) -> Result<[u8; 32], CryptoError> {
         let mut hash = Sha256::new();
         hash.update(self.kind.magic());
         hash.update(match purpose {
@@ -150,8 +168,17 @@ impl<'a> ApplicationScope<'a> {
         hash.update(self.sequence.to_be_bytes());
         field(&mut hash, self.card_ref.as_bytes())?;
         field(&mut hash, self.aid)?;
-        let mut bytes = Zeroizing::new(hash.finalize().to_vec());
-        kek.ecb_encrypt(&mut bytes)?;
+        Ok(hash.finalize().into())
+    }
+
+    fn derive_bytes<K: NameCipher>(
+        &self,
+        kek: &K,
+        suite: Suite,
+        purpose: Purpose,
+    ) -> Result<Zeroizing<Vec<u8>>, K::Fault> {
+        let mut bytes = Zeroizing::new(self.name(purpose)?.to_vec());
+        kek.encrypt_name(&mut bytes)?;
         bytes.truncate(suite.key_length());
         if suite == Suite::Tdes {
             set_odd_parity(&mut bytes);
@@ -160,13 +187,13 @@ impl<'a> ApplicationScope<'a> {
     }
 
     /// MACkey xor the first 16 bytes of the blinding TK (TDES: odd parity set again): the key that MACs.
-    pub fn blinded(
+    pub fn blinded<K: NameCipher>(
         &self,
-        kek: &CipherKey,
+        kek: &K,
         suite: Suite,
         purpose: Purpose,
         mac_key: &[u8; 16],
-    ) -> Result<CipherKey, CryptoError> {
+    ) -> Result<CipherKey, K::Fault> {
         let blind = self.derive_bytes(kek, suite, purpose)?;
         let mut key = Zeroizing::new(*mac_key);
         for (k, b) in key.iter_mut().zip(blind.iter()) {
@@ -175,9 +202,9 @@ impl<'a> ApplicationScope<'a> {
         match suite {
             Suite::Tdes => {
                 set_odd_parity(&mut *key);
-                CipherKey::tdes(&*key)
+                Ok(CipherKey::tdes(&*key)?)
             }
-            Suite::Aes128 | Suite::Aes256 => CipherKey::aes(&*key),
+            Suite::Aes128 | Suite::Aes256 => Ok(CipherKey::aes(&*key)?),
         }
     }
 }

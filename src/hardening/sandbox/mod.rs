@@ -11,10 +11,13 @@
 //! in one request. But a host of keys that opens a socket, starts a program or looks into another process is no longer ours:
 //! ended at once, it cannot try anything else. Landlock(7), seccomp(2).
 //!
-//! Not here: what was open before, memory (`arena`), PKCS#11 modules, which need more and run outside.
+//! The module of a PKCS#11 token needs more ([`SandboxNeeds`]): its own files, and for some a service or a network. It is loaded before,
+//! and a thread that it has started by then stays outside.
+//!
+//! Not here: what was open before, memory (`arena`).
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
@@ -33,12 +36,21 @@ const LANDLOCK: ABI = ABI::V7;
 /// The mask of an argument of 32 bits.
 const WHOLE: u64 = u32::MAX as u64;
 
-/// Encloses this thread, and every thread that it starts from then on, in a sandbox: of files it reaches those in `folder`, and
-/// it may remove `socket`.
-pub fn confine(folder: &Path, socket: &Path) -> Result<(), Failure> {
-    enclose(folder, socket).map_err(failed)?;
+/// What the module of a token needs beyond the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SandboxNeeds {
+    /// Files, and folders with all in them, that it reads and writes.
+    pub paths: Vec<PathBuf>,
+    /// It connects to a service or to a network.
+    pub sockets: bool,
+}
+
+/// Encloses this thread, and every thread that it starts from then on, in a sandbox: of files it reaches those in `folder` and
+/// those that are needed, and it may remove `socket`.
+pub fn confine(folder: &Path, socket: &Path, needs: &SandboxNeeds) -> Result<(), Failure> {
+    enclose(folder, socket, needs).map_err(failed)?;
     // The list comes last: it has no call that sets a filter.
-    for filter in [deadly(), unseen(), allowed()] {
+    for filter in [deadly(needs.sockets), unseen(), allowed(needs.sockets)] {
         apply_filter(&filter.map_err(failed)?).map_err(failed)?;
     }
     Ok(())
@@ -50,21 +62,29 @@ fn failed(error: impl std::fmt::Display) -> Failure {
 }
 
 /// Leaves one folder of the files.
-fn enclose(folder: &Path, socket: &Path) -> Result<(), Box<dyn std::error::Error>> {
+fn enclose(folder: &Path, socket: &Path, needs: &SandboxNeeds) -> Result<(), Box<dyn std::error::Error>> {
     let in_folder: BitFlags<AccessFs> =
         make_bitflags!(AccessFs::{ReadFile | ReadDir | WriteFile | Truncate | MakeReg | RemoveFile});
     let beside = match socket.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let rules = Ruleset::default()
+    let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(LANDLOCK))?
-        .handle_access(AccessNet::from_all(LANDLOCK))?
-        .scope(Scope::from_all(LANDLOCK))?
+        .handle_access(AccessFs::from_all(LANDLOCK))?;
+    if !needs.sockets {
+        rules = rules.handle_access(AccessNet::from_all(LANDLOCK))?.scope(Scope::from_all(LANDLOCK))?;
+    }
+    let mut rules = rules
         .create()?
         .add_rule(PathBeneath::new(PathFd::new(folder)?, in_folder))?
         .add_rule(PathBeneath::new(PathFd::new(beside)?, AccessFs::RemoveFile))?;
+    for path in &needs.paths {
+        let file = make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate});
+        let access = if path.is_dir() { in_folder | AccessFs::MakeDir | AccessFs::RemoveDir } else { file };
+        let opened = PathFd::new(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        rules = rules.add_rule(PathBeneath::new(opened, access))?;
+    }
     match rules.restrict_self()?.ruleset {
         RulesetStatus::NotEnforced => Err("it has no Landlock".into()),
         RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
@@ -191,12 +211,6 @@ const DEADLY: &[i64] = &[
     libc::SYS_pidfd_getfd,
     libc::SYS_kcmp,
     libc::SYS_kill,
-    // The network, and other sockets.
-    libc::SYS_socket,
-    libc::SYS_socketpair,
-    libc::SYS_connect,
-    libc::SYS_bind,
-    libc::SYS_listen,
     // Ways around a filter, or into the kernel.
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
@@ -224,9 +238,16 @@ const DEADLY: &[i64] = &[
     libc::SYS_capset,
 ];
 
+/// The network, and other sockets: deadly too, unless a token's module needs a service.
+const SOCKETS: &[i64] =
+    &[libc::SYS_socket, libc::SYS_socketpair, libc::SYS_connect, libc::SYS_bind, libc::SYS_listen];
+/// What a module does to reach its service.
+const CONNECTING: &[i64] = &[libc::SYS_socket, libc::SYS_connect];
+
 /// The calls of the list pass. Every other call fails.
-fn allowed() -> Result<BpfProgram, BackendError> {
-    let calls = [FILES, CONNECTIONS, MEMORY, THREADS, OLDER].concat();
+fn allowed(sockets: bool) -> Result<BpfProgram, BackendError> {
+    let more = if sockets { CONNECTING } else { &[] };
+    let calls = [FILES, CONNECTIONS, MEMORY, THREADS, OLDER, more].concat();
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         calls.into_iter().map(|call| (call, Vec::new())).collect();
     // A thread sets its name. All else that this call does would open the process again.
@@ -268,8 +289,9 @@ fn unseen() -> Result<BpfProgram, BackendError> {
 }
 
 /// The calls of an intruder end the process.
-fn deadly() -> Result<BpfProgram, BackendError> {
-    let rules = DEADLY.iter().map(|call| (*call, Vec::new())).collect();
+fn deadly(sockets: bool) -> Result<BpfProgram, BackendError> {
+    let more = if sockets { &[] } else { SOCKETS };
+    let rules = DEADLY.iter().chain(more).map(|call| (*call, Vec::new())).collect();
     SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::KillProcess, architecture()?)?.try_into()
 }
 

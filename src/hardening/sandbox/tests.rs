@@ -32,7 +32,7 @@ fn child() {
     let at = Path::new(at);
     let free = name.strip_prefix("free-");
     if free.is_none() {
-        confine(&at.join("store"), &at.join("run/socket")).unwrap();
+        confine(&at.join("store"), &at.join("run/socket"), &needs(name, at)).unwrap();
     }
     let code = match attempt(free.unwrap_or(name), at) {
         Ok(()) => 40,
@@ -43,6 +43,17 @@ fn child() {
         }
     };
     std::process::exit(code);
+}
+
+/// What a token's module needs in the attempts whose names begin with "token-".
+fn needs(name: &str, at: &Path) -> SandboxNeeds {
+    match name {
+        "token-files" | "token-beside" => {
+            SandboxNeeds { paths: vec![at.join("elsewhere")], ..SandboxNeeds::default() }
+        }
+        "token-unix" => SandboxNeeds { sockets: true, paths: vec![at.join("run")] },
+        _ => SandboxNeeds::default(),
+    }
 }
 
 /// The folder of a test: a store with a file and a way out, a socket, and files beside them.
@@ -124,6 +135,9 @@ fn attempt(name: &str, at: &Path) -> Result<()> {
             // It is in the sandbox too.
             ended.err().map(drop).ok_or_else(|| Error::other("it lists the root"))
         }
+        "token-files" => std::fs::write(at.join("elsewhere/new"), "content"),
+        "token-beside" => File::open(at.join("beside")).map(drop),
+        "token-unix" => UnixStream::connect(at.join("run/socket")).map(drop),
         "random" => getrandom::fill(&mut [0; 8]).map_err(Error::other),
         _ => other_attempt(name),
     }
@@ -230,6 +244,12 @@ fn nothing_outside_the_store_can_be_opened() {
     {
         assert_eq!(tried(&format!("free-{name}")), Ended::Done, "{name} without the sandbox");
     }
+}
+
+#[test]
+fn a_token_s_module_gets_what_it_needs_and_no_more() {
+    all_end(&["token-files", "token-unix"], Ended::Done);
+    all_end(&["token-beside"], Ended::Denied);
 }
 
 #[test]

@@ -43,7 +43,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 pub use attempts::{AskedStep, AttemptBar, AttemptRefusal, AttemptTable};
-pub use chip_tag::chip_tags;
+pub use chip_tag::{KmcMark, chip_tags};
 pub use chips::{ChipSet, ChipsEnd};
 pub use followers::{ConnectionNumber, FollowRefusal, LedgerFollowers};
 pub use journal::{JournalEnd, JournalName};

@@ -9,21 +9,35 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `token` | a module, a token found by its label or slot, a login, and objects that are destroyed when dropped |
+//! | `token` | a module, a token found by its label or slot, sessions, and objects that are destroyed when dropped |
 //! | `steps` | the steps of a session, where each can be done, and why not inside |
 //! | `known` | the known answers |
 //! | `probe` | trying each step |
+//! | `plan` | where a line does each step |
+//! | `home` | the token of a host: the keys in it, and a session for each connection |
+//! | `keys` | what a key in a token gives |
+//! | `pin`, `setup` | the PIN, and which token a host uses |
 //!
-//! Not here: sessions with cards on a token. This version makes cards with the software HSM alone.
+//! Not here: the rules of files, keys and sessions, which are the same wherever a key lies (`soft`).
 
+mod home;
+mod keys;
 mod known;
+mod pin;
+mod plan;
 mod probe;
+mod setup;
 mod steps;
 mod token;
 
+pub use home::{TokenHome, TokenKeyTerms, TokenLink};
+pub use keys::{TokenKey, TransportKeyInside};
+pub use pin::TokenPin;
+pub use plan::{KeyKinds, TokenPart, TokenPlan};
 pub use probe::probe;
+pub use setup::TokenSetup;
 pub use steps::{StepFinding, StepObstacle, StepPlace, TokenReport, TokenStep};
-pub use token::{Token, TokenChoice, TokenFault};
+pub use token::{Token, TokenChoice, TokenDevice, TokenFault};
 
 #[cfg(test)]
 mod tests;

@@ -44,6 +44,9 @@ pub fn probe(token: &Token) -> TokenReport {
         found(TokenStep::Wrap, wrap(token), || {
             encrypt_for_host(token).or_else(|_| session_keys_for_host(token))
         }),
+        // Both need what a KEK encrypts, in the memory of the host.
+        found(TokenStep::FileMac, Err(StepObstacle::NoMechanism), || by_kek_for_host(token)),
+        found(TokenStep::ValueCheck, Err(StepObstacle::NoMechanism), || by_kek_for_host(token)),
     ];
     TokenReport { label, maker, findings }
 }
@@ -91,7 +94,7 @@ fn value(length: usize) -> Vec<u8> {
 }
 
 /// Compares a key of the token with the published one, by what they encrypt.
-fn same_key(token: &Token, key: &TokenObject<'_>, ecb: &Mechanism<'_>, published: &CipherKey) -> Tried {
+fn same_key(token: &Token, key: &TokenObject, ecb: &Mechanism<'_>, published: &CipherKey) -> Tried {
     let block = vec![0x5A; published.block()];
     right(token.encrypt(key, ecb, &block)? == by_ecb(published, &block)?)?;
     Ok(token.shows(key))
@@ -116,11 +119,7 @@ fn card_keys_for_host(token: &Token) -> Tried {
     Ok(false)
 }
 
-fn card_key<'t>(
-    token: &'t Token,
-    keys: &KnownKeys,
-    usage: Attribute,
-) -> Result<TokenObject<'t>, StepObstacle> {
+fn card_key(token: &Token, keys: &KnownKeys, usage: Attribute) -> Result<TokenObject, StepObstacle> {
     Ok(token.import(KeyType::DES2, &keys.card, &[usage])?)
 }
 
@@ -197,6 +196,11 @@ fn aes_tk(token: &Token) -> Tried {
     Ok(readable)
 }
 
+/// A KEK of either cipher gives a TK to the host.
+fn by_kek_for_host(token: &Token) -> Tried {
+    aes_tk_for_host(token).or_else(|_| tdes_tk_for_host(token))
+}
+
 fn aes_tk_for_host(token: &Token) -> Tried {
     let (kek, name, tk) = known::AES_KEK;
     let kek = token.import(KeyType::AES, kek.as_flattened(), &[Attribute::Encrypt(true)])?;
@@ -205,13 +209,7 @@ fn aes_tk_for_host(token: &Token) -> Tried {
 }
 
 /// Unwraps a value, and compares what it is when it is wrapped under the session's DEK.
-fn translated(
-    token: &Token,
-    tk: &TokenObject<'_>,
-    how: &Mechanism<'_>,
-    wrapped: &[u8],
-    clear: &[u8],
-) -> Tried {
+fn translated(token: &Token, tk: &TokenObject, how: &Mechanism<'_>, wrapped: &[u8], clear: &[u8]) -> Tried {
     let dek = token.import(KeyType::DES2, &known::DEK.session, &[Attribute::Wrap(true)])?;
     let object = token.unwrap(tk, how, wrapped)?;
     right(token.wrap(&dek, &TDES_ECB, &object)? == by_ecb(&tdes(&known::DEK.session)?, clear)?)?;

@@ -25,6 +25,10 @@ pub enum TokenStep {
     AesUnwrap,
     /// An unwrapped value, wrapped under the session's DEK.
     Wrap,
+    /// The MAC of a file or application, under a MACkey that is unwrapped and blinded.
+    FileMac,
+    /// The checks of an unwrapped value, and the conversion of a PIN block.
+    ValueCheck,
 }
 
 impl fmt::Display for TokenStep {
@@ -39,6 +43,8 @@ impl fmt::Display for TokenStep {
             Self::TdesUnwrap => "unwrap under a TDES TK",
             Self::AesUnwrap => "unwrap under an AES TK",
             Self::Wrap => "wrap under the session DEK",
+            Self::FileMac => "MAC of a file",
+            Self::ValueCheck => "checks of values, PIN blocks",
         })
     }
 }
@@ -73,6 +79,9 @@ pub enum StepObstacle {
     /// The token did something, and its result is not the known one.
     #[error("its answer is wrong")]
     WrongAnswer,
+    /// The standard has no mechanism for the step.
+    #[error("PKCS#11 has no mechanism for it")]
+    NoMechanism,
 }
 
 impl From<CallRefused> for StepObstacle {

@@ -1,9 +1,10 @@
-//! A token: its module, found by its label, and a session with it. Objects that are made here are session objects, and
+//! A token: its module, found by its label, and sessions with it. Objects that are made here are session objects, and
 //! are destroyed when dropped: some tokens keep thousands that are forgotten, and slow down.
 
 use std::ffi::c_ulong;
 use std::fmt;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -53,6 +54,20 @@ pub enum TokenFault {
     /// A call that must succeed did not.
     #[error("device: token {0}: {1}: look at the token, then try again")]
     Call(String, CallRefused),
+    /// A key of the store is not in the token as it must be.
+    #[error("key: token {0}, object {1:?} (key {2:?} of the store): {3}")]
+    Key(String, String, String, String),
+    /// Steps that neither the token nor the host can do.
+    #[error(
+        "device: token {0} cannot make cards: neither it nor the host can do these steps: {1}: use another token"
+    )]
+    Refuses(String, String),
+    /// Steps on the host that nobody allowed.
+    #[error(
+        "profile: token {0} leaves steps to the host, so that keys of cards or clear secrets come into its memory: {1}: use \
+         another token, or accept that by host_crypto = \"allowed\" in the table [hsm] of the line profile"
+    )]
+    HostCrypto(String, String),
 }
 
 impl From<TokenFault> for Failure {
@@ -79,6 +94,13 @@ impl CallRefused {
     }
 }
 
+impl CallRefused {
+    /// Whether the token has no more sessions.
+    pub(super) fn is_session_limit(&self) -> bool {
+        self.code == format!("{:?}", RvError::SessionCount)
+    }
+}
+
 impl fmt::Display for CallRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.function, self.code)
@@ -87,10 +109,6 @@ impl fmt::Display for CallRefused {
 
 /// The result of a call to a token.
 pub(super) type Called<T> = Result<T, CallRefused>;
-
-fn called<T>(result: Result<T, Error>) -> Called<T> {
-    result.map_err(|error| CallRefused::of(&error))
-}
 
 /// Which token of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,22 +121,29 @@ pub enum TokenChoice {
     Slot(u64),
 }
 
-/// A logged-in session with a token.
-pub struct Token {
-    // Dropped before its module.
-    session: Session,
-    _module: LoadedModule,
-    label: String,
-    maker: String,
+impl TokenChoice {
+    /// By a label, else by a slot, else the only one.
+    pub fn of(label: Option<String>, slot: Option<u64>) -> Self {
+        match (label, slot) {
+            (Some(label), _) => Self::Label(label),
+            (None, Some(slot)) => Self::Slot(slot),
+            (None, None) => Self::Only,
+        }
+    }
 }
 
-impl Token {
-    /// Loads a module, finds the token and logs in. `pin` is not asked for if the token has a keyboard of its own.
-    pub fn open(
-        module: &Path,
-        choice: &TokenChoice,
-        pin: impl FnOnce() -> Result<Zeroizing<String>, Failure>,
-    ) -> Result<Self, Failure> {
+/// A token of a module that is started.
+pub struct TokenDevice {
+    module: LoadedModule,
+    slot: Slot,
+    label: String,
+    maker: String,
+    has_keyboard: bool,
+}
+
+impl TokenDevice {
+    /// Loads a module and finds the token.
+    pub fn find(module: &Path, choice: &TokenChoice) -> Result<Self, TokenFault> {
         let unusable = |error: Error| {
             let why = CallRefused::of(&error).to_string();
             TokenFault::Module(module.display().to_string(), why)
@@ -128,42 +153,110 @@ impl Token {
         pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).map_err(unusable)?;
         let slots = pkcs11.get_slots_with_token().map_err(unusable)?;
         let found = slots.into_iter().filter_map(|slot| FoundToken::in_slot(&pkcs11, slot)).collect();
-        let token = choose(choice, found)?;
-        let refused = |error: Error| TokenFault::Call(token.label.clone(), CallRefused::of(&error));
-        let session = pkcs11.open_ro_session(token.slot).map_err(refused)?;
-        let pin = if token.has_keyboard { None } else { Some(pin()?) };
-        login(&session, &token.label, pin)?;
-        Ok(Self { session, _module: started, label: token.label, maker: token.maker })
+        let FoundToken { slot, label, maker, has_keyboard } = choose(choice, found)?;
+        Ok(Self { module: started, slot, label, maker, has_keyboard })
+    }
+
+    /// Whether its PIN is typed on it, and not given to it by a program.
+    pub fn has_keyboard(&self) -> bool {
+        self.has_keyboard
+    }
+
+    /// Its label.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+}
+
+/// A logged-in session with a token. One thread uses it at a time.
+#[derive(Clone)]
+pub struct Token(Arc<TokenSession>);
+
+struct TokenSession {
+    // Dropped before its module. A session may go from thread to thread, and must not be shared: the standard lets a token
+    // mix up calls of two threads.
+    session: Mutex<Session>,
+    device: Arc<TokenDevice>,
+}
+
+impl TokenSession {
+    fn with<T>(&self, call: impl FnOnce(&Session) -> Result<T, Error>) -> Called<T> {
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        call(&session).map_err(|error| CallRefused::of(&error))
+    }
+}
+
+impl Token {
+    /// Loads a module, finds the token and logs in. `pin` is not asked for if the token has a keyboard of its own.
+    pub fn open(
+        module: &Path,
+        choice: &TokenChoice,
+        pin: impl FnOnce() -> Result<Zeroizing<String>, Failure>,
+    ) -> Result<Self, Failure> {
+        let device = Arc::new(TokenDevice::find(module, choice)?);
+        let pin = if device.has_keyboard { None } else { Some(pin()?) };
+        Ok(Self::login(&device, pin.as_ref().map(|pin| pin.as_str()))?)
+    }
+
+    /// Opens a session, and logs in. A login is the token's, not the session's, so it may be done already.
+    pub fn login(device: &Arc<TokenDevice>, pin: Option<&str>) -> Result<Self, TokenFault> {
+        let refused = |error: Error| TokenFault::Call(device.label.clone(), CallRefused::of(&error));
+        let session = device.module.0.open_ro_session(device.slot).map_err(refused)?;
+        login(&session, &device.label, pin)?;
+        Ok(Self(Arc::new(TokenSession { session: Mutex::new(session), device: Arc::clone(device) })))
+    }
+
+    /// The objects on the token of this class and label.
+    pub(super) fn secret_keys_named(&self, label: &str) -> Called<Vec<TokenObject>> {
+        let template = [
+            Attribute::Token(true),
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::Label(label.as_bytes().to_vec()),
+        ];
+        let found = self.0.with(|session| session.find_objects(&template))?;
+        Ok(found
+            .into_iter()
+            .map(|handle| TokenObject { of: Arc::clone(&self.0), handle, lasts: true })
+            .collect())
+    }
+
+    /// What the token says of an object: those of these attributes that it shows.
+    pub(super) fn attributes(
+        &self,
+        object: &TokenObject,
+        wanted: &[AttributeType],
+    ) -> Called<Vec<Attribute>> {
+        self.0.with(|session| session.get_attributes(object.handle, wanted))
     }
 
     /// Its label, and its maker and model.
     pub(super) fn names(&self) -> (String, String) {
-        (self.label.clone(), self.maker.clone())
+        (self.0.device.label.clone(), self.0.device.maker.clone())
     }
 
     /// Makes a key of a known value.
-    pub(super) fn import(&self, kind: KeyType, value: &[u8], uses: &[Attribute]) -> Called<TokenObject<'_>> {
+    pub(super) fn import(&self, kind: KeyType, value: &[u8], uses: &[Attribute]) -> Called<TokenObject> {
         let template = [&key(kind)[..], &[Attribute::Value(value.to_vec())], uses].concat();
-        self.object(self.session.create_object(&template))
+        self.object(|session| session.create_object(&template))
     }
 
     /// Makes a value that may be wrapped.
-    pub(super) fn import_value(&self, value: &[u8]) -> Called<TokenObject<'_>> {
+    pub(super) fn import_value(&self, value: &[u8]) -> Called<TokenObject> {
         let template = [
             &secret(KeyType::GENERIC_SECRET)[..],
             &[Attribute::Sensitive(true), Attribute::Extractable(true), Attribute::Value(value.to_vec())],
         ]
         .concat();
-        self.object(self.session.create_object(&template))
+        self.object(|session| session.create_object(&template))
     }
 
     /// Derives a TDES key: its value is `data`, encrypted by ECB.
     pub(super) fn derive_tdes_by_ecb(
         &self,
-        base: &TokenObject<'_>,
+        base: &TokenObject,
         data: &[u8; 16],
         uses: &[Attribute],
-    ) -> Called<TokenObject<'_>> {
+    ) -> Called<TokenObject> {
         let data = KeyDerivationStringData::new(data);
         let template = [&key(KeyType::DES2), uses].concat();
         self.derive(base, VendorDefinedMechanism::new(mechanism(DES3_ECB_DERIVE), Some(&data)), &template)
@@ -172,10 +265,10 @@ impl Token {
     /// Derives a TDES key: its value is `data`, encrypted by CBC with zero IV.
     pub(super) fn derive_tdes_by_cbc(
         &self,
-        base: &TokenObject<'_>,
+        base: &TokenObject,
         data: &[u8; 16],
         uses: &[Attribute],
-    ) -> Called<TokenObject<'_>> {
+    ) -> Called<TokenObject> {
         let data = CbcDeriveParameters { iv: [0; 8], data: data.as_ptr(), length: 16 };
         let template = [&key(KeyType::DES2), uses].concat();
         self.derive(base, VendorDefinedMechanism::new(mechanism(DES3_CBC_DERIVE), Some(&data)), &template)
@@ -184,11 +277,11 @@ impl Token {
     /// Derives an AES key: its value is `data`, encrypted by ECB.
     pub(super) fn derive_aes_by_ecb(
         &self,
-        base: &TokenObject<'_>,
+        base: &TokenObject,
         data: &[u8],
         uses: &[Attribute],
-    ) -> Called<TokenObject<'_>> {
-        let length = called(data.len().try_into())?;
+    ) -> Called<TokenObject> {
+        let length = data.len().try_into().map_err(|error| CallRefused::of(&Error::from(error)))?;
         let data = KeyDerivationStringData::new(data);
         let template = [&key(KeyType::AES)[..], &[Attribute::ValueLen(length)], uses].concat();
         self.derive(base, VendorDefinedMechanism::new(mechanism(AES_ECB_DERIVE), Some(&data)), &template)
@@ -196,74 +289,73 @@ impl Token {
 
     fn derive(
         &self,
-        base: &TokenObject<'_>,
+        base: &TokenObject,
         how: VendorDefinedMechanism<'_>,
         template: &[Attribute],
-    ) -> Called<TokenObject<'_>> {
-        self.object(self.session.derive_key(&Mechanism::VendorDefined(how), base.handle, template))
+    ) -> Called<TokenObject> {
+        self.object(|session| session.derive_key(&Mechanism::VendorDefined(how), base.handle, template))
     }
 
     /// Encrypts in the token.
-    pub(super) fn encrypt(&self, key: &TokenObject<'_>, how: &Mechanism<'_>, data: &[u8]) -> Called<Vec<u8>> {
-        called(self.session.encrypt(how, key.handle, data))
+    pub(super) fn encrypt(&self, key: &TokenObject, how: &Mechanism<'_>, data: &[u8]) -> Called<Vec<u8>> {
+        self.0.with(|session| session.encrypt(how, key.handle, data))
     }
 
     /// Decrypts in the token; the clear data comes to the host.
     pub(super) fn decrypt(
         &self,
-        key: &TokenObject<'_>,
+        key: &TokenObject,
         how: &Mechanism<'_>,
         data: &[u8],
     ) -> Called<Zeroizing<Vec<u8>>> {
-        called(self.session.decrypt(how, key.handle, data)).map(Zeroizing::new)
+        self.0.with(|session| session.decrypt(how, key.handle, data)).map(Zeroizing::new)
     }
 
     /// Decrypts to an object of the token. Its kind is a secret without a type: a token (openCryptoki 3.8) cuts values
     /// of a TDES type to 24 bytes without an error. The length and whether it may be wrapped are not named, because
     /// the same token refuses the names.
-    pub(super) fn unwrap(
-        &self,
-        key: &TokenObject<'_>,
-        how: &Mechanism<'_>,
-        data: &[u8],
-    ) -> Called<TokenObject<'_>> {
+    pub(super) fn unwrap(&self, key: &TokenObject, how: &Mechanism<'_>, data: &[u8]) -> Called<TokenObject> {
         let template = [&secret(KeyType::GENERIC_SECRET)[..], &[Attribute::Sensitive(true)]].concat();
-        self.object(self.session.unwrap_key(how, key.handle, data, &template))
+        self.object(|session| session.unwrap_key(how, key.handle, data, &template))
     }
 
     /// Encrypts an object of the token.
     pub(super) fn wrap(
         &self,
-        key: &TokenObject<'_>,
+        key: &TokenObject,
         how: &Mechanism<'_>,
-        object: &TokenObject<'_>,
+        object: &TokenObject,
     ) -> Called<Vec<u8>> {
-        called(self.session.wrap_key(how, key.handle, object.handle))
+        self.0.with(|session| session.wrap_key(how, key.handle, object.handle))
     }
 
     /// Whether the token shows the value of an object to its user.
-    pub(super) fn shows(&self, object: &TokenObject<'_>) -> bool {
-        let shown = self.session.get_attributes(object.handle, &[AttributeType::Value]);
-        shown.is_ok_and(|attributes| {
+    pub(super) fn shows(&self, object: &TokenObject) -> bool {
+        self.attributes(object, &[AttributeType::Value]).is_ok_and(|attributes| {
             attributes.iter().any(|a| matches!(a, Attribute::Value(value) if !value.is_empty()))
         })
     }
 
-    fn object(&self, made: Result<ObjectHandle, Error>) -> Called<TokenObject<'_>> {
-        called(made).map(|handle| TokenObject { token: self, handle })
+    fn object(&self, made: impl FnOnce(&Session) -> Result<ObjectHandle, Error>) -> Called<TokenObject> {
+        let handle = self.0.with(made)?;
+        Ok(TokenObject { of: Arc::clone(&self.0), handle, lasts: false })
     }
 }
 
-/// A session object of a token.
-pub(super) struct TokenObject<'t> {
-    token: &'t Token,
+/// An object of a session with a token, or of the token.
+pub(super) struct TokenObject {
+    of: Arc<TokenSession>,
     handle: ObjectHandle,
+    /// It is the token's, and stays.
+    lasts: bool,
 }
 
-impl Drop for TokenObject<'_> {
+impl Drop for TokenObject {
     fn drop(&mut self) {
-        // A token that is gone has no session objects any more.
-        let _ = self.token.session.destroy_object(self.handle);
+        if !self.lasts {
+            // A token that is gone has no session objects any more.
+            let _ = self.of.with(|session| session.destroy_object(self.handle));
+        }
     }
 }
 
@@ -338,9 +430,8 @@ fn choose(choice: &TokenChoice, found: Vec<FoundToken>) -> Result<FoundToken, To
     }
 }
 
-/// Logs in. A login is the token's, not the session's, so it may be done already.
-fn login(session: &Session, label: &str, pin: Option<Zeroizing<String>>) -> Result<(), TokenFault> {
-    let pin = pin.map(|pin| AuthPin::new(pin.as_str().into()));
+fn login(session: &Session, label: &str, pin: Option<&str>) -> Result<(), TokenFault> {
+    let pin = pin.map(|pin| AuthPin::new(pin.into()));
     match session.login(UserType::User, pin.as_ref()) {
         Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
         Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {

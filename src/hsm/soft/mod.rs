@@ -7,11 +7,12 @@
 //! draw_challenge ──> RTERM ─────────┘                                       (the challenge ends here)
 //! ```
 //!
-//! `verify` checks files, `secrets` opens and converts values, `session` decides on a session, `personalize` wraps it, `stream`
-//! reads its commands again, `tables` holds verified records. Connections share one state, except for the challenge and the
+//! `key_work` uses keys, in the store or in a token. `verify` checks files, `secrets` opens and converts values, `session` decides on
+//! a session, `personalize` wraps it, `stream` reads its commands again, `tables` holds verified records. Connections share one state, except for the challenge and the
 //! spools that they made; what a connection had verified ends with it. Work is done outside the lock.
 
 pub mod issuer;
+mod key_work;
 mod personalize;
 mod secrets;
 mod session;
@@ -19,15 +20,17 @@ mod stream;
 mod tables;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::audit_book::AuditBook;
 use super::companion::CompanionSeal;
-use super::memory::{ConnectionNumber, MemoryKey, MemoryTag, chip_tags, file_name_hash};
+use super::memory::{ConnectionNumber, KmcMark, MemoryKey, MemoryTag, chip_tags, file_name_hash};
+use super::pkcs11::{TokenHome, TokenLink};
 use super::recipient::RecipientKey;
 use super::spool_keys::SpoolKeys;
-use super::store::{KeyStore, StoreSide};
+use super::store::{KeyStore, SecretEntry, StoreSide};
 use super::{
     Acknowledged, AuditInfo, Auditor, CHECK_LIMIT, CardSession, CardSessionRequest, CheckAnswers,
     CheckRequest, Checker, DocumentDigest, FileAdmission, FileReceiver, FollowedLedger, Following, HostedHsm,
@@ -37,11 +40,12 @@ use super::{
 use crate::audit::{DocumentKind, LedgerId, Signature};
 use crate::crypto::FileKind;
 use crate::exit::{Exit, Failure};
-use crate::ids::SpoolKeyName;
+use crate::ids::{KmcRef, SpoolKeyName};
 use crate::laws::ChipId;
 use crate::record::chip::SectionScratch;
 use crate::record::envelope::WrappedFileKey;
 use crate::scp::{HostChallenge, SecureChannel, SecureChannelSpec};
+use key_work::{KeyShelf, OpenFault};
 use tables::VerifiedTable;
 
 /// One connection to the software HSM.
@@ -52,6 +56,8 @@ pub struct SoftHsm {
     challenge: Option<HostChallenge>,
     /// The spools whose keys this connection has made.
     made: Vec<SpoolKeyName>,
+    /// Its access to the token, if keys of the store lie in one.
+    token: Option<TokenLink>,
 }
 
 struct SharedState {
@@ -60,6 +66,10 @@ struct SharedState {
     spools: SpoolKeys,
     recipient: RecipientKey,
     tables: Mutex<VerifiedTable>,
+    /// By which chips are known, for each KMC.
+    kmcs: BTreeMap<KmcRef, KmcMark>,
+    /// The token in which keys of the store lie.
+    token: Option<Arc<TokenHome>>,
     /// Number of connections so far.
     connections: AtomicU64,
 }
@@ -75,17 +85,23 @@ impl SoftHsm {
     /// An HSM over an open store, of which this process is the only host. An issuer's store is refused: its keys do not belong
     /// on a line.
     pub fn new(store: KeyStore) -> Result<Self, Failure> {
-        Self::with_book(store, AuditBook::of_host)
+        Self::with_book(store, AuditBook::of_host, None)
+    }
+
+    /// As [`Self::new`], for a store with keys in a token.
+    pub fn with_token(store: KeyStore, token: TokenHome) -> Result<Self, Failure> {
+        Self::with_book(store, AuditBook::of_host, Some(Arc::new(token)))
     }
 
     /// An HSM over an open store beside its host. It notes nothing: for callers that check.
     pub fn for_checks(store: KeyStore) -> Result<Self, Failure> {
-        Self::with_book(store, AuditBook::to_read)
+        Self::with_book(store, AuditBook::to_read, None)
     }
 
     fn with_book(
         store: KeyStore,
         book: impl FnOnce(&Arc<CompanionSeal>) -> Result<AuditBook, Failure>,
+        token: Option<Arc<TokenHome>>,
     ) -> Result<Self, Failure> {
         if store.side() != StoreSide::Bureau {
             return Err(Failure::new(
@@ -93,22 +109,48 @@ impl SoftHsm {
                 "key: this is an issuer's key store; a line needs a bureau's",
             ));
         }
+        let kmcs = marks(&store, token.as_ref().map(TokenHome::link).as_ref())?;
         let (book, spools) = (book(store.companions())?, SpoolKeys::of(store.companions()));
         let recipient = RecipientKey::of(store.companions());
         let (tables, connections) = (Mutex::default(), AtomicU64::new(0));
-        Ok(Self::connection(&Arc::new(SharedState { store, book, spools, recipient, tables, connections })))
+        Ok(Self::connection(&Arc::new(SharedState {
+            store,
+            book,
+            spools,
+            recipient,
+            tables,
+            kmcs,
+            token,
+            connections,
+        })))
     }
 
     fn connection(shared: &Arc<SharedState>) -> Self {
         let number = shared.connections.fetch_add(1, Ordering::SeqCst);
-        Self { shared: Arc::clone(shared), number, challenge: None, made: Vec::new() }
+        let token = shared.token.as_ref().map(TokenHome::link);
+        Self { shared: Arc::clone(shared), number, challenge: None, made: Vec::new(), token }
+    }
+
+    fn keys(&self) -> KeyShelf<'_> {
+        KeyShelf { store: &self.shared.store, token: self.token.as_ref() }
     }
 }
 
+/// The marks of the KMCs of a store. A host for checks has no token, and needs none of it.
+fn marks(store: &KeyStore, token: Option<&TokenLink>) -> Result<BTreeMap<KmcRef, KmcMark>, HsmError> {
+    let used = |entry: &&SecretEntry| token.is_some() || entry.token_object().is_none();
+    let mark = |entry: &SecretEntry| {
+        let Some(kmc) = entry.kmc() else { return Ok(None) };
+        let mark = KmcMark::of(entry.key_type(), &KeyShelf { store, token }.work(entry)?);
+        Ok(Some((kmc, mark.map_err(OpenFault::into_hsm)?)))
+    };
+    store.entries().iter().filter(used).filter_map(|entry| mark(entry).transpose()).collect()
+}
+
 /// The tags of a chip under the KMC of this store that it names; none if nothing says which chip it is.
-fn tags_of(store: &KeyStore, key: &MemoryKey, chip: &ChipId) -> Vec<MemoryTag> {
-    let named = chip.key_data().zip(chip.kmc().and_then(|kmc| store.kmc(kmc)));
-    named.map_or_else(Vec::new, |(key_data, kmc)| chip_tags(key, (kmc.key(), kmc.key_type()), &key_data))
+fn tags_of(kmcs: &BTreeMap<KmcRef, KmcMark>, key: &MemoryKey, chip: &ChipId) -> Vec<MemoryTag> {
+    let named = chip.key_data().zip(chip.kmc().and_then(|kmc| kmcs.get(&kmc)));
+    named.map_or_else(Vec::new, |(key_data, kmc)| chip_tags(key, kmc, &key_data))
 }
 
 impl Drop for SoftHsm {
@@ -176,16 +218,21 @@ impl Hsm for SoftHsm {
                 kcv: entry.kcv(),
             })
         });
-        Ok(HsmInfo { realm: self.realm(), keks: keks(&self.shared.store), kmcs: kmcs.collect() })
+        Ok(HsmInfo {
+            realm: self.realm(),
+            keks: keks(&self.shared.store),
+            kmcs: kmcs.collect(),
+            token: self.token.as_ref().map(TokenLink::part),
+        })
     }
 
     fn verify_trailer(&mut self, request: &TrailerRequest) -> Result<(), HsmError> {
-        verify::trailer(&self.shared.store, FileKind::Finished, request)
+        verify::trailer(self.keys(), FileKind::Finished, request)
     }
 
     fn verify_record(&mut self, record: &RecordToVerify) -> Result<VerifiedRecord, HsmError> {
         let subjects = verify::applications(record);
-        let prepared = subjects.map(|subject| verify::application(&self.shared.store, &subject));
+        let prepared = subjects.map(|subject| verify::application(self.keys(), &subject));
         let prepared = prepared.collect::<Result<Vec<_>, _>>()?;
         let applications = prepared
             .iter()
@@ -234,11 +281,11 @@ impl Auditor for SoftHsm {
 
     fn show(&mut self, events: &ShownEvents) -> Result<Acknowledged, HsmError> {
         let shared = Arc::clone(&self.shared);
-        self.shared.book.show(events.clone(), self.number, move |key, chip| tags_of(&shared.store, key, chip))
+        self.shared.book.show(events.clone(), self.number, move |key, chip| tags_of(&shared.kmcs, key, chip))
     }
 
     fn admit(&mut self, file: &FileAdmission) -> Result<(), HsmError> {
-        verify::trailer(&self.shared.store, FileKind::Finished, &file.trailer)?;
+        verify::trailer(self.keys(), FileKind::Finished, &file.trailer)?;
         self.shared.book.admit(file)
     }
 
@@ -259,7 +306,7 @@ impl Checker for SoftHsm {
         }
         let mut scratch = SectionScratch::default();
         let subjects = verify::subjects(request);
-        Ok(subjects.map(|subject| verify::check(&self.shared.store, &subject, &mut scratch)).collect())
+        Ok(subjects.map(|subject| verify::check(self.keys(), &subject, &mut scratch)).collect())
     }
 }
 

@@ -9,7 +9,7 @@ use super::stream::CommandStream;
 use super::verify::{ExpectedValue, PreparedApplication};
 use crate::hsm::{CardSessionRequest, DataPart, HsmError, HsmRefusal, PlainCommand, WipedBytes};
 use crate::ids::KmcRef;
-use crate::scp::{ChannelSession, CommandTooLong, SecureChannel, VerifiedChannel};
+use crate::scp::{ChannelSession, CommandTooLong, SecretFault, SecureChannel, VerifiedChannel, WrapFault};
 
 /// Most data of a short APDU before wrapping.
 pub(super) const MAX_DATA: usize = 255;
@@ -41,7 +41,7 @@ pub(super) fn run(
     if !channel.has_level(request.level) {
         return Err(HsmError::Unsupported(format!("{channel} at level {}", String::from(request.level))));
     }
-    let (mut session, first) = verified.authenticate(request.level);
+    let (mut session, first) = verified.authenticate(request.level)?;
     encrypt(&mut prepared, &session)?;
     let mut stream = CommandStream::new(&prepared.values);
     let mut apdus = Vec::with_capacity(request.commands.len() + 1);
@@ -64,11 +64,8 @@ pub(super) fn run(
             SET_STATUS if command.p1 == 0x40 => exactly(command, prepared.aid.as_bytes())?,
             other => return Err(HsmRefusal::Instruction(other).into()),
         };
-        let apdu = session.wrap([command.ins, command.p1, command.p2], &data).map_err(
-            |CommandTooLong(length)| {
-                HsmRefusal::Commands(format!("command {} has {length} bytes of data, too many", place + 1))
-            },
-        )?;
+        let apdu = session.wrap([command.ins, command.p1, command.p2], &data);
+        let apdu = apdu.map_err(|fault| not_wrapped(place, fault))?;
         apdus.push(WipedBytes::from(apdu));
     }
     if !stream.at_rest() {
@@ -81,12 +78,24 @@ pub(super) fn run(
 fn encrypt(prepared: &mut PreparedApplication, session: &ChannelSession) -> Result<(), HsmError> {
     for (dgi, expected) in &mut prepared.values {
         if let ExpectedValue::Protected(value) = expected {
-            session
-                .encrypt_secret(value)
-                .map_err(|_| HsmRefusal::Commands(format!("DGI {dgi} is not whole blocks")))?;
+            session.encrypt_secret(value).map_err(|fault| match fault {
+                SecretFault::Length => HsmRefusal::Commands(format!("DGI {dgi} is not whole blocks")).into(),
+                SecretFault::Token(fault) => HsmError::from(fault),
+            })?;
         }
     }
     Ok(())
+}
+
+/// The error of a command that was not wrapped.
+fn not_wrapped(place: usize, fault: WrapFault) -> HsmError {
+    match fault {
+        WrapFault::TooLong(CommandTooLong(length)) => {
+            let what = format!("command {} has {length} bytes of data, too many", place + 1);
+            HsmRefusal::Commands(what).into()
+        }
+        WrapFault::Token(fault) => fault.into(),
+    }
 }
 
 /// P1 b7 b6 of STORE DATA: 00 nothing encrypted, 11 every value encrypted. A mixture is never asked for.

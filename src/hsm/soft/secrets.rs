@@ -3,25 +3,22 @@
 
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::crypto::{CipherKey, pad_80, unpad_80};
+use super::key_work::{OpenFault, TransportKey};
+use crate::crypto::{pad_80, unpad_80};
 use crate::hsm::DataFault;
 use crate::ids::Dgi;
 use crate::record::chip::{Cmode, EncType};
 
 /// Decrypts a value under TKd. CMODE 10, 11: as it is; 12, 13: unpadded. Leaves room for the card's padding.
 pub(super) fn open(
-    tk: &CipherKey,
+    tk: &TransportKey,
     cmode: Cmode,
     dgi: Dgi,
     ciphertext: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, DataFault> {
+) -> Result<Zeroizing<Vec<u8>>, OpenFault> {
     let mut value = Zeroizing::new(Vec::with_capacity(ciphertext.len() + 16));
     value.extend_from_slice(ciphertext);
-    match cmode {
-        Cmode::Cbc | Cmode::CbcPadded => tk.cbc_decrypt(&mut value),
-        Cmode::Ecb | Cmode::EcbPadded => tk.ecb_decrypt(&mut value),
-    }
-    .map_err(|_| DataFault::Padding(dgi))?;
+    tk.decrypt(cmode, &mut value, &DataFault::Padding(dgi))?;
     if matches!(cmode, Cmode::CbcPadded | Cmode::EcbPadded) {
         let length = unpad_80(&value, tk.block()).map_err(|_| DataFault::Padding(dgi))?;
         value.truncate(length);

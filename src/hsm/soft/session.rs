@@ -12,6 +12,7 @@
 use sha2::{Digest, Sha256};
 
 use super::SharedState;
+use super::key_work::KeyShelf;
 use super::personalize;
 use crate::hsm::memory::{AskedStep, AttemptRefusal};
 use crate::hsm::{CardSessionRequest, HsmError, HsmRefusal, WipedBytes};
@@ -21,6 +22,7 @@ use crate::scp::{ChannelOpenError, HostChallenge, InitializeUpdateAnswer, Secure
 /// The APDUs of a session. `alive` is the challenge of the connection.
 pub(super) fn apdus(
     shared: &SharedState,
+    keys: KeyShelf<'_>,
     alive: Option<&HostChallenge>,
     channel: &SecureChannel,
     request: &CardSessionRequest,
@@ -37,7 +39,7 @@ pub(super) fn apdus(
     let chip = ChipId::globalplatform(answer.key_data, Some(answer.kmc()));
     let asked = AskedStep { card: request.card, chip, record, step: request.step, aid, question };
     shared.book.attempts()?.begin(&asked).map_err(HsmRefusal::from)?;
-    let wrapped = opened(shared, channel, request, &answer).and_then(|verified| {
+    let wrapped = opened(keys, channel, request, &answer).and_then(|verified| {
         let prepared = shared.tables()?.take(request.handle, request.step)?;
         let wrapped = personalize::run(prepared, channel, answer.kmc(), verified, request);
         if wrapped.is_err() {
@@ -74,20 +76,22 @@ impl Extend<u8> for DigestBytes {
 
 /// Opens the channel: the card is proved when this returns.
 fn opened(
-    shared: &SharedState,
+    keys: KeyShelf<'_>,
     channel: &SecureChannel,
     request: &CardSessionRequest,
     answer: &InitializeUpdateAnswer,
 ) -> Result<VerifiedChannel, HsmError> {
     let kmc = answer.kmc();
-    let entry = shared.store.kmc(kmc).ok_or(HsmError::UnknownKmc(kmc))?;
-    let pending = channel.open(request.derivation, entry.key(), answer, &request.host_challenge);
+    let entry = keys.store.kmc(kmc).ok_or(HsmError::UnknownKmc(kmc))?;
+    let unsuitable = || HsmError::Unsupported(format!("{channel} under an {} KMC", entry.key_type()));
+    let card = keys.work(entry)?.card_keys(request.derivation, &answer.key_data)?;
+    let card = card.ok_or_else(unsuitable)?;
+    let pending = channel.open_with(&card, answer, &request.host_challenge);
     let pending = pending.map_err(|error| match error {
-        ChannelOpenError::UnsuitableKey => {
-            HsmError::Unsupported(format!("{channel} under an {} KMC", entry.key_type()))
-        }
+        ChannelOpenError::UnsuitableKey => unsuitable(),
         // Drawn for a channel with another length.
         ChannelOpenError::ChallengeLength => HsmRefusal::HostChallenge.into(),
+        ChannelOpenError::Token(fault) => fault.into(),
     })?;
     pending.verify().map_err(|_| HsmError::CardCryptogram(kmc))
 }

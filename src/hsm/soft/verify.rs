@@ -9,10 +9,10 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
+use super::key_work::{KeyShelf, OpenFault, TransportKey, WorkKey};
 use super::secrets;
 use crate::crypto::{
-    ApplicationScope, CipherKey, CryptoError, FileKind, Purpose, Suite, application_mac_input,
-    trailer_mac_input, unwrap_mac_key,
+    ApplicationScope, FileKind, Purpose, Suite, application_mac_input, trailer_mac_input, unwrap_mac_key,
 };
 use crate::hsm::store::{KekRules, KeyStore, SecretEntry};
 use crate::hsm::{
@@ -96,13 +96,13 @@ pub(super) fn issuers_kek<'s>(
 /// Whether a MAC under a wrapped and blinded MACkey is right. Takes the same steps for every fault.
 fn mac_is_right(
     scope: &ApplicationScope<'_>,
-    kek: &CipherKey,
+    kek: &WorkKey<'_>,
     suite: Suite,
     (wrap, blind): (Purpose, Purpose),
     wrapped: &[u8],
     input: &[u8],
     mac: &[u8],
-) -> Result<bool, CryptoError> {
+) -> Result<bool, OpenFault> {
     let mac_key = unwrap_mac_key(&scope.derive(kek, suite, wrap)?, suite, wrapped);
     // No early return: with an unsound key the steps go on with zeros, so that both faults take equal time.
     let sound = Choice::from(u8::from(mac_key.is_some()));
@@ -112,15 +112,15 @@ fn mac_is_right(
 }
 
 /// Checks the MAC of the Trailer of a file of this kind.
-pub(super) fn trailer(store: &KeyStore, kind: FileKind, request: &TrailerRequest) -> Result<(), HsmError> {
-    let (entry, rules) = kek(store, request.kek, request.tk_type, &request.issuer_id)?;
+pub(super) fn trailer(keys: KeyShelf<'_>, kind: FileKind, request: &TrailerRequest) -> Result<(), HsmError> {
+    let (entry, rules) = kek(keys.store, request.kek, request.tk_type, &request.issuer_id)?;
     if entry.kcv() != request.kcv {
         return Err(HsmError::KekMismatch(request.kek));
     }
     let scope = ApplicationScope::trailer(kind, request.issuer_id.as_str(), request.file_id.as_str());
     let right = mac_is_right(
         &scope,
-        entry.key(),
+        &keys.work(entry)?,
         rules.suite,
         (Purpose::TrailerKey, Purpose::TrailerBlind),
         &request.wrapped_mac_key,
@@ -128,10 +128,10 @@ pub(super) fn trailer(store: &KeyStore, kind: FileKind, request: &TrailerRequest
         &request.mac,
     );
     // The MAC must cover the key that it was made with.
-    if right == Ok(true) && request.body.ends_with(&request.wrapped_mac_key) {
-        Ok(())
-    } else {
-        Err(HsmError::TrailerMac)
+    match right {
+        Ok(true) if request.body.ends_with(&request.wrapped_mac_key) => Ok(()),
+        Ok(_) | Err(OpenFault::Data(_)) => Err(HsmError::TrailerMac),
+        Err(OpenFault::Hsm(error)) => Err(error),
     }
 }
 
@@ -188,22 +188,22 @@ enum OpenedValue<'a> {
 
 /// Checks one application and keeps nothing of it.
 pub(super) fn check(
-    store: &KeyStore,
+    keys: KeyShelf<'_>,
     subject: &CheckSubject<'_>,
     scratch: &mut SectionScratch,
 ) -> Result<(), HsmError> {
     let application = parsed(subject, scratch)?;
-    opened(store, &application, subject, |_, value| drop(value)).map(drop)
+    opened(keys, &application, subject, |_, value| drop(value)).map(drop)
 }
 
 /// Checks one application and keeps it for a session.
 pub(super) fn application(
-    store: &KeyStore,
+    keys: KeyShelf<'_>,
     subject: &CheckSubject<'_>,
 ) -> Result<PreparedApplication, HsmError> {
     let application = parsed(subject, &mut SectionScratch::default())?;
     let mut values = Vec::new();
-    let rules = opened(store, &application, subject, |dgi, value| {
+    let rules = opened(keys, &application, subject, |dgi, value| {
         let digest = |value: &[u8]| (value.len(), Sha256::digest(value).into());
         let expected = match value {
             OpenedValue::Clear(value) => {
@@ -245,13 +245,14 @@ fn unreadable(error: impl Display) -> HsmError {
 /// Checks one application: its MAC, then its rules, then its values, each of which `each` gets. This order must not
 /// change: see the module. Returns the rules of its KEK.
 fn opened<'s>(
-    store: &'s KeyStore,
+    keys: KeyShelf<'s>,
     application: &ApplicationView<'_>,
     subject: &CheckSubject<'_>,
     each: impl FnMut(Dgi, OpenedValue<'_>),
 ) -> Result<&'s KekRules, HsmError> {
     let tk_type = application.suite.tk_type();
-    let (entry, rules) = kek(store, application.kek, tk_type, subject.issuer_id)?;
+    let (entry, rules) = kek(keys.store, application.kek, tk_type, subject.issuer_id)?;
+    let key = keys.work(entry)?;
     let scope = ApplicationScope {
         // No bureau has to do with an unfinished file.
         kind: FileKind::Finished,
@@ -262,20 +263,17 @@ fn opened<'s>(
         aid: application.aid,
     };
     let wrong = |what| fault(application.aid, what);
-    application_mac(application, subject.others, &scope, entry.key()).map_err(wrong)?;
+    let mac = application_mac(application, subject.others, &scope, &key);
+    mac.map_err(|fault| fault.about(wrong))?;
 
     consistent(application, subject).map_err(wrong)?;
     if application.has_secrets() && !application.level.covers(rules.min_seclev) {
         return Err(wrong(DataFault::LevelBelowMinimum(application.level.into())));
     }
 
-    let tk = scope.derive(entry.key(), rules.suite, Purpose::Data).map_err(|e| wrong(malformed(e)))?;
-    values(application, subject, &tk, each).map_err(wrong)?;
+    let tk = key.transport_key(&scope, rules.suite).map_err(|fault| fault.about(wrong))?;
+    values(application, subject, &tk, each).map_err(|fault| fault.about(wrong))?;
     Ok(rules)
-}
-
-fn malformed(error: CryptoError) -> DataFault {
-    DataFault::Malformed(error.to_string())
 }
 
 /// Checks an application's MAC.
@@ -283,15 +281,15 @@ pub(super) fn application_mac(
     application: &ApplicationView<'_>,
     others: &[u8; 32],
     scope: &ApplicationScope<'_>,
-    kek: &CipherKey,
-) -> Result<(), DataFault> {
-    let input = application_mac_input(scope, others, application.maced()).map_err(malformed)?;
+    kek: &WorkKey<'_>,
+) -> Result<(), OpenFault> {
+    let input = application_mac_input(scope, others, application.maced())?;
     let purposes = (Purpose::MacKey, Purpose::Blind);
     let (wrapped, mac) = (application.wrapped_mac_key, application.mac);
-    if mac_is_right(scope, kek, application.suite, purposes, wrapped, &input, mac).map_err(malformed)? {
+    if mac_is_right(scope, kek, application.suite, purposes, wrapped, &input, mac)? {
         Ok(())
     } else {
-        Err(DataFault::Mac)
+        Err(DataFault::Mac.into())
     }
 }
 
@@ -299,9 +297,9 @@ pub(super) fn application_mac(
 fn values(
     application: &ApplicationView<'_>,
     subject: &CheckSubject<'_>,
-    tk: &CipherKey,
+    tk: &TransportKey,
     mut each: impl FnMut(Dgi, OpenedValue<'_>),
-) -> Result<(), DataFault> {
+) -> Result<(), OpenFault> {
     for (dgi, value) in application.dgis() {
         let opened = match application.enc(dgi) {
             Some(enc) if application.is_protected(dgi) => {

@@ -48,8 +48,9 @@ pub fn read_block(text: &str) -> Result<KeyBlock, Failure> {
 
 /// Opens a block with a ZMK.
 pub(super) fn opened(block: KeyBlock, zmk: &SecretEntry) -> Result<OpenedBlock, Failure> {
-    let named = block.kbpk_kcv().filter(|kcv| !kcv.fits(zmk.key())).map(ToString::to_string);
-    block.open(zmk.key()).map_err(|fault| match fault {
+    let key = zmk.key()?;
+    let named = block.kbpk_kcv().filter(|kcv| !kcv.fits(key)).map(ToString::to_string);
+    block.open(key).map_err(|fault| match fault {
         KeyBlockFault::Mac => {
             let label = zmk.label();
             let kcvs: Vec<_> = zmk.kcvs().iter().map(|(method, kcv)| format!("{method} {kcv}")).collect();

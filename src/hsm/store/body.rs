@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! body     file key (32) | count u16 { entry } | count u8 { pending } | count u16 { gone } | count u32 { act }
-//! entry    L1 label | usage u8 | type u8 | L1 id | version u8 | L1 value | origin u8 (1 list, 2 components, 3 block)
+//! entry    L1 label | usage u8 | type u8 | L1 id | version u8 | L1 value | origin u8 (1 list, 2 components, 3 block, 4 token)
+//!          | origin 4, value empty: L1 object | kcv (3)
 //!          | made u64 (Unix s) | L1 partner | min_seclev u8 | count u16 { KMC_ID (6) | version u8 }
 //! pending  L1 label | usage | type | L1 id | version | L1 partner | min_seclev | count u16 { KMC_ID (6) | version u8 }
 //!          | method u8 (0: not known yet) | kcv (3) of the whole key | wanted u8 (2, 3) | count u8 { component }
@@ -25,7 +26,7 @@
 use zeroize::Zeroizing;
 
 use super::acts::CustodyAct;
-use super::entry::{KeyOrigin, KeyTerms, KeyUsage, SecretEntry};
+use super::entry::{KeyOrigin, KeyPlace, KeyTerms, KeyUsage, SecretEntry};
 use super::header::FormatFault;
 use super::pending::PendingKey;
 use super::rules::{self, StoreRules};
@@ -100,9 +101,12 @@ impl StoreBody {
         // An act adds one key at most; growing would leave copies of keys behind.
         let room = Vec::with_capacity(entries.len().saturating_add(1));
         let mut body = Self { file_key, entries: room, pending: Vec::new(), gone: Vec::new(), acts };
-        for (terms, value) in entries {
-            let entry = rules::admit(terms, value, None, keeps, &body).map_err(FormatFault::Key)?;
-            body.entries.push(entry);
+        for (terms, place) in entries {
+            let entry = match place {
+                StoredPlace::Value(value) => rules::admit(terms, value, None, keeps, &body),
+                StoredPlace::Token(object, kcv) => rules::admit_in_token(terms, object, kcv, keeps, &body),
+            };
+            body.entries.push(entry.map_err(FormatFault::Key)?);
         }
         for key in pending {
             rules::check_terms(&key.terms, keeps, &body).map_err(FormatFault::Key)?;
@@ -135,21 +139,43 @@ impl StoreBody {
     }
 }
 
+/// A key's value, or its object in a token with its check value.
+enum StoredPlace<'a> {
+    Value(&'a [u8]),
+    Token(String, Kcv),
+}
+
 /// Reads the terms and the value of a key.
-fn entry<'a>(fields: &mut FieldCursor<'a>) -> Result<(KeyTerms, &'a [u8]), FormatFault> {
+fn entry<'a>(fields: &mut FieldCursor<'a>) -> Result<(KeyTerms, StoredPlace<'a>), FormatFault> {
     let mut terms = KeyTerms::read_name(fields)?;
     let value = fields.l1()?.bytes;
     terms.origin = coded(&KeyOrigin::ALL, fields.u8()?)?;
+    let place = match terms.origin {
+        KeyOrigin::Token if value.is_empty() => StoredPlace::Token(text(fields)?, Kcv(fields.array()?)),
+        KeyOrigin::Token => return Err(FormatFault::Changed),
+        KeyOrigin::List | KeyOrigin::Components | KeyOrigin::Block => StoredPlace::Value(value),
+    };
     terms.made = fields.u64()?;
     terms.read_rules(fields)?;
-    Ok((terms, value))
+    Ok((terms, place))
 }
 
 fn write_entry(entry: &SecretEntry, out: &mut BodyWriter) -> Option<()> {
     let terms = &entry.terms;
     terms.write_name(out)?;
-    out.l1(entry.key.expose())?;
-    out.bytes(&[code_of(&KeyOrigin::ALL, terms.origin)]);
+    let origin = [code_of(&KeyOrigin::ALL, terms.origin)];
+    match &entry.place {
+        KeyPlace::Value(key) => {
+            out.l1(key.expose())?;
+            out.bytes(&origin);
+        }
+        KeyPlace::Token { object, kcv } => {
+            out.l1(&[])?;
+            out.bytes(&origin);
+            out.l1(object.as_bytes())?;
+            out.bytes(&kcv.0);
+        }
+    }
     out.bytes(&terms.made.to_be_bytes());
     terms.write_rules(out)
 }

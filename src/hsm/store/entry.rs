@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::doubt::KeyDoubt;
 use crate::crypto::{CipherKey, KcvMethod, KeyType, Suite};
+use crate::hsm::HsmError;
 use crate::ids::{IssuerId, Kcv, KekId, KmcRef};
 use crate::scp::SecLevel;
 
@@ -150,11 +151,13 @@ pub enum KeyOrigin {
     Components,
     /// In a key block.
     Block,
+    /// It is in a token, and the store has its name only.
+    Token,
 }
 
 impl KeyOrigin {
     /// In the order of their numbers in a store, from 1.
-    pub(super) const ALL: [Self; 3] = [Self::List, Self::Components, Self::Block];
+    pub(super) const ALL: [Self; 4] = [Self::List, Self::Components, Self::Block, Self::Token];
 }
 
 impl fmt::Display for KeyOrigin {
@@ -163,6 +166,7 @@ impl fmt::Display for KeyOrigin {
             Self::List => "list",
             Self::Components => "components",
             Self::Block => "block",
+            Self::Token => "token",
         })
     }
 }
@@ -192,10 +196,18 @@ pub struct KeyTerms {
     pub allow: Vec<KmcRef>,
 }
 
+/// Where the value of a key lies.
+pub(super) enum KeyPlace {
+    /// In the store.
+    Value(CipherKey),
+    /// In a token: the label of the object there, and the check value that it must have.
+    Token { object: String, kcv: Kcv },
+}
+
 /// A key of the store. Shows everything but its value.
 pub struct SecretEntry {
     pub(super) terms: KeyTerms,
-    pub(super) key: CipherKey,
+    pub(super) place: KeyPlace,
     pub(super) odd_parity: bool,
     pub(super) doubt: Option<KeyDoubt>,
     pub(super) role: EntryRole,
@@ -237,14 +249,23 @@ impl SecretEntry {
         &self.terms.partner
     }
 
-    /// Key check value, computed from the key.
+    /// Key check value, computed from the key, or compared with it in the token: DES or AES-GP.
     pub fn kcv(&self) -> Kcv {
-        self.key.kcv()
+        match &self.place {
+            KeyPlace::Value(key) => key.kcv(),
+            KeyPlace::Token { kcv, .. } => *kcv,
+        }
     }
 
     /// Its check values, each with its method.
     pub fn kcvs(&self) -> Vec<(KcvMethod, Kcv)> {
-        self.key.kcvs()
+        match &self.place {
+            KeyPlace::Value(key) => key.kcvs(),
+            KeyPlace::Token { kcv, .. } => match self.terms.key_type {
+                KeyType::Tdes2 => vec![(KcvMethod::Des, *kcv)],
+                KeyType::Aes128 | KeyType::Aes192 | KeyType::Aes256 => vec![(KcvMethod::AesGp, *kcv)],
+            },
+        }
     }
 
     /// How it came into the store.
@@ -252,9 +273,20 @@ impl SecretEntry {
         self.terms.origin
     }
 
-    /// The key, for use; `CipherKey` shows nothing of its value.
-    pub fn key(&self) -> &CipherKey {
-        &self.key
+    /// The key, for use; `CipherKey` shows nothing of its value. An error if that lies in a token.
+    pub fn key(&self) -> Result<&CipherKey, HsmError> {
+        match &self.place {
+            KeyPlace::Value(key) => Ok(key),
+            KeyPlace::Token { .. } => Err(HsmError::KeyInToken(self.terms.label.clone())),
+        }
+    }
+
+    /// The label of the token's object, if the value lies in a token.
+    pub fn token_object(&self) -> Option<&str> {
+        match &self.place {
+            KeyPlace::Value(_) => None,
+            KeyPlace::Token { object, .. } => Some(object),
+        }
     }
 
     /// False for a TDES key that was just given with a byte of even parity: DES ignores it, but it may be a typing error. The

@@ -38,7 +38,9 @@ struct RawKey {
     id: String,
     /// Required for KEK, KMC and ZMK; an issuer's key has version 1 without it.
     version: Option<u8>,
-    value: HexValue,
+    value: Option<HexValue>,
+    /// The label of the object in a token that is the key, in place of its value.
+    token: Option<String>,
     kcv: Option<Kcv>,
     partner: Option<IssuerId>,
     issuer_id: Option<IssuerId>,
@@ -91,9 +93,24 @@ pub(super) fn read(text: &str, made: u64, side: StoreSide, body: &mut StoreBody)
                 "key {number} of the list: its label is not 1 to {MAX_LABEL} printable ASCII characters"
             )));
         }
-        let (value, kcv) = (std::mem::take(&mut raw.value.0), raw.kcv);
-        let terms = terms(raw, made).map_err(|what| refuse(format!("{label:?}: {what}")))?;
-        let entry = rules::admit(terms, &value, kcv, keeps, body)?;
+        let refused = |what: String| refuse(format!("{label:?}: {what}"));
+        let (value, object, kcv) = (raw.value.take(), raw.token.take(), raw.kcv);
+        let mut terms = terms(raw, made).map_err(refused)?;
+        let entry = match (value, object, kcv) {
+            (Some(HexValue(value)), None, kcv) => rules::admit(terms, &value, kcv, keeps, body)?,
+            (None, Some(object), Some(kcv)) => {
+                terms.origin = KeyOrigin::Token;
+                rules::admit_in_token(terms, object, kcv, keeps, body)?
+            }
+            (None, Some(_), None) => {
+                return Err(refused("a key in a token has a kcv: it is how the right one is known".into()));
+            }
+            (None, None, _) | (Some(_), Some(_), _) => {
+                return Err(refused(
+                    "a key has either a value or a token, the label of its object there".into(),
+                ));
+            }
+        };
         body.entries.push(entry);
     }
     Ok(())

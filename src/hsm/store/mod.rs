@@ -65,6 +65,7 @@ use super::Realm;
 use super::audit_book::StoredAuditBook;
 pub use super::companion::CompanionKind;
 use super::companion::{CompanionFile, CompanionSeal};
+use super::pkcs11::TokenKeyTerms;
 use super::recipient::RecipientKey;
 use crate::exit::{Exit, Failure};
 use crate::ids::{KekId, KmcRef};
@@ -209,6 +210,19 @@ impl KeyStore {
     /// Every key, in the order of the list.
     pub fn entries(&self) -> &[SecretEntry] {
         &self.body.entries
+    }
+
+    /// The keys whose values lie in a token.
+    pub fn token_keys(&self) -> impl Iterator<Item = TokenKeyTerms> {
+        self.entries().iter().filter_map(|entry| {
+            entry.token_object().map(|object| TokenKeyTerms {
+                label: entry.label().to_owned(),
+                object: object.to_owned(),
+                key_type: entry.key_type(),
+                kcv: entry.kcv(),
+                is_kmc: entry.kmc().is_some(),
+            })
+        })
     }
 
     /// The keys of which components are missing.

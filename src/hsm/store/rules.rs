@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::body::StoreBody;
 use super::doubt::{self, KeyDoubt};
-use super::entry::{EntryRole, KekRules, KeyTerms, KeyUsage, SecretEntry, StoreSide};
+use super::entry::{EntryRole, KekRules, KeyPlace, KeyTerms, KeyUsage, SecretEntry, StoreSide};
 use crate::crypto::{CipherKey, KcvMethod, KeyType, set_odd_parity};
 use crate::exit::{Exit, Failure};
 use crate::hsm::Realm;
@@ -44,12 +44,62 @@ pub(super) fn admit(
         check_kcv(&key, stated)
             .map_err(|what| Failure::new(Exit::KeyMismatch, format!("key: {:?}: {what}", terms.label)))?;
     }
-    is_new_value(&terms, &kept, keeps.realm, others)?;
+    is_new_value(&terms, (&kept, key.kcv()), keeps.realm, others)?;
     let odd_parity = value == kept.as_slice();
     let doubt = doubt::about(terms.key_type, &kept);
     match doubt {
         Some(doubt) if keeps.realm == Realm::Live => Err(refused(live_refuses(doubt))),
-        _ => Ok(SecretEntry { terms, key, odd_parity, doubt, role }),
+        _ => Ok(SecretEntry { terms, place: KeyPlace::Value(key), odd_parity, doubt, role }),
+    }
+}
+
+/// Takes a key into a store whose other keys these are, and whose value lies in a token as this object. What would be seen from its
+/// value (a weak key, another key's value) is judged by its check value alone.
+pub(super) fn admit_in_token(
+    terms: KeyTerms,
+    object: String,
+    kcv: Kcv,
+    keeps: StoreRules,
+    others: &StoreBody,
+) -> Result<SecretEntry, Failure> {
+    let role = check_terms(&terms, keeps, others)?;
+    let refused = |what: String| Err(refuse(format!("{:?}: {what}", terms.label)));
+    if keeps.side != StoreSide::Bureau || !matches!(terms.usage, KeyUsage::Kmc | KeyUsage::Kek) {
+        return refused("only a KMC or KEK of a bureau's store may lie in a token".into());
+    }
+    if !is_label(&object) {
+        return refused(format!(
+            "token is the label of an object: 1 to {MAX_LABEL} printable ASCII characters"
+        ));
+    }
+    if let Some(other) = others.entries.iter().find(|other| other.token_object() == Some(object.as_str())) {
+        return refused(format!(
+            "{:?} is this object of the token already; each key has its own",
+            other.label()
+        ));
+    }
+    if others.gone.iter().any(|gone| gone.key_type == terms.key_type && gone.kcv.1 == kcv) {
+        return Err(was_destroyed(&terms.label));
+    }
+    let entry =
+        SecretEntry { terms, place: KeyPlace::Token { object, kcv }, odd_parity: true, doubt: None, role };
+    is_new_entry(&entry, keeps.realm, others)?;
+    Ok(entry)
+}
+
+/// Refuses a key whose check value another has, where each key has a value of its own.
+fn is_new_entry(entry: &SecretEntry, realm: Realm, others: &StoreBody) -> Result<(), Failure> {
+    let is_it = |other: &&SecretEntry| {
+        let apart = realm == Realm::Live || entry.kek().is_some() && other.kek().is_some();
+        apart && other.key_type() == entry.key_type() && other.kcv() == entry.kcv()
+    };
+    match others.entries.iter().find(is_it) {
+        Some(other) => Err(refuse(format!(
+            "{:?} and {:?} have the same KCV, so their values may be the same; each needs its own",
+            other.label(),
+            entry.label()
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -230,7 +280,12 @@ fn is_new(terms: &KeyTerms, others: &StoreBody) -> Result<(), Failure> {
 }
 
 /// Refuses a value that was destroyed, or that another key has.
-fn is_new_value(terms: &KeyTerms, kept: &[u8], realm: Realm, others: &StoreBody) -> Result<(), Failure> {
+fn is_new_value(
+    terms: &KeyTerms,
+    (kept, kcv): (&[u8], Kcv),
+    realm: Realm,
+    others: &StoreBody,
+) -> Result<(), Failure> {
     let KeyTerms { label, usage, .. } = terms;
     if others.is_gone(kept) {
         return Err(was_destroyed(label));
@@ -239,9 +294,11 @@ fn is_new_value(terms: &KeyTerms, kept: &[u8], realm: Realm, others: &StoreBody)
         Realm::Live => true,
         Realm::Test => *usage == KeyUsage::Kek && entry.kek().is_some(),
     };
-    let is_it = |entry: &SecretEntry| match realm {
-        Realm::Live => is_one_value(entry.key().expose(), kept),
-        Realm::Test => bool::from(entry.key().expose().ct_eq(kept)),
+    let is_it = |entry: &SecretEntry| match (entry.key(), realm) {
+        (Ok(key), Realm::Live) => is_one_value(key.expose(), kept),
+        (Ok(key), Realm::Test) => bool::from(key.expose().ct_eq(kept)),
+        // In a token: only its check value is known.
+        (Err(_), _) => entry.key_type() == terms.key_type && entry.kcv() == kcv,
     };
     match others.entries.iter().filter(|entry| apart(entry)).find(|entry| is_it(entry)) {
         Some(other) if realm == Realm::Test => Err(refuse(format!(

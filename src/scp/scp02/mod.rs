@@ -3,20 +3,24 @@
 //!
 //! The states are those of `channel`: `Scp02Pending`, `Scp02Verified`, `Scp02Session`. For i = 55 the card challenge is pseudo-random;
 //! that it is what the AID gives (GPCS E.4.2.3) is not checked, because the card cryptogram proves the card already.
-//! R-MAC is not supported.
+//! R-MAC is not supported. The session's keys are in `keys`.
+
+mod keys;
 
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
+use self::keys::Scp02Keys;
 use super::answer::{AnswerLayout, InitializeUpdateAnswer};
 use super::challenge::HostChallenge;
 use super::channel::{
-    ChannelOpenError, ChannelProtocol, CommandHeader, CommandTooLong, PendingProtocol, SessionProtocol,
-    VerifiedProtocol, WrongCryptogram,
+    ChannelOpenError, ChannelProtocol, CommandHeader, CommandTooLong, PendingProtocol, SecretFault,
+    SessionProtocol, VerifiedProtocol, WrapFault, WrongCryptogram,
 };
 use super::derive::CardStaticKeys;
 use super::level::SecLevel;
-use crate::crypto::{CryptoError, KeyType, TdesKey, retail_mac, tdes_cbc_encrypt};
+use super::token_keys::TokenKeyFault;
+use crate::crypto::KeyType;
 
 /// Most bytes of a command's data field in a short APDU.
 const SHORT_DATA: usize = 255;
@@ -79,36 +83,6 @@ impl ChannelProtocol for Scp02 {
     }
 }
 
-/// Scp02Session keys (GPCS E.4.1): SKU_ENC, SKU_MAC, SKU_DEK.
-struct Scp02Keys {
-    enc: TdesKey,
-    mac: TdesKey,
-    dek: TdesKey,
-}
-
-/// CBC under a static key, zero IV, of constant (2) | sequence (2) | 00 × 12.
-fn session_key(key: &TdesKey, constant: [u8; 2], sequence: [u8; 2]) -> TdesKey {
-    let [c0, c1] = constant;
-    let [s0, s1] = sequence;
-    let mut data = [c0, c1, s0, s1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    // Two whole blocks always encrypt.
-    let _ = tdes_cbc_encrypt(key, &[0; 8], &mut data);
-    TdesKey::wiping(&mut data)
-}
-
-/// Last block of CBC under SKU_ENC, zero IV, of `first` (8) | `second` (8) | 80 00 × 7.
-fn cryptogram(enc: &TdesKey, first: [u8; 8], second: [u8; 8]) -> [u8; 8] {
-    let mut block = [0u8; 8];
-    for part in [first, second, [0x80, 0, 0, 0, 0, 0, 0, 0]] {
-        for (b, p) in block.iter_mut().zip(part) {
-            *b ^= p;
-        }
-        // One whole block always encrypts.
-        let _ = enc.ecb_encrypt(&mut block);
-    }
-    block
-}
-
 /// The card has answered; whether it is genuine is not known yet.
 struct Scp02Pending {
     keys: Scp02Keys,
@@ -124,22 +98,17 @@ impl Scp02Pending {
         answer: &InitializeUpdateAnswer,
         challenge: &HostChallenge,
     ) -> Result<Self, ChannelOpenError> {
-        let [enc, mac, dek] = keys.tdes().ok_or(ChannelOpenError::UnsuitableKey)?;
         let challenge: [u8; 8] =
             challenge.as_bytes().try_into().map_err(|_| ChannelOpenError::ChallengeLength)?;
         // The layout makes them 2 and 6 bytes.
         let sequence = <[u8; 2]>::try_from(answer.counter.as_slice()).unwrap_or_default();
         let [c0, c1, c2, c3, c4, c5] = <[u8; 6]>::try_from(answer.challenge.as_slice()).unwrap_or_default();
-        let keys = Scp02Keys {
-            enc: session_key(enc, [0x01, 0x82], sequence),
-            mac: session_key(mac, [0x01, 0x01], sequence),
-            dek: session_key(dek, [0x01, 0x81], sequence),
-        };
+        let keys = Scp02Keys::derive(keys, sequence)?;
         let [s0, s1] = sequence;
         let card_side = [s0, s1, c0, c1, c2, c3, c4, c5];
         Ok(Self {
-            card: cryptogram(&keys.enc, challenge, card_side),
-            host: cryptogram(&keys.enc, card_side, challenge),
+            card: keys.cryptogram(challenge, card_side)?,
+            host: keys.cryptogram(card_side, challenge)?,
             keys,
             received: answer.cryptogram.clone(),
         })
@@ -164,12 +133,15 @@ struct Scp02Verified {
 
 impl VerifiedProtocol for Scp02Verified {
     /// The C-MAC of EXTERNAL AUTHENTICATE starts from a zero ICV and is there whatever the level.
-    fn authenticate(self: Box<Self>, level: SecLevel) -> (Box<dyn SessionProtocol>, Vec<u8>) {
+    fn authenticate(
+        self: Box<Self>,
+        level: SecLevel,
+    ) -> Result<(Box<dyn SessionProtocol>, Vec<u8>), TokenKeyFault> {
         let [h0, h1, h2, h3, h4, h5, h6, h7] = self.host;
         let mut apdu = vec![0x84, 0x82, level.byte(), 0x00, 0x10, h0, h1, h2, h3, h4, h5, h6, h7];
-        let mac = retail_mac(&self.keys.mac, &[0; 8], &apdu);
+        let mac = self.keys.mac(&[0; 8], &apdu)?;
         apdu.extend_from_slice(&mac);
-        (Box::new(Scp02Session { keys: self.keys, level, last_mac: mac }), apdu)
+        Ok((Box::new(Scp02Session { keys: self.keys, level, last_mac: mac }), apdu))
     }
 }
 
@@ -182,9 +154,9 @@ struct Scp02Session {
 
 impl SessionProtocol for Scp02Session {
     /// CLA 80 and plain at level 00; CLA 84 with C-MAC at 01; encrypted too at 03.
-    fn wrap(&mut self, [ins, p1, p2]: CommandHeader, data: &[u8]) -> Result<Vec<u8>, CommandTooLong> {
+    fn wrap(&mut self, [ins, p1, p2]: CommandHeader, data: &[u8]) -> Result<Vec<u8>, WrapFault> {
         if data.len() > Scp02.room(self.level) {
-            return Err(CommandTooLong(data.len()));
+            return Err(CommandTooLong(data.len()).into());
         }
         let body = self.body_length(data.len());
         let lc = u8::try_from(body).map_err(|_| CommandTooLong(data.len()))?;
@@ -197,8 +169,8 @@ impl SessionProtocol for Scp02Session {
         maced.extend_from_slice(&[0x84, ins, p1, p2, plain_lc]);
         maced.extend_from_slice(data);
         let mut icv = self.last_mac;
-        self.keys.mac.encrypt_left(&mut icv);
-        let mac = retail_mac(&self.keys.mac, &icv, &maced);
+        self.keys.encrypt_icv(&mut icv)?;
+        let mac = self.keys.mac(&icv, &maced)?;
         self.last_mac = mac;
 
         let mut apdu = Vec::with_capacity(5 + body);
@@ -209,16 +181,15 @@ impl SessionProtocol for Scp02Session {
             apdu.resize(5 + body - MAC, 0);
             if let Some(encrypted) = apdu.get_mut(5..) {
                 // Padded to whole blocks just before.
-                let _ = tdes_cbc_encrypt(&self.keys.enc, &[0; 8], encrypted);
+                self.keys.encrypt(encrypted)?;
             }
         }
         apdu.extend_from_slice(&mac);
         Ok(apdu)
     }
 
-    /// 3DES-ECB under SKU_DEK; a multiple of 8 (GPCS E.4.7).
-    fn encrypt_secret(&self, data: &mut [u8]) -> Result<(), CryptoError> {
-        self.keys.dek.ecb_encrypt(data)
+    fn encrypt_secret(&self, data: &mut [u8]) -> Result<(), SecretFault> {
+        self.keys.encrypt_secret(data)
     }
 }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::crypto::FileKind;
 use crate::exit::{Exit, Failure};
 use crate::hsm::recipient::RecipientKey;
+use crate::hsm::soft::key_work::KeyShelf;
 use crate::hsm::soft::verify;
 use crate::hsm::store::{KeyStore, KeyUsage, StoreSide};
 use crate::hsm::{
@@ -138,7 +139,7 @@ impl Issuer for SoftIssuer {
     }
 
     fn verify_unfinished(&mut self, request: &TrailerRequest) -> Result<(), HsmError> {
-        verify::trailer(&self.shared.store, FileKind::Unfinished, request)
+        verify::trailer(KeyShelf { store: &self.shared.store, token: None }, FileKind::Unfinished, request)
     }
 
     fn check_card_key(&mut self, key: &SealedCardKey) -> Result<(), HsmError> {

@@ -29,7 +29,7 @@ struct FileKey<'s> {
 /// The applications of the cards of a request.
 pub(super) fn cards(state: &IssuerState, request: &ProtectRequest) -> Result<Vec<ProtectedCard>, HsmError> {
     let (entry, rules) = verify::issuers_kek(&state.store, request.kek, &request.issuer_id)?;
-    let kek = FileKey { key: entry.key(), rules };
+    let kek = FileKey { key: entry.key()?, rules };
     let one = |card: &CardToProtect| {
         let mut values = ValueMaker::new(state, &request.issuer, card);
         let protect = |application| kek.application(request, card, application, &mut values);
@@ -125,7 +125,7 @@ impl FileKey<'_> {
 /// The end of a file's Trailer.
 pub(super) fn trailer(store: &KeyStore, request: &TrailerToProtect) -> Result<TrailerEnd, HsmError> {
     let (entry, rules) = verify::issuers_kek(store, request.kek, &request.issuer_id)?;
-    let kek = FileKey { key: entry.key(), rules };
+    let kek = FileKey { key: entry.key()?, rules };
     let scope = ApplicationScope::trailer(request.kind, request.issuer_id.as_str(), request.file_id.as_str());
     let (mac_key, wrapped_mac_key) = kek.mac_key(&scope, Purpose::TrailerKey)?;
     let key = scope.blinded(kek.key, rules.suite, Purpose::TrailerBlind, &mac_key).map_err(failed)?;

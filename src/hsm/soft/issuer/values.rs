@@ -144,7 +144,7 @@ impl<'a> ValueMaker<'a> {
                 }
                 let number = text(&wanted.number, "account number")?;
                 let psn = text(&wanted.psn, "PAN sequence number")?;
-                let key = card_key(entry.key(), wanted.method, number, psn);
+                let key = card_key(entry.key()?, wanted.method, number, psn);
                 self.derived.push((wanted, key.map_err(|_| malformed("account number"))?));
                 self.derived.len() - 1
             }
@@ -153,7 +153,8 @@ impl<'a> ValueMaker<'a> {
     }
 
     fn kcv(&mut self, wanted: &'a CardKeyRef) -> Result<Kcv, HsmError> {
-        let tdes = matches!(master(&self.state.store, self.issuer, wanted.master)?.key(), CipherKey::Tdes(_));
+        let tdes =
+            matches!(master(&self.state.store, self.issuer, wanted.master)?.key()?, CipherKey::Tdes(_));
         let key = self.derive(wanted)?;
         let key = if tdes { CipherKey::tdes(key) } else { CipherKey::aes(key) };
         key.map(|key| key.kcv()).map_err(|_| malformed("derived key"))
@@ -218,7 +219,7 @@ fn verification_key<'s>(
     wanted: MasterKeyRef,
     usage: KeyUsage,
 ) -> Result<&'s TdesKey, HsmError> {
-    match master(store, issuer, wanted)?.key() {
+    match master(store, issuer, wanted)?.key()? {
         CipherKey::Tdes(key) if wanted.usage == usage => Ok(key),
         _ => Err(malformed("purpose of a verification key")),
     }

@@ -142,7 +142,12 @@ impl Hsm for FakeHsm {
             key_type: KeyType::Tdes2,
             kcv: Kcv([0; 3]),
         };
-        Ok(HsmInfo { realm: Realm::Test, keks: vec![], kmcs: self.kmcs.iter().map(kmc).collect() })
+        Ok(HsmInfo {
+            realm: Realm::Test,
+            keks: vec![],
+            kmcs: self.kmcs.iter().map(kmc).collect(),
+            token: None,
+        })
     }
     fn verify_trailer(&mut self, _: &TrailerRequest) -> Result<(), HsmError> {
         panic!("not of a station")

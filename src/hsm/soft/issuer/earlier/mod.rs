@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::malformed;
 use crate::crypto::{ApplicationScope, CipherKey, FileKind, Purpose};
+use crate::hsm::soft::key_work::{TransportKey, WorkKey};
 use crate::hsm::soft::{secrets, verify};
 use crate::hsm::store::KekRules;
 use crate::hsm::{
@@ -50,16 +51,20 @@ impl EarlierFile<'_> {
             card_ref: self.card.card_ref.as_str(),
             aid: application.aid,
         };
-        verify::application_mac(&application, &earlier.others, &scope, self.kek).map_err(wrong)?;
+        let mac = verify::application_mac(&application, &earlier.others, &scope, &WorkKey::Value(self.kek));
+        mac.map_err(|fault| fault.about(wrong))?;
         let whole = application.to_application().map_err(|e| wrong(DataFault::Malformed(e.to_string())))?;
         if !is_taken_over(&whole, wanted) {
             return Err(malformed("earlier application: it is not taken over as it is"));
         }
         let tk = scope.derive(self.kek, self.rules.suite, Purpose::Data);
         let tk = tk.map_err(|e| wrong(DataFault::Malformed(e.to_string())))?;
+        let tk = TransportKey::Value(tk);
         let secrets = application.dgis().filter(|(dgi, _)| application.is_protected(*dgi));
-        let opened = secrets
-            .map(|(dgi, value)| Ok((dgi, secrets::open(&tk, application.cmode, dgi, value).map_err(wrong)?)));
+        let opened = secrets.map(|(dgi, value)| {
+            let value = secrets::open(&tk, application.cmode, dgi, value);
+            Ok((dgi, value.map_err(|fault| fault.about(wrong))?))
+        });
         Ok(OpenedApplication { secrets: opened.collect::<Result<_, HsmError>>()? })
     }
 }

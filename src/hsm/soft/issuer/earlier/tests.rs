@@ -92,8 +92,9 @@ fn opened(hsm: &SoftIssuer, kind: FileKind, sequence: u32, raw: &[u8]) -> Vec<Ve
     };
     let (entry, rules) = hsm.shared.store.kek(application.kek).unwrap();
     let others = [u8::try_from(sequence).unwrap(); 32];
-    verify::application_mac(&application, &others, &scope, entry.key()).unwrap();
-    let tk = scope.derive(entry.key(), rules.suite, Purpose::Data).unwrap();
+    verify::application_mac(&application, &others, &scope, &WorkKey::Value(entry.key().unwrap())).unwrap();
+    let tk = scope.derive(entry.key().unwrap(), rules.suite, Purpose::Data).unwrap();
+    let tk = TransportKey::Value(tk);
     let secret = application.dgis().filter(|(dgi, _)| application.is_protected(*dgi));
     secret.map(|(dgi, value)| secrets::open(&tk, application.cmode, dgi, value).unwrap().to_vec()).collect()
 }

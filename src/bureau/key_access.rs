@@ -1,0 +1,54 @@
+//! The keys of a line: its store, and the token in which some may lie.
+//!
+//! Not here: the host process itself (`hsm::client`), what it does (`line::hsm_host`).
+
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::exit::{Exit, Failure};
+use crate::hardening::SandboxNeeds;
+use crate::hsm::TokenPart;
+use crate::hsm::client::HostProcess;
+use crate::hsm::key_host::own_program;
+use crate::hsm::pkcs11::{TokenChoice, TokenPin, TokenSetup};
+use crate::modules::LineProfile;
+use crate::profile::line::{HostCrypto, TokenTable};
+
+/// A key store, and who gives the PIN of a line's token.
+#[derive(Clone, Copy)]
+pub struct KeyAccess<'a> {
+    /// The bureau's key store.
+    pub store: &'a Path,
+    /// Asks for the PIN: only if the line has a token.
+    pub pin: &'a dyn Fn() -> Result<Zeroizing<String>, Failure>,
+}
+
+impl KeyAccess<'_> {
+    /// Starts the HSM host of a line.
+    pub(super) fn start(&self, line: &LineProfile, socket: &Path) -> Result<HostProcess, Failure> {
+        let program = own_program()?;
+        let Some(table) = &line.hsm else { return HostProcess::start(&program, self.store, socket) };
+        let wrong = || Failure::new(Exit::Io, "operator: a PIN has 1 to 64 bytes");
+        let pin = TokenPin::new(&(self.pin)()?).ok_or_else(wrong)?;
+        HostProcess::start_with_token(&program, self.store, socket, &setup(table), &pin)
+    }
+}
+
+fn setup(table: &TokenTable) -> TokenSetup {
+    TokenSetup {
+        module: table.module.clone(),
+        choice: TokenChoice::of(table.token.clone(), table.slot),
+        host_crypto: table.host_crypto == HostCrypto::Allowed,
+        needs: SandboxNeeds { paths: table.needs.clone(), sockets: table.sockets },
+    }
+}
+
+/// Reports what a line's token does, and what the memory of the host sees.
+pub(super) fn report(part: &TokenPart) {
+    if part.on_host.is_empty() {
+        tracing::info!("token {part}");
+    } else {
+        tracing::warn!("token {part}, which sees keys of cards or clear secrets");
+    }
+}
