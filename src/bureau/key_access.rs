@@ -6,12 +6,12 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::line::hsm_host::{TokenChoice, TokenPin, TokenSetup};
 use crate::exit::{Exit, Failure};
 use crate::hardening::SandboxNeeds;
-use crate::hsm::TokenPart;
-use crate::hsm::client::HostProcess;
+use crate::hsm::client::{HostProcess, HsmClient};
 use crate::hsm::key_host::own_program;
-use crate::hsm::pkcs11::{TokenChoice, TokenPin, TokenSetup};
+use crate::hsm::{CallerRole, Hsm, HsmDoor, TokenPart};
 use crate::modules::LineProfile;
 use crate::profile::line::{HostCrypto, TokenTable};
 
@@ -44,8 +44,17 @@ fn setup(table: &TokenTable) -> TokenSetup {
     }
 }
 
-/// Reports what a line's token does, and what the memory of the host sees.
-pub(super) fn report(part: &TokenPart) {
+/// Asks what a line's token does, and reports it, and what the memory of the host sees.
+pub(super) fn token(line: &LineProfile, door: &HsmDoor) -> Result<Option<TokenPart>, Failure> {
+    if line.hsm.is_none() {
+        return Ok(None);
+    }
+    let part = HsmClient::connect(door, CallerRole::Ledger)?.info()?.token;
+    part.iter().for_each(report);
+    Ok(part)
+}
+
+fn report(part: &TokenPart) {
     if part.on_host.is_empty() {
         tracing::info!("token {part}");
     } else {

@@ -106,11 +106,7 @@ impl Bureau {
         let socket = directory.path().join("hsm.sock");
         let host = keys.start(&line, &socket)?;
         let door = host.door().clone();
-        let token = match line.hsm {
-            Some(_) => HsmClient::connect(&door, CallerRole::Ledger)?.info()?.token,
-            None => None,
-        };
-        token.iter().for_each(key_access::report);
+        let token = key_access::token(&line, &door)?;
         let auditor = HsmClient::connect_again(&door, CallerRole::Ledger)?;
         let realm = auditor.realm();
         if !simulation.on {

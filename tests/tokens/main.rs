@@ -1,4 +1,4 @@
-//! `cardwright hsm check` on PKCS#11 tokens of Debian.
+//! `cardwright hsm check`, and lines, on PKCS#11 tokens of Debian.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,7 +8,14 @@
     reason = "a test fails by panicking"
 )]
 
+mod line;
 mod scene;
+#[allow(dead_code, unused_imports, reason = "a part of it is used here")]
+#[path = "../line/support.rs"]
+mod support;
+#[allow(dead_code, reason = "a part of it is used here")]
+#[path = "../v1_store/mod.rs"]
+mod v1_store;
 
 use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};
@@ -16,7 +23,7 @@ use std::process::{Command, Output, Stdio};
 use scene::{Kind, LABEL, PIN, Scene};
 
 /// The steps, in their order.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 11] = [
     "card keys (KDC) from the KMC",
     "session keys",
     "cryptograms",
@@ -26,11 +33,14 @@ const STEPS: [&str; 9] = [
     "unwrap under a TDES TK",
     "unwrap under an AES TK",
     "wrap under the session DEK",
+    "MAC of a file",
+    "checks of values, PIN blocks",
 ];
 
 const NO_DERIVATION: &str = "on host  C_DeriveKey: MechanismInvalid";
 const NO_UNWRAP: &str = "on host  C_UnwrapKey: MechanismInvalid";
 const NO_WRAP: &str = "on host  C_WrapKey: MechanismInvalid";
+const NO_MECHANISM: &str = "on host  PKCS#11 has no mechanism for it";
 const READABLE: &str = "inside   the token shows the result to who asks";
 
 fn said(output: &Output) -> String {
@@ -53,7 +63,19 @@ fn softhsm_derives_and_does_not_translate() {
     let output = scene.check(&["--token", LABEL, "--pin-stdin"], PIN);
     assert_eq!(
         table(&output),
-        ["inside", "inside", "inside", "inside", "inside", "inside", NO_UNWRAP, NO_UNWRAP, NO_WRAP]
+        [
+            "inside",
+            "inside",
+            "inside",
+            "inside",
+            "inside",
+            "inside",
+            NO_UNWRAP,
+            NO_UNWRAP,
+            NO_WRAP,
+            NO_MECHANISM,
+            NO_MECHANISM
+        ]
     );
     let text = said(&output);
     assert!(text.starts_with("token cardwright (SoftHSM project SoftHSM v2)\n"), "{text}");
@@ -79,7 +101,9 @@ fn opencryptoki_translates_and_does_not_derive() {
                 NO_DERIVATION,
                 READABLE,
                 READABLE,
-                "inside"
+                "inside",
+                NO_MECHANISM,
+                NO_MECHANISM
             ]
         );
     }
@@ -99,7 +123,9 @@ fn a_token_without_a_derivation_gives_keys_to_the_host() {
             "inside",
             NO_UNWRAP,
             NO_UNWRAP,
-            NO_WRAP
+            NO_WRAP,
+            NO_MECHANISM,
+            NO_MECHANISM
         ]
     );
 }

@@ -23,8 +23,8 @@ use crate::crypto::rsa;
 use crate::exit::{Exit, Failure};
 use crate::hardening::{PageLock, SandboxNeeds, confine, lock_pages, spilled, wipe_stack};
 use crate::hsm::client::READY;
-pub use crate::hsm::pkcs11::{StepPlace, TokenChoice, TokenReport, TokenSetup};
-use crate::hsm::pkcs11::{Token, TokenDevice, TokenHome, TokenKeyTerms, TokenPin, probe};
+pub use crate::hsm::pkcs11::{StepPlace, TokenChoice, TokenPin, TokenReport, TokenSetup};
+use crate::hsm::pkcs11::{Token, TokenDevice, TokenHome, TokenKeyTerms, probe};
 use crate::hsm::soft::SoftHsm;
 use crate::hsm::soft::issuer::SoftIssuer;
 use crate::hsm::store::{KeyStore, StoreSide};
@@ -41,10 +41,10 @@ pub fn run(keys: &Path, socket: &Path, only_checks: bool) -> Result<Exit, Failur
     let store = opened(keys)?;
     let parent = Parent::of_this_process(only_checks)?;
     if only_checks {
-        return parent.serve(store, SoftHsm::for_checks, (keys, socket), &SandboxNeeds::default());
+        return parent.serve(store, SoftHsm::for_checks, (keys, socket), None);
     }
     let _alone = HostLock::take(keys)?;
-    parent.serve(store, SoftHsm::new, (keys, socket), &SandboxNeeds::default())
+    parent.serve(store, SoftHsm::new, (keys, socket), None)
 }
 
 /// Serves the keys of a bureau's store as [`run`] does, of which some lie in a token. The token is opened and probed before the
@@ -64,7 +64,7 @@ pub fn run_with_token(keys: &Path, socket: &Path, setup: &TokenSetup) -> Result<
     let token = TokenHome::open(device, Some(pin), terms)?;
     token.check(setup.host_crypto)?;
     wipe_stack();
-    parent.serve(store, |store| SoftHsm::with_token(store, token), (keys, socket), &setup.needs)
+    parent.serve(store, |store| SoftHsm::with_token(store, token), (keys, socket), Some(&setup.needs))
 }
 
 fn no_pin() -> Failure {
@@ -76,7 +76,7 @@ pub fn run_issuers(keys: &Path, socket: &Path, only_checks: bool) -> Result<Exit
     rsa::prepare();
     let store = opened(keys)?;
     let parent = Parent::of_this_process(only_checks)?;
-    parent.serve(store, SoftIssuer::new, (keys, socket), &SandboxNeeds::default())
+    parent.serve(store, SoftIssuer::new, (keys, socket), None)
 }
 
 /// Locks pages for keys, then opens a store, whose keys go into them.
@@ -176,12 +176,12 @@ impl Parent {
         store: KeyStore,
         hosted: impl FnOnce(KeyStore) -> Result<H, Failure>,
         (keys, socket): (&Path, &Path),
-        needs: &SandboxNeeds,
+        module: Option<&SandboxNeeds>,
     ) -> Result<Exit, Failure> {
         let lost =
             |e: std::io::Error| Failure::new(Exit::Io, format!("us: the HSM host lost its parent: {e}"));
         let listener = host::listen(socket)?;
-        let confined = unless_test(store.realm(), confine(keys, socket, needs));
+        let confined = unless_test(store.realm(), confine(keys, socket, module));
         let hsm = confined.and_then(|confined| {
             if confined.is_some() {
                 tracing::debug!("only the key store and the socket can be reached from now on");

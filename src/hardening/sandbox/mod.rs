@@ -46,11 +46,12 @@ pub struct SandboxNeeds {
 }
 
 /// Encloses this thread, and every thread that it starts from then on, in a sandbox: of files it reaches those in `folder` and
-/// those that are needed, and it may remove `socket`.
-pub fn confine(folder: &Path, socket: &Path, needs: &SandboxNeeds) -> Result<(), Failure> {
-    enclose(folder, socket, needs).map_err(failed)?;
+/// those that the module of a token needs, and it may remove `socket`.
+pub fn confine(folder: &Path, socket: &Path, module: Option<&SandboxNeeds>) -> Result<(), Failure> {
+    let sockets = module.is_some_and(|needs| needs.sockets);
+    enclose(folder, socket, module).map_err(failed)?;
     // The list comes last: it has no call that sets a filter.
-    for filter in [deadly(needs.sockets), unseen(), allowed(needs.sockets)] {
+    for filter in [deadly(module.is_some()), unseen(), allowed(sockets)] {
         apply_filter(&filter.map_err(failed)?).map_err(failed)?;
     }
     Ok(())
@@ -62,7 +63,11 @@ fn failed(error: impl std::fmt::Display) -> Failure {
 }
 
 /// Leaves one folder of the files.
-fn enclose(folder: &Path, socket: &Path, needs: &SandboxNeeds) -> Result<(), Box<dyn std::error::Error>> {
+fn enclose(
+    folder: &Path,
+    socket: &Path,
+    module: Option<&SandboxNeeds>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let in_folder: BitFlags<AccessFs> =
         make_bitflags!(AccessFs::{ReadFile | ReadDir | WriteFile | Truncate | MakeReg | RemoveFile});
     let beside = match socket.parent() {
@@ -72,14 +77,14 @@ fn enclose(folder: &Path, socket: &Path, needs: &SandboxNeeds) -> Result<(), Box
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(LANDLOCK))?;
-    if !needs.sockets {
+    if !module.is_some_and(|needs| needs.sockets) {
         rules = rules.handle_access(AccessNet::from_all(LANDLOCK))?.scope(Scope::from_all(LANDLOCK))?;
     }
     let mut rules = rules
         .create()?
         .add_rule(PathBeneath::new(PathFd::new(folder)?, in_folder))?
         .add_rule(PathBeneath::new(PathFd::new(beside)?, AccessFs::RemoveFile))?;
-    for path in &needs.paths {
+    for path in module.iter().flat_map(|needs| &needs.paths) {
         let file = make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate});
         let access = if path.is_dir() { in_folder | AccessFs::MakeDir | AccessFs::RemoveDir } else { file };
         let opened = PathFd::new(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -238,7 +243,8 @@ const DEADLY: &[i64] = &[
     libc::SYS_capset,
 ];
 
-/// The network, and other sockets: deadly too, unless a token's module needs a service.
+/// The network, and other sockets: deadly too, unless there is a module. Without leave its calls fail: libraries try to write to the
+/// system's log, for example when their token is gone.
 const SOCKETS: &[i64] =
     &[libc::SYS_socket, libc::SYS_socketpair, libc::SYS_connect, libc::SYS_bind, libc::SYS_listen];
 /// What a module does to reach its service.
@@ -289,8 +295,8 @@ fn unseen() -> Result<BpfProgram, BackendError> {
 }
 
 /// The calls of an intruder end the process.
-fn deadly(sockets: bool) -> Result<BpfProgram, BackendError> {
-    let more = if sockets { &[] } else { SOCKETS };
+fn deadly(module: bool) -> Result<BpfProgram, BackendError> {
+    let more = if module { &[] } else { SOCKETS };
     let rules = DEADLY.iter().chain(more).map(|call| (*call, Vec::new())).collect();
     SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::KillProcess, architecture()?)?.try_into()
 }

@@ -1,0 +1,262 @@
+//! A line whose keys lie in a token: SoftHSM2 with host crypto makes cards; without it, and on a wrong token, no line opens.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::scene::{Kind, LABEL, PIN, Scene};
+use crate::support::{BUREAU_KEYS, Ended, World};
+
+const CARDS: u32 = 24;
+const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+fn good(ended: &Ended) {
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+}
+
+/// A world with a token of SoftHSM2 that holds the bureau's keys, and a line that uses it.
+struct TokenWorld(World);
+
+impl TokenWorld {
+    /// `faults` are those of the objects in the token.
+    fn new(faults: &[&str]) -> Self {
+        let mut world = World::new();
+        std::fs::create_dir(world.path("tokens")).unwrap();
+        let tokens = world.path("tokens");
+        let settings = format!("directories.tokendir = {}\nobjectstore.backend = file\n", tokens.display());
+        world.write("softhsm2.conf", &settings);
+        world.set("SOFTHSM2_CONF", "softhsm2.conf");
+        let made = ["--init-token", "--free", "--label", LABEL, "--pin", PIN, "--so-pin", "31415926"];
+        good(&world.program(Path::new("softhsm2-util"), &made));
+        world.write("pin", PIN);
+        private(&world.path("pin"));
+        let hwsim = Path::new(env!("CARGO_BIN_EXE_cardwright")).with_file_name("hwsim");
+        let load =
+            ["token-keys", "--module", MODULE, "--token", LABEL, "--pin-file", "pin", "--from", BUREAU_KEYS];
+        let loaded = world.program(&hwsim, &[&load[..], faults].concat());
+        good(&loaded);
+        world.write("keys.toml", &loaded.stdout);
+        let made = Self(world);
+        made.new_store("token.store");
+        made.line("line.toml", "host_crypto = \"allowed\"");
+        made
+    }
+
+    fn new_store(&self, name: &str) {
+        good(&self.0.cardwright(&["key", "init", "--test", "--from", "keys.toml", "--store", name]));
+    }
+
+    /// Writes a line with this token, and these lines more in its table.
+    fn line(&self, name: &str, more: &str) {
+        let (_, shipped) = cardwright::profile::LINES.iter().find(|(name, _)| *name == "sim-8").unwrap();
+        let needs = self.0.path("tokens");
+        let table = format!(
+            "\n[hsm]\nmodule = \"{MODULE}\"\ntoken = \"{LABEL}\"\nneeds = [\"{}\", \"/dev/urandom\"]\n{more}\n",
+            needs.display()
+        );
+        self.0.write(name, &format!("{shipped}{table}"));
+    }
+
+    /// The words of a run on a line with the token.
+    fn words<'a>(file: &'a str, line: &'a str) -> [&'a str; 17] {
+        [
+            "run",
+            file,
+            "--line",
+            line,
+            "--keys",
+            "token.store",
+            "--ledger",
+            "token.db",
+            "--simulate",
+            "--speed",
+            "0",
+            "--dump",
+            "dumps",
+            "--report",
+            "report.json",
+            "--pin-file",
+            "pin",
+        ]
+    }
+
+    fn run(&self, file: &str, line: &str) -> Ended {
+        self.0.cardwright(&Self::words(file, line))
+    }
+}
+
+fn private(path: &Path) {
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+}
+
+/// The applications of each chip, in the order of the stack.
+fn chips(world: &World) -> Vec<Value> {
+    let mut dumps = world.dumps();
+    dumps.sort_by_key(|dump| dump["position"].as_u64());
+    dumps.iter().map(|dump| dump["chip"]["applications"].clone()).collect()
+}
+
+#[test]
+fn cards_made_through_softhsm_are_those_of_the_software_and_authenticate() {
+    let world = TokenWorld::new(&[]);
+    let prep = |words: &str| good(&world.0.prep(&words.split(' ').collect::<Vec<_>>()));
+    prep("issuer-cert new --keys issuer.store --issuer 476173");
+    prep("issuer-cert self --keys issuer.store --key 476173:1 --expiry 12/2049 --authority ca.json");
+    prep(&format!("sample --count {CARDS} --output job.csv"));
+    prep("run --input job.csv --product payment-sda --keys issuer.store --kek 476173FF:1 --output job.cwf1");
+    good(&world.run("job.cwf1", "line.toml"));
+    let report = world.0.report();
+    let named = |list: &str| report["run"]["token"][list].as_array().unwrap().clone();
+    assert!(named("inside").contains(&"card keys (KDC) from the KMC".into()), "{report}");
+    assert!(named("on_host").contains(&"wrap under the session DEK".into()), "{report}");
+    let hwsim = Path::new(env!("CARGO_BIN_EXE_cardwright")).with_file_name("hwsim");
+    good(&world.0.program(&hwsim, &["terminal", "--dump", "dumps", "--authority", "ca.json"]));
+    let by_token = chips(&world.0);
+    assert_eq!(by_token.len(), CARDS as usize);
+
+    std::fs::remove_dir_all(world.0.path("dumps")).unwrap();
+    good(&world.0.run("job.cwf1", "sim-8", &[]));
+    assert_eq!(chips(&world.0), by_token);
+
+    // The papers say it too, as long as the token is there.
+    let line = ["--line", "line.toml", "--keys", "token.store", "--ledger", "token.db", "--pin-file", "pin"];
+    let checked = world.0.cardwright(&[&["line", "check"][..], &line[1..], &["--simulate"]].concat());
+    assert!(checked.stdout.contains("3 KEKs, 3 KMCs"), "{}{}", checked.stdout, checked.stderr);
+}
+
+#[test]
+fn without_host_crypto_no_line_opens_on_softhsm() {
+    let world = TokenWorld::new(&[]);
+    world.line("strict.toml", "");
+    world.0.prepared("job", 1, 1);
+    let refused = world.run("job.cwf1", "strict.toml");
+    assert_eq!(refused.code, 23, "{}", refused.stderr);
+    for word in ["host_crypto", "wrap under the session DEK", "checks of values"] {
+        assert!(refused.stderr.contains(word), "{}", refused.stderr);
+    }
+    assert!(!world.0.path("token.db").exists(), "nothing was accepted");
+}
+
+#[test]
+fn without_host_crypto_no_line_opens_on_opencryptoki() {
+    let world = World::new();
+    let scene = Scene::start(Kind::OpenCryptoki);
+    let list = std::fs::read_to_string(BUREAU_KEYS).unwrap();
+    let list = list.replace(
+        "value = \"1619402605FF52C0CEA2ED1B39A75979ED5627082A114A0EF952E1CF3BAFB787\"",
+        "token = \"kek-1\"\nkcv = \"0AB377\"",
+    );
+    world.write("keys.toml", &list);
+    good(&world.cardwright(&["key", "init", "--test", "--from", "keys.toml", "--store", "token.store"]));
+    world.write("pin", PIN);
+    private(&world.path("pin"));
+    let (_, shipped) = cardwright::profile::LINES.iter().find(|(name, _)| *name == "sim-8").unwrap();
+    let line = |more: &str| {
+        let module = Kind::OpenCryptoki.module();
+        world.write(
+            "line.toml",
+            &format!("{shipped}\n[hsm]\nmodule = \"{module}\"\nslot = 3\nsockets = true\n{more}\n"),
+        );
+        let mut command = scene.command(env!("CARGO_BIN_EXE_cardwright"));
+        let path = |name: &str| world.path(name).display().to_string();
+        command.args([
+            "line",
+            "check",
+            &path("line.toml"),
+            "--keys",
+            &path("token.store"),
+            "--ledger",
+            &path("l.db"),
+        ]);
+        let output = command.args(["--simulate", "--pin-file", &path("pin")]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let strict = line("");
+    assert!(
+        strict.contains("there must be one secret key of this label") || strict.contains("host_crypto"),
+        "{strict}"
+    );
+}
+
+#[test]
+fn an_object_that_is_not_the_key_of_the_store_is_refused() {
+    for (faults, list, why) in [
+        (&["--extractable"][..], None, "it could leave the token"),
+        (&["--twice"], None, "there are several"),
+        (&[], Some(("kcv = \"0AB377\"", "kcv = \"0AB378\"")), "its KCV is not the one"),
+        (&[], Some(("token = \"kek-1\"", "token = \"kek-9\"")), "there is none"),
+    ] {
+        let world = TokenWorld::new(faults);
+        if let Some((right, wrong)) = list {
+            let text = std::fs::read_to_string(world.0.path("keys.toml")).unwrap();
+            assert!(text.contains(right), "{text}");
+            world.0.write("keys.toml", &text.replace(right, wrong));
+            std::fs::remove_dir_all(world.0.path("token.store")).unwrap();
+            world.new_store("token.store");
+        }
+        world.0.prepared("job", 1, 1);
+        let refused = world.run("job.cwf1", "line.toml");
+        assert_eq!(refused.code, 23, "{why}: {}", refused.stderr);
+        assert!(refused.stderr.contains(why), "{why}: {}", refused.stderr);
+    }
+}
+
+#[test]
+fn a_wrong_pin_opens_no_line_and_is_not_shown() {
+    let world = TokenWorld::new(&[]);
+    world.0.prepared("job", 1, 1);
+    world.0.write("pin", "161803");
+    let refused = world.run("job.cwf1", "line.toml");
+    assert_eq!(refused.code, 23, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("refuses the PIN") && !refused.stderr.contains("161803"),
+        "{}",
+        refused.stderr
+    );
+    std::fs::set_permissions(world.0.path("pin"), std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .unwrap();
+    let open = world.run("job.cwf1", "line.toml");
+    assert_eq!(open.code, 50, "{}", open.stderr);
+    assert!(open.stderr.contains("0600"), "{}", open.stderr);
+}
+
+#[test]
+fn keys_in_a_token_are_of_no_use_to_a_line_without_it() {
+    let world = TokenWorld::new(&[]);
+    world.0.prepared("job", 1, 1);
+    let refused = world.run("job.cwf1", "sim-8");
+    assert_eq!(refused.code, 30, "{}", refused.stderr);
+    assert!(refused.stderr.contains("lies in a token"), "{}", refused.stderr);
+}
+
+/// The files of the token are moved away while cards are made, and put back.
+#[test]
+fn a_token_that_is_gone_in_mid_run_loses_no_card() {
+    let world = TokenWorld::new(&[]);
+    world.0.prepared("job", 200, 1);
+    let words = TokenWorld::words("job.cwf1", "line.toml").map(|word| if word == "0" { "4" } else { word });
+    let mut command: Command = world.0.command(Path::new(env!("CARGO_BIN_EXE_cardwright")));
+    let run = command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while std::fs::read_dir(world.0.path("dumps")).map_or(0, Iterator::count) < 8 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no card leaves the line");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::fs::rename(world.0.path("tokens"), world.0.path("away")).unwrap();
+    let held = Ended::from(run.wait_with_output().unwrap());
+    std::fs::rename(world.0.path("away"), world.0.path("tokens")).unwrap();
+    assert_eq!(held.code, 23, "{}{}", held.stdout, held.stderr);
+    assert!(held.stderr.contains("the token of the HSM failed"), "{}", held.stderr);
+    let balance = |report: &Value, state: &str| report["job"]["balance"][state].as_u64().unwrap();
+    let report = world.0.report();
+    assert_eq!(balance(&report, "unknown"), 0, "{report}");
+    assert!(balance(&report, "remake") <= 8, "the cards in chip stations: {report}");
+    let mut words = TokenWorld::words("job.cwf1", "line.toml").to_vec();
+    words.splice(..2, ["job", "resume", "J1"]);
+    world.0.cardwright(&words);
+    let report = world.0.report();
+    assert_eq!(balance(&report, "good") + balance(&report, "remake"), 200, "{report}");
+    assert_eq!((balance(&report, "unknown"), report["records_off"].as_i64()), (0, Some(0)), "{report}");
+}
