@@ -257,7 +257,7 @@ impl Hsm for SoftHsm {
         let channel = supported(request.channel)?;
         // Drawn first, because the answer must carry it: without it nothing may be used up.
         let next_challenge = new_challenge(&channel)?;
-        let apdus = session::apdus(&self.shared, alive.as_ref(), &channel, request)?;
+        let apdus = session::apdus(&self.shared, self.keys(), alive.as_ref(), &channel, request)?;
         self.challenge = Some(next_challenge.clone());
         Ok(CardSession { apdus, next_challenge })
     }
