@@ -252,7 +252,7 @@ impl HostProcess {
         };
         let is_ready = Arc::new(AtomicBool::new(false));
         let complaint = listen_to(errors, Arc::clone(&is_ready))?;
-        match wait_until_ready(output, is_ready)?.recv_timeout(limit) {
+        match wait_until_ready(output, is_ready)?.recv_timeout(START_LIMIT) {
             Ok(()) => Ok(host),
             Err(mpsc::RecvTimeoutError::Timeout) => Err(fail("does not get ready; it was killed".into())),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
