@@ -1,7 +1,7 @@
 # Builds, tests, shows and measures Cardwright on a fresh Debian 12 with a Rust toolchain.
 #
 #   make build   build all programs into target/debug (also the default)
-#   make demo    personalize 500 cards on a simulated line
+#   make demo    personalize 500 cards on a simulated line; HSM=softhsm: with keys in a PKCS#11 token
 #   make test    run all the tests
 #   make soak    run the random tests for longer
 #   make bench   measure
@@ -11,6 +11,7 @@
 
 SHELL := /bin/sh
 CARGO ?= cargo
+HSM ?= software
 # The Debian packages, and the uses of each:
 #   gcc libc6-dev           SQLite, which is compiled from C
 #   pkg-config              serial ports, OpenSSL
@@ -19,7 +20,7 @@ CARGO ?= cargo
 #   age                     tests of sealed files
 #   libpcsclite-dev         card readers (PC/SC)
 #   pcscd vsmartcard-vpcd   tests with virtual readers
-#   softhsm2 opencryptoki   tests with PKCS#11 tokens
+#   softhsm2 opencryptoki   tests with PKCS#11 tokens, and the demo with one
 #   iproute2 util-linux     tests with virtual readers and tokens, each in its own namespace
 #   mount e2fsprogs         tests with disks that are full or fail
 PACKAGES := gcc libc6-dev pkg-config libssl-dev openssl sqlite3 age libpcsclite-dev pcscd vsmartcard-vpcd softhsm2 opencryptoki iproute2 util-linux mount e2fsprogs
@@ -42,7 +43,7 @@ build: setup
 	$(CARGO) build --workspace --bins
 
 demo: build
-	tests/demo.sh
+	HSM=$(HSM) tests/demo.sh
 
 # Programs and tests are built at once: the libraries of the tests ask for more of others, so that programs built alone are built twice.
 # Tests spend a third of their time waiting for processes and clocks, so there are 1.5 test threads for each core.

@@ -48,8 +48,11 @@ struct TokenKeysArgs {
     #[arg(long, value_name = "PATH")]
     module: PathBuf,
     /// The token's label
-    #[arg(long, value_name = "LABEL")]
-    token: String,
+    #[arg(long, value_name = "LABEL", required_unless_present = "slot")]
+    token: Option<String>,
+    /// The token's slot, if its label cannot be read
+    #[arg(long, value_name = "NUMBER", conflicts_with = "token")]
+    slot: Option<u64>,
     /// File with the token's PIN
     #[arg(long, value_name = "FILE")]
     pin_file: PathBuf,
@@ -263,7 +266,7 @@ fn card(args: VirtualCardArgs) -> Result<()> {
 fn token_keys(args: &TokenKeysArgs) -> Result<()> {
     let pin = text_file::read(&args.pin_file).context("the PIN file")?;
     let list = text_file::read(&args.from).context("the key list")?;
-    let loader = KeyLoader::open(&args.module, &args.token, pin.trim_end())?;
+    let loader = KeyLoader::open(&args.module, (args.token.as_deref(), args.slot), pin.trim_end())?;
     let list = loader.load(&list, ObjectFaults { extractable: args.extractable, twice: args.twice })?;
     std::io::stdout().lock().write_all(list.as_bytes())?;
     Ok(())

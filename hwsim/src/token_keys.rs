@@ -24,21 +24,22 @@ pub struct ObjectFaults {
     pub twice: bool,
 }
 
-/// A logged-in session with the token of this label, in a module.
+/// A logged-in session with a token, which its label or slot names.
 pub struct KeyLoader {
     session: Session,
 }
 
 impl KeyLoader {
     /// Logs in.
-    pub fn open(module: &Path, label: &str, pin: &str) -> Result<Self> {
+    pub fn open(module: &Path, (label, number): (Option<&str>, Option<u64>), pin: &str) -> Result<Self> {
         let pkcs11 = Pkcs11::new(module).context("the module")?;
         pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
-        let slots = pkcs11.get_slots_with_initialized_token()?;
+        let slots = pkcs11.get_slots_with_token()?;
         let fits = |slot: &&cryptoki::slot::Slot| {
-            pkcs11.get_token_info(**slot).is_ok_and(|info| info.label().trim() == label)
+            number == Some(slot.id())
+                || pkcs11.get_token_info(**slot).is_ok_and(|info| Some(info.label().trim()) == label)
         };
-        let slot = slots.iter().find(fits).with_context(|| format!("the module has no token {label}"))?;
+        let slot = slots.iter().find(fits).context("the module has no such token")?;
         let session = pkcs11.open_rw_session(*slot)?;
         session.login(UserType::User, Some(&AuthPin::new(pin.into())))?;
         Ok(Self { session })

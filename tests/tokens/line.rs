@@ -120,9 +120,8 @@ fn cards_made_through_softhsm_are_those_of_the_software_and_authenticate() {
     good(&world.0.run("job.cwf1", "sim-8", &[]));
     assert_eq!(chips(&world.0), by_token);
 
-    // The papers say it too, as long as the token is there.
-    let line = ["--line", "line.toml", "--keys", "token.store", "--ledger", "token.db", "--pin-file", "pin"];
-    let checked = world.0.cardwright(&[&["line", "check"][..], &line[1..], &["--simulate"]].concat());
+    let line = ["line.toml", "--keys", "token.store", "--ledger", "token.db", "--pin-file", "pin"];
+    let checked = world.0.cardwright(&[&["line", "check"][..], &line, &["--simulate"]].concat());
     assert!(checked.stdout.contains("3 KEKs, 3 KMCs"), "{}{}", checked.stdout, checked.stderr);
 }
 
@@ -139,45 +138,64 @@ fn without_host_crypto_no_line_opens_on_softhsm() {
     assert!(!world.0.path("token.db").exists(), "nothing was accepted");
 }
 
+/// openCryptoki derives nothing, so the host gets card keys and transport keys; the KMCs and KEKs stay in the token.
 #[test]
-fn without_host_crypto_no_line_opens_on_opencryptoki() {
+fn opencryptoki_needs_host_crypto_and_then_makes_cards() {
     let world = World::new();
     let scene = Scene::start(Kind::OpenCryptoki);
-    let list = std::fs::read_to_string(BUREAU_KEYS).unwrap();
-    let list = list.replace(
-        "value = \"1619402605FF52C0CEA2ED1B39A75979ED5627082A114A0EF952E1CF3BAFB787\"",
-        "token = \"kek-1\"\nkcv = \"0AB377\"",
-    );
-    world.write("keys.toml", &list);
-    good(&world.cardwright(&["key", "init", "--test", "--from", "keys.toml", "--store", "token.store"]));
     world.write("pin", PIN);
     private(&world.path("pin"));
-    let (_, shipped) = cardwright::profile::LINES.iter().find(|(name, _)| *name == "sim-8").unwrap();
-    let line = |more: &str| {
-        let module = Kind::OpenCryptoki.module();
-        world.write(
-            "line.toml",
-            &format!("{shipped}\n[hsm]\nmodule = \"{module}\"\nslot = 3\nsockets = true\n{more}\n"),
-        );
-        let mut command = scene.command(env!("CARGO_BIN_EXE_cardwright"));
-        let path = |name: &str| world.path(name).display().to_string();
-        command.args([
-            "line",
-            "check",
+    let path = |name: &str| world.path(name).display().to_string();
+    let inside = |program: &Path, words: &[&str]| {
+        let mut command = scene.command(program);
+        command.env("TMPDIR", world.path(""));
+        Ended::from(command.args(words).output().unwrap())
+    };
+    let cardwright = Path::new(env!("CARGO_BIN_EXE_cardwright"));
+    let module = Kind::OpenCryptoki.module();
+    let pin = path("pin");
+    let load = ["token-keys", "--module", module, "--slot", "3", "--pin-file", &pin, "--from", BUREAU_KEYS];
+    let loaded = inside(&cardwright.with_file_name("hwsim"), &load);
+    good(&loaded);
+    world.write("keys.toml", &loaded.stdout);
+    good(&world.cardwright(&["key", "init", "--test", "--from", "keys.toml", "--store", "token.store"]));
+    world.prepared("job", 4, 1);
+    let run = |more: &str| {
+        let (_, shipped) = cardwright::profile::LINES.iter().find(|(name, _)| *name == "sim-8").unwrap();
+        let needs = "[\"/run\", \"/dev/shm\", \"/var/lib/opencryptoki\", \"/var/lock\"]";
+        let table =
+            format!("\n[hsm]\nmodule = \"{module}\"\nslot = 3\nsockets = true\nneeds = {needs}\n{more}\n");
+        world.write("line.toml", &format!("{shipped}{table}"));
+        let words = [
+            "run",
+            &path("job.cwf1"),
+            "--line",
             &path("line.toml"),
             "--keys",
             &path("token.store"),
             "--ledger",
             &path("l.db"),
-        ]);
-        let output = command.args(["--simulate", "--pin-file", &path("pin")]).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
+            "--simulate",
+            "--speed",
+            "0",
+            "--report",
+            &path("report.json"),
+            "--pin-file",
+            &pin,
+        ];
+        inside(cardwright, &words)
     };
-    let strict = line("");
+    let refused = run("");
+    assert_eq!(refused.code, 23, "{}", refused.stderr);
     assert!(
-        strict.contains("there must be one secret key of this label") || strict.contains("host_crypto"),
-        "{strict}"
+        refused.stderr.contains("host_crypto") && refused.stderr.contains("card keys"),
+        "{}",
+        refused.stderr
     );
+    good(&run("host_crypto = \"allowed\""));
+    let report = world.report();
+    assert_eq!(report["run"]["token"]["inside"], serde_json::json!([]), "{report}");
+    assert_eq!(report["job"]["balance"]["good"], 4, "{report}");
 }
 
 #[test]
@@ -227,7 +245,7 @@ fn keys_in_a_token_are_of_no_use_to_a_line_without_it() {
     let world = TokenWorld::new(&[]);
     world.0.prepared("job", 1, 1);
     let refused = world.run("job.cwf1", "sim-8");
-    assert_eq!(refused.code, 30, "{}", refused.stderr);
+    assert_eq!(refused.code, 20, "{}", refused.stderr);
     assert!(refused.stderr.contains("lies in a token"), "{}", refused.stderr);
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType};
+use cryptoki::types::Ulong;
 
 use super::plan::{KeyKinds, TokenPart, TokenPlan};
 use super::probe::probe;
@@ -215,11 +216,14 @@ fn check_attributes(token: &Token, object: &TokenObject, key: &TokenKeyTerms) ->
     let is_kind = match key.key_type {
         KeyType::Tdes2 => has(Attribute::KeyType(TokenKeyType::DES2)),
         KeyType::Aes128 | KeyType::Aes192 | KeyType::Aes256 => {
-            let length = token.attributes(object, &[AttributeType::ValueLen]).unwrap_or_default();
+            // Some tokens do not show it (openCryptoki): the check value shows another length too.
+            let shown = token.attributes(object, &[AttributeType::ValueLen]).unwrap_or_default();
+            let wrong = |length: &Ulong| {
+                let length = usize::try_from(**length).unwrap_or(usize::MAX);
+                length != 0 && length != key.key_type.length()
+            };
             has(Attribute::KeyType(TokenKeyType::AES))
-                && length.iter().any(|shown| {
-                    matches!(shown, Attribute::ValueLen(length) if usize::try_from(**length) == Ok(key.key_type.length()))
-                })
+                && !shown.iter().any(|shown| matches!(shown, Attribute::ValueLen(length) if wrong(length)))
         }
     };
     if !is_kind {
