@@ -81,7 +81,7 @@ reason_words! {
     KeydataChanged = "keydata-changed",
     /// The chip was bound to a record before.
     ChipSeen = "chip-seen",
-    /// The HSM gives the card no session: its chip was bound before, in this job or another one.
+    /// The HSM gives the card no session: its chip was bound before, its KMC is not in the store, or its file was not admitted.
     ChipBarred = "chip-barred",
     /// A record of the chip reads otherwise than it was sent.
     ChipReadBack = "chip-read-back",
@@ -121,7 +121,7 @@ reason_words! {
     HsmRefused = "hsm-refused",
     /// The HSM does not sign the ledger, so no card is bound.
     NotSigned = "not-signed",
-    /// The card was bound, but the HSM has not acknowledged that, so nothing was written on it.
+    /// The card was bound, but the HSM has not acknowledged that, so nothing was written on its chip.
     NotAcknowledged = "not-acknowledged",
     /// A bug of this program.
     Bug = "bug",

@@ -1,4 +1,4 @@
-//! Puts the KMCs and KEKs of a TEST key list into a PKCS#11 token, as a ceremony at an HSM would, and writes the list anew: each of
+//! Puts the KMCs and KEKs of a TEST key list into a PKCS#11 token, as a ceremony at an HSM would. Returns a list in which each of
 //! them names its object in place of its value.
 //!
 //! The objects are secret keys with the list's labels, sensitive and not extractable. Not here: tokens that work (`cardwright`,

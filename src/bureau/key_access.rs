@@ -29,7 +29,7 @@ impl KeyAccess<'_> {
     pub(super) fn start(&self, line: &LineProfile, socket: &Path) -> Result<HostProcess, Failure> {
         let program = own_program()?;
         let Some(table) = &line.hsm else { return HostProcess::start(&program, self.store, socket) };
-        let wrong = || Failure::new(Exit::Io, "operator: a PIN has 1 to 64 bytes");
+        let wrong = || Failure::new(Exit::Io, "operator: the PIN of a line's token has at most 64 bytes");
         let pin = TokenPin::new(&(self.pin)()?).ok_or_else(wrong)?;
         HostProcess::start_with_token(&program, self.store, socket, &setup(table), &pin)
     }
@@ -44,7 +44,7 @@ fn setup(table: &TokenTable) -> TokenSetup {
     }
 }
 
-/// Asks what a line's token does, and reports it, and what the memory of the host sees.
+/// Logs and returns which steps a line's token does inside, and which steps the memory of the host sees.
 pub(super) fn token(line: &LineProfile, door: &HsmDoor) -> Result<Option<TokenPart>, Failure> {
     if line.hsm.is_none() {
         return Ok(None);
@@ -58,6 +58,6 @@ fn report(part: &TokenPart) {
     if part.on_host.is_empty() {
         tracing::info!("token {part}");
     } else {
-        tracing::warn!("token {part}, which sees keys of cards or clear secrets");
+        tracing::warn!("token {part}, so keys of cards or clear secrets come into the memory of the host");
     }
 }

@@ -143,12 +143,13 @@ pub enum HsmError {
     #[error("device: the HSM host does not answer properly: {0}")]
     Host(String),
     /// A token did not do its part.
-    #[error("device: the token of the HSM failed: {0}: find out whether it is there and answers (hsm check)")]
+    #[error(
+        "device: the token of the HSM failed: {0}: see with `hsm check` that it is connected and answers"
+    )]
     Token(String),
     /// The value of a key lies in a token, which this host does not use.
     #[error(
-        "key: the value of {0} lies in a token, and this host uses none: it works on a line whose profile names the token in \
-         its table [hsm]"
+        "key: the value of {0} lies in a token, which this command does not open: use a line whose profile names the token in its table [hsm]"
     )]
     KeyInToken(String),
 }
@@ -181,7 +182,7 @@ pub enum DataFault {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum HsmRefusal {
     /// More events than are taken at once.
-    #[error("too many events are shown at once")]
+    #[error("too many events, or too many bytes of events, in one request")]
     ShownTooMuch,
     /// A Trailer without its first fields.
     #[error("the Trailer is too short")]
@@ -206,6 +207,9 @@ pub enum HsmRefusal {
     /// The handle was used before, with this or another card.
     #[error("the handle was used before: a verified record goes to one card")]
     HandleUsed,
+    /// A record has 1 to 255 applications.
+    #[error("a record has 1 to 255 applications")]
+    Applications,
     /// A step that the record does not have.
     #[error("the verified record has no application {0}")]
     NoStep(u8),

@@ -22,7 +22,7 @@ use crate::scp::{HostChallenge, KeyDerivation, SecLevel, SecureChannelSpec};
 pub struct AuditInfo {
     /// The key that signs.
     pub key: PublicKey,
-    /// Number of changes of the HSM's memory so far.
+    /// How often the HSM has signed a checkpoint.
     pub generation: u64,
     /// The last event that the ledger has shown, or had when it was signed.
     pub head: Option<ChainPlace>,

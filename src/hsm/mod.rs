@@ -24,7 +24,7 @@
 //! | `caller`, `door` | the parts of a program that call the host, and how it knows them |
 //! | `host_lock` | one host has a store open |
 //! | `soft` | the software HSM |
-//! | `pkcs11` | which steps a PKCS#11 token does inside; no HSM yet |
+//! | `pkcs11` | KMCs and KEKs in a PKCS#11 token, and which steps a token does inside |
 //! | `store`, `spool_keys`, `recipient`, `companion` | keys at rest |
 //! | `audit_book`, `memory` | what the HSM remembers of ledgers and files: what is asked, and the journal below |
 //!

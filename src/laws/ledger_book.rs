@@ -4,8 +4,8 @@
 //! An event is followed completely or not at all: an event that breaks a law changes nothing.
 //!
 //! Events of chain version 1 come first. They state no terms of a job, so the laws of such a job cannot be checked without its
-//! tables: its events are hashed, numbered and read, and mean nothing outside of the ledger. Who takes such events trusts the
-//! ledger for another reason.
+//! tables: its events are hashed, numbered and read, and of them only the chips that they bind mean something outside of the ledger.
+//! The HSM takes them before the first event of version 2, whether it has signed them or not.
 //!
 //! Not here: whether a file was admitted (the caller compares the terms of ACCEPTED with
 //! its admission before it lets the event in: the number of records decides how much memory a job takes).
@@ -65,6 +65,8 @@ pub enum Followed {
     Bound {
         /// The attempt.
         card: FollowedCard,
+        /// The card_ref of its record.
+        card_ref: String,
         /// Its chip, if it is known.
         chip: Option<ChipId>,
     },
@@ -207,7 +209,7 @@ impl LedgerBook {
                 Followed::Noted
             }
             (Some(job), Some(terms)) => self.accept(job, terms, &event)?,
-            (Some(job), None) if self.unsealed.contains(&job) => Followed::Noted,
+            (Some(job), None) if self.unsealed.contains(&job) => chip_of(job, &event),
             (Some(job), None) => self.jobs.get_mut(&job).ok_or(Breach::NoJob(job))?.follow(job, &event)?,
         };
         let hash = hash_version_two(&self.place.hash, self.place.ledger, bytes);
@@ -229,6 +231,7 @@ impl LedgerBook {
         }
         let hash = hash_version_one(&self.place.hash, &row, &mut Vec::new());
         let event = row.typed().map_err(Breach::VersionOne)?;
+        let mut followed = Followed::Noted;
         match event.job {
             None => self.line.follow(&event)?,
             Some(job) if event.fact == EventFact::Accepted(None) => {
@@ -238,11 +241,16 @@ impl LedgerBook {
                 }
                 self.unsealed.insert(job);
             }
-            Some(job) if self.unsealed.contains(&job) => {}
+            Some(job) if self.unsealed.contains(&job) => followed = chip_of(job, &event),
             Some(job) => return Err(Breach::NoJob(job)),
         }
         self.place = ChainPlace { n: next, hash, ..self.place };
-        Ok(Followed::Noted)
+        Ok(followed)
+    }
+
+    /// Whether a job was accepted in chain version 1. Its terms are not known.
+    pub fn has_unsealed(&self) -> bool {
+        !self.unsealed.is_empty()
     }
 
     fn next_job(&self) -> JobId {
@@ -286,8 +294,7 @@ impl FollowedJob {
         let card = event.fact.card();
         let card = card.map(|card| FollowedCard { job, seq: card.record.seq, attempt: card.attempt });
         match (&event.fact, card) {
-            (EventFact::Bound { chip, .. }, Some(card)) => Followed::Bound { card, chip: *chip },
-            (EventFact::ChipFound { chip, .. }, Some(card)) => Followed::ChipFound { card, chip: *chip },
+            (EventFact::Bound { .. } | EventFact::ChipFound { .. }, _) => chip_of(job, event),
             (EventFact::Moved { to, .. }, Some(card)) => match to {
                 AttemptState::Written | AttemptState::Rejected | AttemptState::Unknown => {
                     Followed::Over(card)
@@ -330,6 +337,19 @@ impl FollowedJob {
         self.positions = Vec::new();
         book.records = JobRecords::unnamed(0);
         book.chips.clear();
+    }
+}
+
+/// What an event about a chip of this job means: the chip is used from now on. Any other event means nothing.
+fn chip_of(job: JobId, event: &LedgerEvent) -> Followed {
+    let Some(subject) = event.fact.card() else { return Followed::Noted };
+    let card = FollowedCard { job, seq: subject.record.seq, attempt: subject.attempt };
+    match &event.fact {
+        EventFact::Bound { chip, .. } => {
+            Followed::Bound { card, card_ref: subject.record.card_ref.clone(), chip: *chip }
+        }
+        EventFact::ChipFound { chip, .. } => Followed::ChipFound { card, chip: *chip },
+        _ => Followed::Noted,
     }
 }
 

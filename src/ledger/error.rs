@@ -138,18 +138,14 @@ pub enum LedgerError {
     },
     /// The ledger ended before the HSM was shown all of it.
     #[error(
-        "the HSM has not been shown the last {events} events of the ledger, because there was no time: the next start goes on with \
-         them, and no harm is done"
+        "the ledger was closed before the HSM had seen its last {events} events: the next start shows them, and nothing is lost"
     )]
     NotShown {
         /// Events that are owed.
         events: u64,
     },
     /// The HSM gives the attempt no session. It is bound, and nothing may be written on its card.
-    #[error(
-        "card: {job} record {seq}: the HSM gives this card no session: {why}; destroy the card, and look which cards were in its \
-         stack"
-    )]
+    #[error("key: {job} record {seq}: the HSM gives this card no session: {why}; destroy the card")]
     Barred {
         /// The job.
         job: JobId,

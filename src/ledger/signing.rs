@@ -1,11 +1,11 @@
 //! The debt of signatures: which events the HSM has not acknowledged and signed yet, and what has to wait until it has.
 //!
-//! A binding, a chip, the end of a job and the begin of a deletion are answered when the HSM has acknowledged them: their callers
-//! act on what it makes of them.
+//! A binding, a chip, the end of a job and the start of a deletion are answered only after the HSM has acknowledged them,
+//! because their callers act on the HSM's answer.
 //!
-//! An HSM that does not answer is asked again and again. Cards that are bound go on, because the next checkpoint
-//! covers their events too; but while too much is owed nothing new is bound, and a job is closed only with a signed
-//! end. Not here: the checkpoint itself (`store`), the connection (`hsm::client`).
+//! An HSM that does not answer is asked again and again. Cards whose binding is acknowledged go on, because the next
+//! checkpoint covers their events too. While too much is owed, nothing new is bound, and a job is closed only with a
+//! signed end. Not here: the checkpoint itself (`store`), the connection (`hsm::client`).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -271,9 +271,9 @@ impl LedgerWriter {
         }
     }
 
-    /// Shows the HSM what is durable and what it has not acknowledged, and has the end signed if it is to be. What is left after this time is
-    /// shown soon. A failure of the HSM is no reason to stop cards that are under way, because these events are shown again. A failure to write the
-    /// checkpoint is one, and so is an event that the HSM refuses.
+    /// Shows the HSM the durable events that it has not acknowledged, and has the last one signed if `sign` is set. Events that
+    /// are left after the time `within` are shown soon. A failure of the HSM does not stop cards under way, because these events
+    /// are shown again. The ledger stops if the checkpoint cannot be written, or if the HSM refuses an event.
     fn show(&mut self, sign: bool, within: Duration) {
         if self.poison.get().is_some() || self.signing.auditor.is_none() {
             return;
@@ -282,7 +282,7 @@ impl LedgerWriter {
         match self.shown(sign, within) {
             Ok(()) => {}
             Err(ShowFault::Hsm(error)) if !error.ends_the_ledger() => {
-                // What was shown on a connection that broke is asked for on the next one.
+                // The connection may have broken after the HSM noted events: the next one asks for its last event.
                 self.signing.acknowledged = None;
                 self.signing.failed(error, self.store.last_event(), begun.elapsed());
             }
@@ -355,7 +355,7 @@ impl LedgerWriter {
         let left = self.store.last_event().saturating_sub(followed.place.n);
         if left > LONG_TO_SHOW {
             tracing::info!(
-                "the HSM is shown {left} events of the ledger; bindings wait until it has seen them"
+                "the ledger shows the HSM {left} events; no card is bound until the HSM has seen them"
             );
         }
         Ok(followed.place)

@@ -4,7 +4,7 @@ use drivers::link::{CardError, LinkError};
 use drivers::{Condition, DeviceError};
 
 use super::{Blame, Fault};
-use crate::hsm::memory::AttemptRefusal;
+use crate::hsm::memory::{AttemptBar, AttemptRefusal};
 use crate::hsm::{HsmError, HsmRefusal};
 use crate::ids::KeyData;
 use crate::reason::ReasonWord;
@@ -92,6 +92,20 @@ impl Fault {
         Self::new(Blame::Card, reason, format!("card: {detail}"))
     }
 
+    /// The HSM gives an attempt no session. A chip that was used before is the card's fault, and other cards are made; any other
+    /// reason holds for the next card as well.
+    pub(crate) fn barred(why: AttemptBar) -> Self {
+        let what = format!(
+            "the HSM gives this card no session: {why}. Nothing was written on its chip, but the card may be printed or encoded: destroy the card"
+        );
+        match why {
+            AttemptBar::ChipSeen => Self::card(ReasonWord::ChipBarred, what),
+            AttemptBar::NoKmc | AttemptBar::NotAdmitted | AttemptBar::EarlierAttempt => {
+                Self::new(Blame::Hsm, ReasonWord::ChipBarred, format!("key: {what}"))
+            }
+        }
+    }
+
     /// Adds the command at which it happened.
     pub(super) fn at(self, header: String, sw: Option<u16>) -> Self {
         Self { header: Some(header), sw, ..self }
@@ -161,11 +175,7 @@ impl From<HsmError> for Fault {
             HsmError::CardCryptogram(_) => (Blame::Card, ReasonWord::Cryptogram),
             HsmError::Response(_) => (Blame::Card, ReasonWord::MalformedResponse),
             HsmError::Data { .. } => (Blame::Data, ReasonWord::Data),
-            // Other cards are made.
-            HsmError::Refused(HsmRefusal::Attempt(AttemptRefusal::Barred(why))) => {
-                let detail = format!("the HSM gives this card no session: {why}; destroy the card");
-                return Self::card(ReasonWord::ChipBarred, detail);
-            }
+            HsmError::Refused(HsmRefusal::Attempt(AttemptRefusal::Barred(why))) => return Self::barred(*why),
             // The HSM host started anew after the card was bound.
             HsmError::Refused(HsmRefusal::Attempt(AttemptRefusal::Stale)) => (Blame::Hsm, ReasonWord::Hsm),
             HsmError::Refused(_) => (Blame::Us, ReasonWord::HsmRefused),
@@ -182,7 +192,6 @@ mod tests {
 
     use super::*;
     use crate::hsm::DataFault;
-    use crate::hsm::memory::AttemptBar;
     use crate::ids::{Dgi, KmcRef};
 
     fn status(meaning: Condition) -> DeviceError {
@@ -287,6 +296,7 @@ mod tests {
             (HsmError::Host("gone".into()), Blame::Hsm, "hsm"),
             (HsmError::Refused(HsmRefusal::ForeignDgi(Dgi(1))), Blame::Us, "hsm-refused"),
             (attempt(AttemptRefusal::Barred(AttemptBar::ChipSeen)), Blame::Card, "chip-barred"),
+            (attempt(AttemptRefusal::Barred(AttemptBar::NoKmc)), Blame::Hsm, "chip-barred"),
             (attempt(AttemptRefusal::Stale), Blame::Hsm, "hsm"),
             (attempt(AttemptRefusal::OtherChip), Blame::Us, "hsm-refused"),
         ] {

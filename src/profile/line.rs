@@ -345,10 +345,10 @@ impl TokenTable {
     fn check(&self) -> Result<(), String> {
         let paths = std::iter::once(&self.module).chain(&self.needs);
         if let Some(path) = paths.into_iter().find(|path| !path.is_absolute()) {
-            return Err(format!("hsm: {} is no absolute path", path.display()));
+            return Err(format!("hsm: {} must be an absolute path", path.display()));
         }
         if self.token.is_some() && self.slot.is_some() {
-            return Err("hsm: either token or slot".into());
+            return Err("hsm: state token or slot, not both".into());
         }
         Ok(())
     }

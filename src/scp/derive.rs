@@ -28,7 +28,7 @@ impl KeyDerivation {
         }
     }
 
-    /// The bytes of KEYDATA from which it makes card keys. Two cards of one KMC that have them in common have the same keys.
+    /// The bytes of KEYDATA from which it makes card keys. Two cards of one KMC with equal bytes have equal keys.
     pub fn input(self, key_data: &KeyData) -> &[u8] {
         match self {
             Self::EmvCps => emv_cps_input(key_data),
@@ -47,8 +47,8 @@ impl KeyDerivation {
         }
     }
 
-    /// What the KMC encrypts, by ECB, to make K_ENC, K_MAC and K_DEK. EMV CPS: `D6` = KEYDATA bytes 4-9; D6 F0 n | D6 0F n, n = 01 ENC,
-    /// 02 MAC, 03 DEK.
+    /// The data that the KMC encrypts by ECB to make K_ENC, K_MAC and K_DEK. EMV CPS: D6 F0 n | D6 0F n, where D6 is bytes 4-9 of
+    /// KEYDATA, and n is 01 (ENC), 02 (MAC) or 03 (DEK).
     pub fn data(self, key_data: &KeyData) -> [[u8; 16]; 3] {
         match self {
             Self::EmvCps => {

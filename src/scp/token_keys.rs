@@ -1,8 +1,8 @@
-//! Keys of a channel that lie in a token: the channel asks for what they give, and never for them.
+//! Keys of a channel that lie in a token: the channel asks the token for their results, never for the keys.
 //!
 //! A protocol whose keys may lie in a token says here what it needs of them. Not here: how a token does it (`hsm::pkcs11`).
 
-/// A token did not do what a key of it was asked for. The text is for people, and holds no data.
+/// A token failed to use a key. The text is for people, and holds no data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TokenKeyFault(pub String);

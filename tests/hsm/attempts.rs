@@ -74,7 +74,7 @@ fn plain() -> [App; 1] {
     [app(0x12, 1)]
 }
 
-/// Attack 2 of the review: one record went on 50 cards.
+/// An attacker tries to put one record on 50 cards.
 #[test]
 fn attack_2_fifty_cards_from_one_record() {
     let mut hsm = make();
@@ -104,7 +104,7 @@ fn attack_2_fifty_cards_from_one_record() {
     asked(&mut hsm, &blank_of(51), (second, 1), &plain(), &record).unwrap();
 }
 
-/// Attack 3 of the review: one answer of one blank opened the same session keys for the PINs of all records.
+/// An attacker sends the answer of one blank again, so that equal session keys encrypt the PINs of all records.
 #[test]
 fn attack_3_equal_pins() {
     let mut hsm = make_in(tempfile::tempdir().unwrap().path(), &more_names());
@@ -117,7 +117,8 @@ fn attack_3_equal_pins() {
     let theirs = verified(&mut hsm, &plain(), &scope("FILE-1", 8));
     let other = asked(&mut hsm, &card, (own, 1), &plain(), &theirs);
     assert_eq!(refusal(other), AttemptRefusal::OtherRecord);
-    // In an attempt of its own: the ledger knows the chip, unless it has other bytes that its keys do not come from.
+    // In an attempt of its own. The ledger takes the chip for another one, because bytes differ from which no key is derived.
+    // The HSM does not.
     job.throw_out(SEQ);
     let mut again = blank();
     again.key_data[..3].copy_from_slice(&[0, 0, 0]);
@@ -138,8 +139,8 @@ fn attack_3_equal_pins() {
     );
 }
 
-/// The DEK of SCP03 is the same in each session of a chip. So is the one of this card, whose counter does not rise: no two
-/// records get to it, under whatever name, in whatever job, before or after a restart.
+/// SCP03 has one DEK for all sessions of a chip. So has this card, because its counter does not rise. The HSM opens it for one
+/// record only: under every name of its KMC, in every job, before and after a restart.
 #[test]
 fn the_static_dek_of_scp03() {
     let folder = tempfile::tempdir().unwrap();
@@ -240,7 +241,7 @@ fn steps_once_in_order_on_one_chip() {
     assert_eq!(refusal(asked(&mut hsm, &card, (attempt, 4), &more, &record)), AttemptRefusal::OpenedBefore);
 }
 
-/// A15 of the plan: an application alone, then the whole record.
+/// One application is opened first, and then the whole record is tried.
 #[test]
 fn an_application_is_opened_once_on_a_chip_whatever_its_record_holds() {
     let mut hsm = make();
@@ -327,8 +328,8 @@ fn a_ledger_of_the_attackers_own() {
 /// What one attempt changes of a right request.
 type Misuse = fn(&mut Device, &mut BoundJob, &mut CardSessionRequest);
 
-/// The attempts that the issue names, and their like: each ends in this refusal, and the right request is answered after it
-/// unless the commands themselves were refused.
+/// Requests that misuse the HSM as an oracle. Each gets its refusal. The right request is answered after it, unless the HSM
+/// refused the commands themselves.
 #[test]
 fn every_attempt_to_make_it_an_oracle() {
     let table: [(&str, Misuse, fn(&HsmError) -> bool); 12] = [
@@ -444,7 +445,7 @@ fn bind_unknown(hsm: &mut Device, job: &mut BoundJob, request: &mut CardSessionR
     with_card(hsm, request, &card);
 }
 
-/// A16 of the plan: a restart forgets the attempts under way, and does not forget chips.
+/// A restart forgets the attempts under way, but not the chips.
 #[test]
 fn an_attempt_noted_before_a_restart_has_no_session() {
     let folder = tempfile::tempdir().unwrap();

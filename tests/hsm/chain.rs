@@ -141,7 +141,7 @@ fn a_ledger_is_followed_from_its_first_event_and_signed() {
     assert!(matches!(hsm.show(&too_many), Err(HsmError::Refused(HsmRefusal::ShownTooMuch))));
 }
 
-/// Attack 1: the same numbers with another history.
+/// A rewritten history, whose events have the right numbers.
 #[test]
 fn attack_1_a_rewritten_history_is_not_signed() {
     let scene = Scene::new();
@@ -164,7 +164,7 @@ fn attack_1_a_rewritten_history_is_not_signed() {
     stopped_at(scene.follow(&mut scene.hsm()), 5);
 }
 
-/// Attack 5b: a place that was not shown, far ahead or a fork.
+/// Events after a place that was not shown: far ahead, or on a fork.
 #[test]
 fn attack_5_a_place_far_ahead_or_beside_is_not_taken() {
     let scene = Scene::new();
@@ -217,7 +217,7 @@ fn a_ledger_of_the_attackers_own_gets_no_file_of_ours() {
     assert_eq!(hsm.audit(id).unwrap().head, None);
 }
 
-/// A11: the number of records and the name are the Trailer's, whose MAC the HSM checks.
+/// A job must have the name and the number of records of its Trailer, whose MAC the HSM checks.
 #[test]
 fn a_job_has_the_figures_of_its_trailer() {
     for (file_id, digest) in [("FILE-1", 2), ("FILE-2", 1)] {
@@ -307,7 +307,7 @@ fn one_connection_follows_a_ledger_until_it_ends() {
     assert!(matches!(other.follow(&old), Err(HsmError::NotFollowed(FollowRefusal::OtherLaws { .. }))));
 }
 
-/// A2: the store was put back, and the ledger has a signature that the store does not remember.
+/// The store was put back from a backup, and the ledger has a signature that the store does not remember.
 #[test]
 fn a_store_put_back_stops_as_a_whole() {
     let scene = Scene::new();

@@ -1,7 +1,8 @@
 //! HSMs, their store, host and client, against files and cards that these tests make from `src/manual/cwf1.md`,
 //! EMV CPS and GPCS with raw ciphers, without `src/crypto`, `src/scp` and `src/record`.
 //!
-//! `verify`, `personalize`, `attempts`, `host`, `door`, `roles` and `frames` are the suite that every HSM passes; a folder for each HSM runs it (`software`, `softhsm2`).
+//! `verify`, `personalize`, `host`, `door`, `roles`, `frames` and `journal` are the suite that every HSM passes. A folder for each
+//! HSM runs it: `softhsm2`, and `software`, which also runs `attempts` and `chain`.
 
 #![allow(
     clippy::unwrap_used,

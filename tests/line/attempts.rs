@@ -4,8 +4,8 @@ use crate::books::{Witness, balanced, none, stacked, word};
 use crate::expected;
 use crate::support::{World, lines};
 
-/// The second job's hopper begins with the blanks of the first job, fresh: other cards with the same serial numbers and keys. The
-/// ledger sees nothing wrong. The HSM gives them no session, and the line goes on with the next blank.
+/// The second job's hopper begins with copies of the first job's blanks: new cards with equal serial numbers and keys. The laws of
+/// the ledger allow them. The HSM gives them no session, and the line goes on with the next blank.
 #[test]
 fn equal_csns_in_lawful_stock_refuse_the_session_alone() {
     const EQUAL: usize = 2;

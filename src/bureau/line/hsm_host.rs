@@ -5,8 +5,8 @@
 //!            ──> ready, the first connection
 //! ```
 //!
-//! A PKCS#11 module is loaded in such a process alone: the host of a line whose keys lie in its token, and a check of a token,
-//! which needs no keys of ours and no socket.
+//! Only such a process loads a PKCS#11 module: the host of a line whose keys lie in the token, or a check of a token, which needs
+//! no keys of ours and no socket.
 //!
 //! Not here: serving (`hsm::host`), starting the process (`hsm::client`).
 
@@ -47,16 +47,15 @@ pub fn run(keys: &Path, socket: &Path, only_checks: bool) -> Result<Exit, Failur
     parent.serve(store, SoftHsm::new, (keys, socket), None)
 }
 
-/// Serves the keys of a bureau's store as [`run`] does, of which some lie in a token. The token is opened and probed before the
-/// sandbox: a module reads its libraries and settings then.
+/// As [`run`], for a bureau's store of which some keys lie in a token. The token is opened and probed before the process goes into
+/// its sandbox, because a module reads its libraries and settings then.
 pub fn run_with_token(keys: &Path, socket: &Path, setup: &TokenSetup) -> Result<Exit, Failure> {
     let store = opened(keys)?;
     let mut parent = Parent::of_this_process(false)?;
     let pin = TokenPin::take(&mut parent.input).map_err(|_| no_pin())?;
     let terms: Vec<TokenKeyTerms> = store.token_keys().collect();
     if terms.is_empty() {
-        let what = "key: the line's profile names a token, and no key of the store lies in one: take the table [hsm] out, or give \
-                    the keys a token in the key list";
+        let what = "profile: the line profile names a token, but no key of the store lies in one: remove its table [hsm], or make the store from a key list that names token objects";
         return Err(Failure::new(Exit::KeyStore, what));
     }
     let _alone = HostLock::take(keys)?;

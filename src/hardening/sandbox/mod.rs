@@ -11,8 +11,8 @@
 //! in one request. But a host of keys that opens a socket, starts a program or looks into another process is no longer ours:
 //! ended at once, it cannot try anything else. Landlock(7), seccomp(2).
 //!
-//! The module of a PKCS#11 token needs more ([`SandboxNeeds`]): its own files, and for some a service or a network. It is loaded before,
-//! and a thread that it has started by then stays outside.
+//! The module of a PKCS#11 token needs more ([`SandboxNeeds`]): its own files, and perhaps a service or a network. It is loaded
+//! before the process goes in. A thread that the module has started by then stays outside.
 //!
 //! Not here: what was open before, memory (`arena`).
 
@@ -243,8 +243,8 @@ const DEADLY: &[i64] = &[
     libc::SYS_capset,
 ];
 
-/// The network, and other sockets: deadly too, unless there is a module. Without leave its calls fail: libraries try to write to the
-/// system's log, for example when their token is gone.
+/// The network, and other sockets: deadly too, unless there is a module. Where the line profile allows it no sockets, these calls
+/// fail and do not end the process: libraries try to write to the system's log, for example when their token is gone.
 const SOCKETS: &[i64] =
     &[libc::SYS_socket, libc::SYS_socketpair, libc::SYS_connect, libc::SYS_bind, libc::SYS_listen];
 /// What a module does to reach its service.

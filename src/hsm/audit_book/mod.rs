@@ -74,7 +74,7 @@ impl AuditBook {
     pub(super) fn info(&self, ledger: LedgerId) -> Result<AuditInfo, HsmError> {
         let key = self.key.public();
         let of = move |state: &MemoryState| {
-            // A ledger that has shown nothing is none of which anything is known.
+            // Of a ledger that has shown no event, nothing is known.
             let known = state.ledger(ledger).filter(|known| known.head().n > 0);
             let head = known.map(|known| known.head());
             let signed = known.and_then(|known| known.signed.map(|signed| signed.place).or(known.noted));
@@ -119,7 +119,7 @@ impl AuditBook {
         });
         if matches!(followed, Err(HsmError::NotFollowed(FollowRefusal::StoreBehind { .. }))) {
             // It may have forgotten their chips.
-            locked(&self.attempts)?.store_stopped();
+            locked(&self.attempts)?.stop();
         }
         followed
     }
@@ -129,8 +129,8 @@ impl AuditBook {
         locked(&self.attempts)
     }
 
-    /// A connection shows the next events of the ledger that it follows. `tags` returns the tags of a chip, none if nothing says
-    /// which chip it is. What is bound may open sessions when this returns: it is durable then.
+    /// A connection shows the next events of the ledger that it follows. `tags` returns the tags of a chip, none if the
+    /// store does not have its KMC. The bindings are durable when this returns, and may open sessions.
     pub(super) fn show(
         &self,
         shown: ShownEvents,
@@ -143,8 +143,10 @@ impl AuditBook {
         match remembered {
             Ok((now, chips)) => Ok(Acknowledged { barred: chips.applied(ledger, &mut attempts), ..now }),
             Err(error) => {
-                if matches!(error, HsmError::NotFollowed(FollowRefusal::Stopped { .. })) {
-                    attempts.ledger_stopped(ledger);
+                match error {
+                    HsmError::NotFollowed(FollowRefusal::Stopped { .. }) => attempts.ledger_stopped(ledger),
+                    HsmError::NotFollowed(FollowRefusal::StoreBehind { .. }) => attempts.stop(),
+                    _ => {}
                 }
                 Err(error)
             }
@@ -199,8 +201,8 @@ impl AuditBook {
         }
     }
 
-    /// Notes that a file, whose Trailer is genuine, goes into a ledger. A file that went into another ledger is refused; noting it again for its
-    /// own ledger is not.
+    /// Notes that a file, whose Trailer is genuine, goes into a ledger. Refuses a file that went into another ledger. A file may be
+    /// noted again for its own ledger.
     pub(super) fn admit(&self, file: &FileAdmission) -> Result<(), HsmError> {
         let name = file_name_hash(file.trailer.issuer_id.as_str(), file.trailer.file_id.as_str());
         let records = file.trailer.records().ok_or(HsmRefusal::TrailerTooShort)?;
@@ -214,6 +216,9 @@ impl AuditBook {
             FollowRefusal::of_old_store(state)?;
             if let Some(other) = state.file_elsewhere(names, ledger) {
                 return Err(HsmError::FileElsewhere(other));
+            }
+            if state.may_be_old_job(names, ledger) {
+                return Err(HsmError::FileElsewhere(ledger));
             }
             if !state.is_admitted(names, records, ledger) {
                 memory.note(&MemoryRecord::Admitted { name, digest, ledger, records: Some(records) })?;

@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::audit::LedgerId;
 use crate::hsm::CardAttempt;
@@ -29,18 +30,26 @@ use crate::laws::ChipId;
 pub enum AttemptBar {
     /// Its chip was bound before, in this ledger or another one.
     #[error(
-        "its chip was bound to a record before, in this job or another one; another card has the same keys, or it is a used card"
+        "its chip was bound to a record before, in this job or another one: the card was used before, or another card has equal keys"
     )]
     ChipSeen,
     /// The KMC of its chip is not in the store, so that nothing says which chip it is.
-    #[error("the KMC of its chip was not in the key store when it was bound")]
+    #[error("the KMC of its chip is not in the key store: import the KMC, then go on")]
     NoKmc,
     /// The file of its job was not admitted.
-    #[error("the file of its job was not admitted")]
+    #[error(
+        "the file of its job was not admitted, or an earlier version accepted the job: cancel the records of this job, and have the issuer send \
+         them in a new file"
+    )]
     NotAdmitted,
     /// The card of an earlier attempt may still exist.
     #[error("an earlier card of the record may still exist")]
     EarlierAttempt,
+}
+
+/// SHA-256 of the names of a record: the hash of its file's name, and its card_ref.
+pub fn record_name_hash(file: &[u8; 32], card_ref: &str) -> [u8; 32] {
+    Sha256::new().chain_update(file).chain_update(card_ref).finalize().into()
 }
 
 /// Why a step is refused.
@@ -56,13 +65,13 @@ pub enum AttemptRefusal {
     #[error("the attempt gets no session: {0}")]
     Barred(AttemptBar),
     /// Another chip answered.
-    #[error("the chip is not the one of the attempt")]
+    #[error("the chip is not the one to which the attempt is bound")]
     OtherChip,
     /// The handle is of another record.
-    #[error("the handle is of another record than the attempt")]
+    #[error("the handle belongs to another record than the attempt")]
     OtherRecord,
     /// The step is asked on another connection at this moment.
-    #[error("the step is asked by another connection now")]
+    #[error("another connection is asking for this step now")]
     Asked,
     /// Steps come in order, each once.
     #[error("step {next} of the attempt comes next")]
@@ -82,7 +91,7 @@ pub struct AskedStep {
     pub card: CardAttempt,
     /// The chip that answered.
     pub chip: ChipId,
-    /// Hash of the name of the file, and sequence of the record, of which the handle is.
+    /// Hash of the names of the record of which the handle is, and its sequence.
     pub record: ([u8; 32], u32),
     /// Number of the step, from 1.
     pub step: u8,
@@ -94,8 +103,8 @@ pub struct AskedStep {
 
 /// An attempt under way. `A` is the answer to a step.
 struct NotedAttempt<A> {
-    /// Hash of the name of its file.
-    file: [u8; 32],
+    /// Hash of its record's names: [`record_name_hash`].
+    name: [u8; 32],
     chip: Option<ChipId>,
     bars: BTreeSet<AttemptBar>,
     /// The next step, from 1.
@@ -108,26 +117,33 @@ struct NotedAttempt<A> {
 }
 
 /// All attempts under way.
-pub struct AttemptTable<A>(BTreeMap<CardAttempt, NotedAttempt<A>>);
+pub struct AttemptTable<A> {
+    noted: BTreeMap<CardAttempt, NotedAttempt<A>>,
+    /// Whether the store was found to be an old one: no attempt is noted any more.
+    stopped: bool,
+}
 
 impl<A> Default for AttemptTable<A> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self { noted: BTreeMap::new(), stopped: false }
     }
 }
 
 impl<A> AttemptTable<A> {
-    /// An attempt was bound, for a record of the file whose name has this hash. `bars` are those of its job, its record and, if it
+    /// An attempt was bound, for the record whose names have this hash. `bars` are those of its job, its record and, if it
     /// is known, its chip.
     pub fn bound(
         &mut self,
         card: CardAttempt,
-        file: [u8; 32],
+        name: [u8; 32],
         chip: Option<ChipId>,
         bars: impl IntoIterator<Item = AttemptBar>,
     ) {
+        if self.stopped {
+            return;
+        }
         let (bars, opened) = (bars.into_iter().collect(), BTreeSet::new());
-        self.0.insert(card, NotedAttempt { file, chip, bars, step: 1, asked: false, opened, last: None });
+        self.noted.insert(card, NotedAttempt { name, chip, bars, step: 1, asked: false, opened, last: None });
     }
 
     /// The chip of an attempt became known.
@@ -137,7 +153,7 @@ impl<A> AttemptTable<A> {
         chip: ChipId,
         bars: impl IntoIterator<Item = AttemptBar>,
     ) {
-        if let Some(noted) = self.0.get_mut(&card) {
+        if let Some(noted) = self.noted.get_mut(&card) {
             noted.chip = Some(chip);
             noted.bars.extend(bars);
         }
@@ -145,47 +161,48 @@ impl<A> AttemptTable<A> {
 
     /// Every earlier card of the record is proved destroyed.
     pub fn earlier_destroyed(&mut self, card: CardAttempt) {
-        if let Some(noted) = self.0.get_mut(&card) {
+        if let Some(noted) = self.noted.get_mut(&card) {
             noted.bars.remove(&AttemptBar::EarlierAttempt);
         }
     }
 
     /// The attempt is over. Its last answer is dropped.
     pub fn over(&mut self, card: CardAttempt) {
-        self.0.remove(&card);
+        self.noted.remove(&card);
     }
 
     /// The ledger goes no further: none of its attempts does.
     pub fn ledger_stopped(&mut self, ledger: LedgerId) {
-        self.0.retain(|card, _| card.ledger != ledger);
+        self.noted.retain(|card, _| card.ledger != ledger);
     }
 
-    /// The store does nothing more: no attempt goes on.
-    pub fn store_stopped(&mut self) {
-        self.0.clear();
+    /// The store is an old one: no attempt goes on, and none is noted any more.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+        self.noted.clear();
     }
 
     /// Why an attempt gets no session, if something bars it.
     pub fn bar(&self, card: CardAttempt) -> Option<AttemptBar> {
-        self.0.get(&card)?.bars.first().copied()
+        self.noted.get(&card)?.bars.first().copied()
     }
 
     /// The answer to this question, if it was the last one of the attempt.
     pub fn answer_again(&self, card: CardAttempt, question: &[u8; 32]) -> Option<&A> {
-        let (last, answer) = self.0.get(&card)?.last.as_ref()?;
+        let (last, answer) = self.noted.get(&card)?.last.as_ref()?;
         (last == question).then_some(answer)
     }
 
     /// Begins a step, if it may be asked: [`AttemptTable::answered`] or [`AttemptTable::refused`] ends it.
     pub fn begin(&mut self, asked: &AskedStep) -> Result<(), AttemptRefusal> {
-        let noted = self.0.get_mut(&asked.card).ok_or(AttemptRefusal::Stale)?;
+        let noted = self.noted.get_mut(&asked.card).ok_or(AttemptRefusal::Stale)?;
         if let Some(bar) = noted.bars.first() {
             return Err(AttemptRefusal::Barred(*bar));
         }
         if noted.chip.ok_or(AttemptRefusal::AwaitsChip)? != asked.chip {
             return Err(AttemptRefusal::OtherChip);
         }
-        if (noted.file, asked.card.seq) != asked.record {
+        if (noted.name, asked.card.seq) != asked.record {
             return Err(AttemptRefusal::OtherRecord);
         }
         if noted.asked {
@@ -203,14 +220,14 @@ impl<A> AttemptTable<A> {
 
     /// A step that was begun was not answered.
     pub fn refused(&mut self, card: CardAttempt) {
-        if let Some(noted) = self.0.get_mut(&card) {
+        if let Some(noted) = self.noted.get_mut(&card) {
             noted.asked = false;
         }
     }
 
     /// A step that was begun is answered. Returns false if the attempt ended meanwhile: then nothing is answered.
     pub fn answered(&mut self, asked: &AskedStep, answer: A) -> bool {
-        let Some(noted) = self.0.get_mut(&asked.card).filter(|noted| noted.asked) else { return false };
+        let Some(noted) = self.noted.get_mut(&asked.card).filter(|noted| noted.asked) else { return false };
         noted.asked = false;
         // A record has fewer applications than steps have numbers.
         noted.step = noted.step.saturating_add(1);

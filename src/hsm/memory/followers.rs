@@ -41,8 +41,7 @@ pub enum FollowRefusal {
     OtherStore,
     /// The store signed more than it remembers.
     #[error(
-        "the key store has signed up to {shown}, and remembers only {known}: it was put back from a backup, and signs nothing more; put \
-         the newer one back"
+        "the key store has signed number {shown}, but remembers only number {known}: it is an old copy from a backup, and signs nothing more; put the newer store back"
     )]
     StoreBehind {
         /// The generation, or the event, that the store remembers.

@@ -42,7 +42,7 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-pub use attempts::{AskedStep, AttemptBar, AttemptRefusal, AttemptTable};
+pub use attempts::{AskedStep, AttemptBar, AttemptRefusal, AttemptTable, record_name_hash};
 pub use chip_tag::{KmcMark, chip_tags};
 pub use chips::{ChipSet, ChipsEnd};
 pub use followers::{ConnectionNumber, FollowRefusal, LedgerFollowers};
@@ -352,8 +352,8 @@ impl Memory {
         Ok(())
     }
 
-    /// Follows events after this number, and notes those that could follow, with the chips that `chips` finds in them. It gets
-    /// the chips that were bound before.
+    /// Follows the events after this number, and notes those that could follow. `chips` gets the chips that were bound before, and
+    /// returns the tags of those that these events bind, which are noted too.
     pub fn show(
         &mut self,
         ledger: LedgerId,

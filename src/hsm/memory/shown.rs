@@ -1,11 +1,11 @@
-//! What events that were shown mean for attempts and chips: which chips are used from now on, which attempts may open sessions, and
-//! which may not. Pure.
+//! The effect of shown events on attempts and chips: which chips are used from now on, and which attempts may open sessions.
+//! Pure.
 //!
 //! The order matters: the tags of chips are noted with the events, and attempts may open sessions when both are durable.
 //!
 //! Not here: how a tag is made (`chip_tag`), steps of an attempt (`attempts`).
 
-use super::attempts::{AttemptBar, AttemptTable};
+use super::attempts::{AttemptBar, AttemptTable, record_name_hash};
 use super::chips::ChipSet;
 use super::mac::MemoryTag;
 use super::state::{FollowedEvents, LedgerMemory, file_name_hash};
@@ -23,8 +23,18 @@ pub struct ShownChips {
 
 /// What an event means for an attempt.
 enum AttemptChange {
-    Bound { card: FollowedCard, chip: Option<ChipId>, file: [u8; 32], bars: Vec<AttemptBar> },
-    ChipFound { card: FollowedCard, chip: ChipId, bars: Vec<AttemptBar> },
+    Bound {
+        card: FollowedCard,
+        card_ref: String,
+        chip: Option<ChipId>,
+        name: [u8; 32],
+        bars: Vec<AttemptBar>,
+    },
+    ChipFound {
+        card: FollowedCard,
+        chip: ChipId,
+        bars: Vec<AttemptBar>,
+    },
     Over(FollowedCard),
 }
 
@@ -40,9 +50,10 @@ impl ShownChips {
         for (n, effect) in (after.saturating_add(1)..).zip(&followed.effects) {
             let mut bars = |chip: &ChipId| shown.bind(tags(chip), seen);
             let change = match effect {
-                Followed::Bound { card, chip } => {
+                Followed::Bound { card, card_ref, chip } => {
                     let bars = chip.as_ref().map_or_else(Vec::new, &mut bars);
-                    AttemptChange::Bound { card: *card, chip: *chip, file: [0; 32], bars }
+                    let card_ref = card_ref.clone();
+                    AttemptChange::Bound { card: *card, card_ref, chip: *chip, name: [0; 32], bars }
                 }
                 Followed::ChipFound { card, chip } => {
                     AttemptChange::ChipFound { card: *card, chip: *chip, bars: bars(chip) }
@@ -72,16 +83,16 @@ impl ShownChips {
     }
 
     /// Adds what the ledger says of the jobs of these attempts. `is_admitted` returns whether the file with this hash of its name was
-    /// admitted for the ledger. An attempt from before the place that the ledger had without showing it opens nothing: its chip
-    /// alone counts.
+    /// admitted for the ledger. Drops attempts up to the place that this store signed before its events were shown: they open
+    /// nothing, and only their chips count.
     pub fn complete(&mut self, known: &LedgerMemory, is_admitted: impl Fn(&[u8; 32]) -> bool) {
         let noted = known.noted.map_or(0, |noted| noted.n);
         self.steps.retain(|(n, _)| *n > noted);
         for (_, change) in &mut self.steps {
-            let AttemptChange::Bound { card, file, bars, .. } = change else { continue };
-            let name = known.book.file_of(card.job).map(|(issuer, file_id)| file_name_hash(issuer, file_id));
-            match name.filter(&is_admitted) {
-                Some(name) => *file = name,
+            let AttemptChange::Bound { card, card_ref, name, bars, .. } = change else { continue };
+            let file = known.book.file_of(card.job).map(|(issuer, file_id)| file_name_hash(issuer, file_id));
+            match file.filter(&is_admitted) {
+                Some(file) => *name = record_name_hash(&file, card_ref),
                 None => bars.push(AttemptBar::NotAdmitted),
             }
         }
@@ -96,8 +107,8 @@ impl ShownChips {
         let mut barred = Vec::new();
         for (_, change) in self.steps {
             let card = match change {
-                AttemptChange::Bound { card, chip, file, bars } => {
-                    attempts.bound(of(card), file, chip, bars);
+                AttemptChange::Bound { card, chip, name, bars, .. } => {
+                    attempts.bound(of(card), name, chip, bars);
                     of(card)
                 }
                 AttemptChange::ChipFound { card, chip, bars } => {

@@ -32,7 +32,8 @@ pub struct MemoryState {
     admitted: BTreeMap<[u8; 32], AdmittedFile>,
     /// Keys of spools that were made and are not gone.
     spools: BTreeMap<SpoolKeyName, LedgerId>,
-    /// What a ledger showed that the store has forgotten: what it remembers, and what it signed.
+    /// Set if a ledger showed a signature that this store has forgotten: the number that the store remembers, and the number that
+    /// it signed.
     behind: Option<(u64, u64)>,
 }
 
@@ -84,7 +85,7 @@ impl LedgerMemory {
         let noted = self.noted.filter(|noted| noted.n >= next);
         let terms = LedgerBook::terms_in(event);
         if terms.as_ref().is_some_and(|terms| terms.records > UNSTATED_MAX) && noted.is_some() {
-            return Err("its file has more records than any file of its time".to_owned());
+            return Err("its file has more records than any file of that version".to_owned());
         }
         if let (None, Some(terms)) = (noted, &terms) {
             may_accept(terms)?;
@@ -93,11 +94,15 @@ impl LedgerMemory {
         if let Some(noted) = noted.filter(|noted| noted.n == next)
             && self.book.place_after(event).as_ref() != Some(&noted)
         {
-            return Err("another event of this number was signed before".to_owned());
+            return Err("this store signed another event of this number before".to_owned());
         }
         let effect = self.book.follow(event).map_err(|breach| breach.to_string())?;
-        // Until the last of them has proved them, they mean nothing outside of the ledger.
-        Ok(if noted.is_some() { Followed::Noted } else { effect })
+        // Until the last of them has proved them, only the chips that they name mean something outside of the ledger.
+        Ok(match effect {
+            Followed::Bound { .. } | Followed::ChipFound { .. } => effect,
+            _ if noted.is_some() => Followed::Noted,
+            effect => effect,
+        })
     }
 
     /// Whether it may be at this place: it never goes back, and has one event of each number.
@@ -141,8 +146,8 @@ pub struct FollowedEvents {
     pub breach: Option<String>,
 }
 
-/// Most records of a file whose Trailer nobody has shown: an earlier version admitted it. The number decides how much memory its
-/// job takes.
+/// Most records of a file that an earlier version admitted, without its Trailer. Without this limit, a false number could take
+/// any amount of memory.
 const UNSTATED_MAX: u32 = 4_000_000;
 
 /// SHA-256 of a file's name.
@@ -195,6 +200,17 @@ impl MemoryState {
         self.files.get(name).copied()
     }
 
+    /// Whether a file of this name or digest went into this ledger before its figures were noted, and may be a job of chain version
+    /// 1 there: nothing else would notice if it became a job again.
+    pub fn may_be_old_job(&self, names: [[u8; 32]; 2], ledger: LedgerId) -> bool {
+        let Some(known) = self.ledger(ledger) else { return false };
+        let [_, digest] = names;
+        let old =
+            !self.admitted.contains_key(&digest) && names.iter().any(|name| self.files.contains_key(name));
+        let all_shown = known.noted.is_none_or(|noted| known.book.place().n >= noted.n);
+        old && (known.book.has_unsealed() || !all_shown)
+    }
+
     /// Whether a file of this name, digest and number of records was admitted.
     pub fn is_admitted(&self, [name, digest]: [[u8; 32]; 2], records: u32, ledger: LedgerId) -> bool {
         let stated = self.admitted.get(&digest) == Some(&AdmittedFile { name, records });
@@ -228,7 +244,7 @@ impl MemoryState {
         if generation > self.generation {
             return Some((self.generation, generation));
         }
-        // What is signed is in the memory before the signature is answered.
+        // The memory notes a signature before the caller gets it.
         let known = self.ledger(place.ledger).map_or(0, |known| known.head().n);
         (place.n > known).then_some((known, place.n))
     }
@@ -313,7 +329,8 @@ impl MemoryState {
         let mut effects = Vec::with_capacity(events.len());
         let mut breach = None;
         for event in events {
-            match known.follow(event, |terms| may_accept(files, admitted, ledger, terms)) {
+            let old = known.book.has_unsealed();
+            match known.follow(event, |terms| may_accept(files, (admitted, old), ledger, terms)) {
                 Ok(effect) => effects.push(effect),
                 Err(why) => {
                     breach = Some(why);
@@ -364,7 +381,7 @@ const UNKNOWN: MemoryFault = MemoryFault::Order("a ledger is not known");
 /// Why a file may not become a job of this ledger, if it may not: it was admitted, with these figures.
 fn may_accept(
     files: &BTreeMap<[u8; 32], LedgerId>,
-    admitted: &BTreeMap<[u8; 32], AdmittedFile>,
+    (admitted, has_old_jobs): (&BTreeMap<[u8; 32], AdmittedFile>, bool),
     ledger: LedgerId,
     terms: &AcceptedTerms,
 ) -> Result<(), String> {
@@ -372,11 +389,13 @@ fn may_accept(
     let ours = [name, terms.digest].iter().all(|file| files.get(file) == Some(&ledger));
     let figures = match admitted.get(&terms.digest) {
         Some(file) => *file == AdmittedFile { name, records: terms.records },
-        None => terms.records <= UNSTATED_MAX,
+        // It may be the file of a job whose terms are not known.
+        None => terms.records <= UNSTATED_MAX && !has_old_jobs,
     };
     if ours && figures {
         Ok(())
     } else {
-        Err("its file was not admitted for this ledger as it says".to_owned())
+        Err("its file was not admitted for this ledger with this name, digest and number of records"
+            .to_owned())
     }
 }

@@ -1,11 +1,13 @@
 //! The token of a host: its keys, which are checked at start, and a session for each connection.
 //!
 //! ```text
-//! open ──> find the token, log in, probe, find the keys ──> TokenHome ── link ──> TokenLink of a connection ──> TokenKey
+//! open ──> find the token, log in, probe, find the keys ──> TokenHome
+//! link ──> TokenLink of a connection ──> TokenKey
 //! ```
 //!
-//! After a call that failed, a connection's session is given up; the next request opens another, and logs in again if the token
-//! has forgotten it. A PIN that is refused then is not tried again: some wrong ones lock it. Not here: what keys do (`keys`).
+//! After a call failed, the connection's session is not used again: the next request opens another one, and logs in again if
+//! the token has lost the login. If the token refuses the PIN then, the PIN is not tried again, because a token locks it after
+//! some wrong tries. Not here: what keys do (`keys`).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,7 +45,8 @@ pub struct TokenHome {
     pin: Option<TokenPin>,
     plan: TokenPlan,
     terms: Vec<TokenKeyTerms>,
-    /// Keeps the login while connections come and go, and serves those for which the token has no session more.
+    /// This session keeps the login while connections come and go. It also serves a connection for which the token has no more
+    /// sessions.
     first: Mutex<Arc<OpenKeys>>,
     /// The PIN was refused once it had been right.
     pin_refused: AtomicBool,
@@ -191,7 +194,9 @@ fn find_keys(
         };
         let encrypted = token.encrypt(&object, &how, &block).map_err(refused)?;
         if !encrypted.starts_with(&key.kcv.0) {
-            return Err(wrong("its KCV is not the one of the key store (AES: state it by AES-GP)"));
+            return Err(wrong(
+                "its KCV is not the one of the key store: make the store again with the right KCV (AES: by AES-GP), or correct the object",
+            ));
         }
         objects.push((key.object.clone(), key.key_type, object));
     }
@@ -227,7 +232,7 @@ fn check_attributes(token: &Token, object: &TokenObject, key: &TokenKeyTerms) ->
         }
     };
     if !is_kind {
-        return Err("it has another type or length than the key store says");
+        return Err("its type or length is not the one in the key store: correct the object or the key list");
     }
     if !has(Attribute::Encrypt(true)) || !has(Attribute::Derive(true)) {
         return Err("it must have CKA_ENCRYPT, for its check value, and CKA_DERIVE");

@@ -1,5 +1,5 @@
-//! What a key in a token gives: the keys of a card and of a session, and transport keys, each in the token where its plan says
-//! so, else in the memory of the host.
+//! What a key in a token makes: card keys, session keys and transport keys. They stay in the token if the plan says so, else
+//! they come into the memory of the host.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl TokenKey {
         Self { open, place }
     }
 
-    /// Encrypts whole blocks under the key by ECB, in place: the result is the memory's.
+    /// Encrypts whole blocks under the key by ECB, in place. The result lies in the memory of the host.
     pub fn encrypt(&self, data: &mut [u8]) -> Result<(), TokenKeyFault> {
         let (key_type, object) = self.open.key(self.place)?;
         let how = match key_type {
@@ -104,7 +104,7 @@ pub struct TransportKeyInside {
 }
 
 impl TransportKeyInside {
-    /// Decrypts a value: it comes into the memory. By CBC with zero IV, or by ECB.
+    /// Decrypts a value into the memory of the host, by CBC with zero IV or by ECB.
     pub fn decrypt(&self, cbc: bool, data: &[u8]) -> Result<Zeroizing<Vec<u8>>, TokenKeyFault> {
         let how = match (self.suite, cbc) {
             (Suite::Tdes, true) => Mechanism::Des3Cbc([0; 8]),
@@ -134,7 +134,8 @@ impl TokenCardKeys for CardKeysInside {
         let fault = |refused| self.open.fault(&refused);
         let (token, uses) = (&self.open.token, [Attribute::Encrypt(true)]);
         let derived = |base, data| token.derive_tdes_by_cbc(base, data, &uses).map_err(fault);
-        // Each half is the left half of the key for MACs: TDES under it is DES under that half, which many tokens lack.
+        // A key with the left half of S-MAC twice: TDES under it is single DES under that half. Many tokens have no
+        // mechanism for single DES.
         let [a, b, c, d, e, f, g, h, ..] = *for_mac;
         let left = [a, b, c, d, e, f, g, h, a, b, c, d, e, f, g, h];
         Ok(Box::new(SessionKeysInside {

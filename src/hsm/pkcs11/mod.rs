@@ -1,11 +1,11 @@
-//! PKCS#11 tokens: which steps of a session a token does inside, found by known answers.
+//! PKCS#11 tokens: which steps of a session a token does inside, and the use of KMCs and KEKs that lie in one.
 //!
 //! PKCS #11 2.40 (OASIS). A token's list of mechanisms says little: some that are listed fail, and some that succeed
-//! give wrong values. So each step of a session is tried with published keys, as session objects that are destroyed at
-//! once, and its result compared. Nothing on the token is read, changed or left behind.
+//! give wrong values. So each step of a session is tried with published keys, and its result compared. All objects that
+//! are made here are session objects, and are destroyed after use. The objects of a line's keys are never changed.
 //!
-//! A module is a foreign library: it is loaded only into a process of the HSM host's kind, which has no other work, and
-//! never into the daemon.
+//! A module is a foreign library. It is loaded only into the HSM host of a line whose keys lie in its token, and into a
+//! process that does nothing but `hsm check`; never into the daemon.
 //!
 //! | file | what it holds |
 //! |---|---|

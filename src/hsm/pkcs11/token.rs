@@ -1,4 +1,4 @@
-//! A token: its module, found by its label, and sessions with it. Objects that are made here are session objects, and
+//! A token: its module, its label or slot, and sessions with it. Objects that are made here are session objects, and
 //! are destroyed when dropped: some tokens keep thousands that are forgotten, and slow down.
 
 use std::ffi::c_ulong;
@@ -346,7 +346,7 @@ impl Token {
 pub(super) struct TokenObject {
     of: Arc<TokenSession>,
     handle: ObjectHandle,
-    /// It is the token's, and stays.
+    /// Whether it lies in the token for good. Else it is destroyed when this is dropped.
     lasts: bool,
 }
 

@@ -31,7 +31,7 @@ impl OpenFault {
         }
     }
 
-    /// The error of a key that was used on no data of others.
+    /// The error of a use of a key without data from outside: a fault of the data is then the host's own.
     pub(super) fn into_hsm(self) -> HsmError {
         self.about(|fault| HsmError::Host(fault.to_string()))
     }

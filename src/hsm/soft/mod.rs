@@ -1,4 +1,5 @@
-//! The software HSM: keys of a store in this process's memory. It runs in the HSM host only, never in the controller.
+//! The software HSM: keys of a store in this process's memory; KMCs and KEKs may lie in a token instead. It runs in the HSM
+//! host only, never in the controller.
 //!
 //! ```text
 //! check ──> yes or no
@@ -7,9 +8,10 @@
 //! draw_challenge ──> RTERM ─────────┘                                       (the challenge ends here)
 //! ```
 //!
-//! `key_work` uses keys, in the store or in a token. `verify` checks files, `secrets` opens and converts values, `session` decides on
-//! a session, `personalize` wraps it, `stream` reads its commands again, `tables` holds verified records. Connections share one state, except for the challenge and the
-//! spools that they made; what a connection had verified ends with it. Work is done outside the lock.
+//! `key_work` uses keys, in the store or in a token. `verify` checks files, `secrets` opens and converts values, `session`
+//! decides on a session, `personalize` wraps it, `stream` reads its commands again, `tables` holds verified records.
+//! Connections share one state, except for the challenge and the spools that they made. Records end with the connection that
+//! had them verified. Work is done outside the lock.
 
 pub mod issuer;
 mod key_work;
@@ -26,7 +28,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::audit_book::AuditBook;
 use super::companion::CompanionSeal;
-use super::memory::{ConnectionNumber, KmcMark, MemoryKey, MemoryTag, chip_tags, file_name_hash};
+use super::memory::{
+    ConnectionNumber, KmcMark, MemoryKey, MemoryTag, chip_tags, file_name_hash, record_name_hash,
+};
 use super::pkcs11::{TokenHome, TokenLink};
 use super::recipient::RecipientKey;
 use super::spool_keys::SpoolKeys;
@@ -66,7 +70,7 @@ struct SharedState {
     spools: SpoolKeys,
     recipient: RecipientKey,
     tables: Mutex<VerifiedTable>,
-    /// By which chips are known, for each KMC.
+    /// The mark of each KMC, from which the tags of its chips are made.
     kmcs: BTreeMap<KmcRef, KmcMark>,
     /// The token in which keys of the store lie.
     token: Option<Arc<TokenHome>>,
@@ -147,7 +151,7 @@ fn marks(store: &KeyStore, token: Option<&TokenLink>) -> Result<BTreeMap<KmcRef,
     store.entries().iter().filter(used).filter_map(|entry| mark(entry).transpose()).collect()
 }
 
-/// The tags of a chip under the KMC of this store that it names; none if nothing says which chip it is.
+/// The tags of a chip under the KMC that it names; none if it names no KMC of this store.
 fn tags_of(kmcs: &BTreeMap<KmcRef, KmcMark>, key: &MemoryKey, chip: &ChipId) -> Vec<MemoryTag> {
     let named = chip.key_data().zip(chip.kmc().and_then(|kmc| kmcs.get(&kmc)));
     named.map_or_else(Vec::new, |(key_data, kmc)| chip_tags(key, kmc, &key_data))
@@ -231,6 +235,10 @@ impl Hsm for SoftHsm {
     }
 
     fn verify_record(&mut self, record: &RecordToVerify) -> Result<VerifiedRecord, HsmError> {
+        // A step has a number from 1 to 255.
+        if record.applications.is_empty() || u8::try_from(record.applications.len()).is_err() {
+            return Err(HsmRefusal::Applications.into());
+        }
         let subjects = verify::applications(record);
         let prepared = subjects.map(|subject| verify::application(self.keys(), &subject));
         let prepared = prepared.collect::<Result<Vec<_>, _>>()?;
@@ -241,7 +249,8 @@ impl Hsm for SoftHsm {
         let mut handle = RecordHandle([0; 16]);
         fill_random(&mut handle.0)?;
         let file = file_name_hash(record.issuer_id.as_str(), record.file_id.as_str());
-        self.shared.tables()?.insert(self.number, handle, (file, record.sequence), prepared)?;
+        let name = record_name_hash(&file, record.card_ref.as_str());
+        self.shared.tables()?.insert(self.number, handle, (name, record.sequence), prepared)?;
         Ok(VerifiedRecord { handle, applications })
     }
 

@@ -60,17 +60,28 @@ pub(super) fn apdus(
 
 /// SHA-256 of the whole question.
 fn digest(request: &CardSessionRequest) -> Result<[u8; 32], HsmError> {
-    let bytes = postcard::to_extend(request, DigestBytes(Sha256::new()));
-    let DigestBytes(sha) = bytes.map_err(|_| HsmError::Host("a question cannot be encoded".into()))?;
-    Ok(sha.finalize().into())
+    let sha = postcard::serialize_with_flavor(request, DigestBytes(Sha256::new()));
+    Ok(sha.map_err(|_| HsmError::Host("a question cannot be encoded".into()))?.finalize().into())
 }
 
 /// Takes the encoding of a question, which holds cardholder data, and keeps its digest alone.
 struct DigestBytes(Sha256);
 
-impl Extend<u8> for DigestBytes {
-    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
-        bytes.into_iter().for_each(|byte| self.0.update([byte]));
+impl postcard::ser_flavors::Flavor for DigestBytes {
+    type Output = Sha256;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.update([byte]);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.update(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Sha256> {
+        Ok(self.0)
     }
 }
 

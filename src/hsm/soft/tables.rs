@@ -14,7 +14,7 @@ pub(super) const MAX_APPLICATIONS: usize = 4096;
 /// Handles remembered as used, to tell a second use from an invention.
 const MAX_USED: usize = 4096;
 
-/// A record of a file: hash of the file's name, and sequence.
+/// A record of a file: hash of its names, and sequence.
 pub(super) type RecordName = ([u8; 32], u32);
 
 /// A verified record, opened.
@@ -70,8 +70,10 @@ impl VerifiedTable {
 
     /// Takes the application of this step out for its one personalization.
     pub(super) fn take(&mut self, handle: RecordHandle, step: u8) -> Result<PreparedApplication, HsmError> {
-        let gone = self.gone(handle);
-        let record = self.records.get_mut(&handle).ok_or(gone)?;
+        if !self.records.contains_key(&handle) {
+            return Err(self.gone(handle));
+        }
+        let record = self.records.get_mut(&handle).ok_or(HsmRefusal::HandleUsed)?;
         let place = usize::from(step).checked_sub(1);
         let application =
             place.and_then(|place| record.applications.get_mut(place)).ok_or(HsmRefusal::NoStep(step))?;

@@ -122,7 +122,7 @@ fn copy_memory(from: &Path, to: &Path) -> Result<bool, Failure> {
             Ok(Some(file)) => {
                 files::write_private(&path, &file).map_err(|e| io(&path, "cannot be written", &e))?;
             }
-            // The host goes over to other files.
+            // The host has just begun the files of its next snapshot: the caller copies again.
             Ok(None) if !memory::file_names(from, generation).contains(&name) => return Ok(false),
             Ok(None) if last()? != Some(generation) => return Ok(false),
             Ok(None) => return Err(refuse(&from.join(&name), "it is missing")),

@@ -103,11 +103,13 @@ pub(super) fn read(text: &str, made: u64, side: StoreSide, body: &mut StoreBody)
                 rules::admit_in_token(terms, object, kcv, keeps, body)?
             }
             (None, Some(_), None) => {
-                return Err(refused("a key in a token has a kcv: it is how the right one is known".into()));
+                return Err(refused(
+                    "a key in a token needs kcv: it proves that the object is the right key".into(),
+                ));
             }
             (None, None, _) | (Some(_), Some(_), _) => {
                 return Err(refused(
-                    "a key has either a value or a token, the label of its object there".into(),
+                    "a key has either value or token (the label of its object in the token)".into(),
                 ));
             }
         };

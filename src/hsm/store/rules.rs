@@ -53,8 +53,8 @@ pub(super) fn admit(
     }
 }
 
-/// Takes a key into a store whose other keys these are, and whose value lies in a token as this object. What would be seen from its
-/// value (a weak key, another key's value) is judged by its check value alone.
+/// Takes a key whose value lies in a token, as this object, into a store with these other keys. The store does not see the value:
+/// it compares the key with others by the check value alone, and does not notice a weak one.
 pub(super) fn admit_in_token(
     terms: KeyTerms,
     object: String,

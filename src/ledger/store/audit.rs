@@ -72,7 +72,7 @@ impl LedgerStore {
         if n == self.head.0 {
             return Ok(self.last_ts);
         }
-        let lost = || LedgerError::Damaged(format!("event {n} is signed, and is not there"));
+        let lost = || LedgerError::Damaged(format!("event {n} was signed, but is missing"));
         let body: Option<Vec<u8>> = self
             .connection
             .prepare_cached("SELECT body FROM event_v2 WHERE n = ?1")?

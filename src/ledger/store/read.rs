@@ -453,7 +453,8 @@ impl Reader {
     }
 
     /// Proves everything that can be proved: the chain, the signatures, the tables against the events, and with
-    /// `known` the ledger against the HSM's record of it, which is asked again if a line may have gone on. Calls `seen` with the number of each event.
+    /// `known` the ledger against the HSM's record of it. That is asked for again if it differs, because a line may have gone
+    /// on. Calls `seen` with the number of each event.
     pub fn audit(&self, known: Option<KnownAgain<'_>>, seen: impl FnMut(u64)) -> Result<Audit, LedgerError> {
         let writes = super::lock::is_held(&self.path);
         let patience = if writes { super::audit::KEPT_WITHIN } else { Duration::ZERO };

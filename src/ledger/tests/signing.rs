@@ -225,7 +225,8 @@ fn a_bound_card_waits_for_the_acknowledgement() {
     assert!(matches!(answered.join().unwrap(), Err(LedgerError::NotAcknowledged { .. })));
 }
 
-/// The HSM gives a checkpoint whose answer was lost when it is followed again: it signs an event that is not the last one any more.
+/// The answer with a checkpoint was lost. The HSM returns the checkpoint when it follows the ledger again. Newer events follow the
+/// event that it signs.
 #[test]
 fn a_checkpoint_whose_answer_was_lost_is_kept_with_the_time_of_its_event() {
     let deaf = Deaf::default();

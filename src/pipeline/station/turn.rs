@@ -84,10 +84,10 @@ fn attempt_of(ledger: LedgerId, event: &LedgerEvent) -> Option<CardAttempt> {
 fn lost(error: LedgerError) -> Result<Fault, LedgerError> {
     match &error {
         LedgerError::NotAcknowledged { .. } => {
-            let what = format!("{error}; the card is bound, and nothing was written on it: destroy it");
+            let what = format!("{error}; the card is bound, and nothing was written on its chip: destroy it");
             Ok(Fault::new(Blame::Hsm, ReasonWord::NotAcknowledged, what))
         }
-        LedgerError::Barred { .. } => Ok(Fault::new(Blame::Card, ReasonWord::ChipBarred, error.to_string())),
+        LedgerError::Barred { why, .. } => Ok(Fault::barred(*why)),
         _ => Err(error),
     }
 }
