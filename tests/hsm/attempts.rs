@@ -26,7 +26,7 @@ fn blank_of(number: u8) -> Card {
 
 /// The record with this sequence, of the file of this name.
 fn scope(file_id: &'static str, sequence: u32) -> Scope {
-    Scope { file_id, sequence, ..SCOPE }
+    Scope { file_id, ..file::scope_of(sequence) }
 }
 
 fn verified(hsm: &mut Device, apps: &[App], scope: &Scope) -> VerifiedRecord {
@@ -443,6 +443,17 @@ fn bind_unknown(hsm: &mut Device, job: &mut BoundJob, request: &mut CardSessionR
     request.card = job.bind_barred(8, &card).0;
     request.handle = verified(hsm, &plain(), &scope("FILE-1", 8)).handle;
     with_card(hsm, request, &card);
+}
+
+/// Two files of one name may pass: their records have the sequence in common, and the ledger has bound one card_ref.
+#[test]
+fn a_record_of_another_file_of_the_name_gets_no_session() {
+    let mut hsm = make();
+    let mut job = job_of(&hsm);
+    let attempt = job.bind(SEQ, &blank());
+    let record = verified(&mut hsm, &plain(), &Scope { card_ref: "CARD-77", ..SCOPE });
+    let refused = asked(&mut hsm, &blank(), (attempt, 1), &plain(), &record);
+    assert_eq!(refusal(refused), AttemptRefusal::OtherRecord);
 }
 
 /// A restart forgets the attempts under way, but not the chips.

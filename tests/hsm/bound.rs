@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::card::Card;
 use crate::file::{self, kek_tdes};
 
-/// Records of the job: the Trailer states so many.
+/// Records of the job, CARD-1 to CARD-10: the Trailer states so many.
 const RECORDS: u32 = 10;
 
 pub struct BoundJob {
@@ -45,7 +45,7 @@ pub fn new_job(file_id: &str, digest: u8) -> NewJob {
         test_keys: true,
         spool: "none".to_owned(),
         spool_key: None,
-        cards: (1..=RECORDS).map(|n| CardRef::new(format!("{file_id}-{n}")).unwrap()).collect(),
+        cards: (1..=RECORDS).map(|n| CardRef::new(format!("CARD-{n}")).unwrap()).collect(),
         submitted_by: None,
     }
 }

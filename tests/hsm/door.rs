@@ -166,7 +166,7 @@ fn bound(job: &mut BoundJob, sequence: u32) -> (RecordToVerify, CardAttempt, Car
     let mut card = blank();
     card.key_data[8] = sequence as u8;
     let attempt = job.bind(sequence, &card);
-    let scope = Scope { sequence, ..SCOPE };
+    let scope = file::scope_of(sequence);
     (file::record(&kek_tdes(), &[app(0x12, 1)], &scope), attempt, card)
 }
 
@@ -194,7 +194,7 @@ fn verifications_end_with_their_connection() {
     // One that fills its table takes no place from another.
     let mut full = host.client(CallerRole::Source);
     let request = |sequence| {
-        let scope = Scope { sequence, ..SCOPE };
+        let scope = file::scope_of(sequence);
         file::record(&kek_tdes(), &vec![app(0x12, 1); 64], &scope)
     };
     for sequence in 0..WAITING / 64 {
