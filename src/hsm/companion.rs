@@ -38,11 +38,13 @@ pub enum CompanionKind {
     Recipient,
     /// The RSA keys of an issuer.
     Rsa,
+    /// What the token of a bureau did.
+    Token,
 }
 
 impl CompanionKind {
     /// Every kind, in the order of their numbers from 1.
-    pub(super) const ALL: [Self; 4] = [Self::Audit, Self::Spools, Self::Recipient, Self::Rsa];
+    pub(super) const ALL: [Self; 5] = [Self::Audit, Self::Spools, Self::Recipient, Self::Rsa, Self::Token];
 
     /// Name of the file.
     pub(super) fn name(self) -> &'static str {
@@ -51,6 +53,7 @@ impl CompanionKind {
             Self::Spools => "spools",
             Self::Recipient => "recipient",
             Self::Rsa => "rsa",
+            Self::Token => "token",
         }
     }
 
@@ -65,6 +68,7 @@ impl CompanionKind {
             Self::Spools => 2,
             Self::Recipient => 3,
             Self::Rsa => 4,
+            Self::Token => 5,
         }
     }
 
@@ -75,6 +79,7 @@ impl CompanionKind {
             Self::Spools => HsmError::Spools(what),
             Self::Recipient => HsmError::RecipientKey(what),
             Self::Rsa => HsmError::RsaBook(what),
+            Self::Token => HsmError::Token(what),
         }
     }
 }

@@ -25,7 +25,7 @@
 //! | `host_lock` | one host has a store open |
 //! | `soft` | the software HSM |
 //! | `pkcs11` | KMCs and KEKs in a PKCS#11 token, and which steps a token does inside |
-//! | `store`, `spool_keys`, `recipient`, `companion` | keys at rest |
+//! | `store`, `spool_keys`, `recipient`, `token_note`, `companion` | keys at rest, and what lies beside them |
 //! | `audit_book`, `memory` | what the HSM remembers of ledgers and files: what is asked, and the journal below |
 //!
 //! Not here: which commands a card needs (`chip`), how they are wrapped (`scp`), which record goes to which blank
@@ -51,6 +51,7 @@ mod recipient;
 pub mod soft;
 mod spool_keys;
 pub mod store;
+mod token_note;
 mod wire;
 
 pub use crate::wiped::WipedBytes;

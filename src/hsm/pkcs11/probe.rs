@@ -13,9 +13,9 @@ use super::token::{Token, TokenObject};
 use crate::crypto::CipherKey;
 
 /// Lengths of values that a session translates under a TDES TK: a PIN block, keys, parts of RSA keys.
-const TDES_LENGTHS: [usize; 4] = [8, 24, 48, 80];
+const TDES_LENGTHS: [usize; 10] = [8, 16, 24, 32, 40, 48, 56, 64, 72, 80];
 /// The same under an AES TK, whose block is longer.
-const AES_LENGTHS: [usize; 3] = [16, 48, 80];
+const AES_LENGTHS: [usize; 5] = [16, 32, 48, 64, 80];
 
 const TDES_ECB: Mechanism<'_> = Mechanism::Des3Ecb;
 const TDES_CBC: Mechanism<'_> = Mechanism::Des3Cbc([0; 8]);

@@ -1,9 +1,10 @@
-//! The known answers, by software: a digit that is wrong would make a good token look bad.
+//! The known answers, by software: a digit that is wrong would make a good token look bad. Plans, and PINs.
 
 use super::known::{self, KnownKeys};
 use super::probe::found;
-use super::steps::{StepFinding, StepObstacle, StepPlace, TokenStep};
-use crate::crypto::{CipherKey, TdesKey, retail_mac, tdes_cbc_encrypt};
+use super::steps::{StepFinding, StepObstacle, StepPlace, TokenReport, TokenStep};
+use super::{KeyKinds, TokenFault, TokenPin, TokenPlan};
+use crate::crypto::{CipherKey, KeyType, TdesKey, retail_mac, tdes_cbc_encrypt};
 
 fn ecb(key: &[u8; 16], data: &[u8]) -> Vec<u8> {
     let mut data = data.to_vec();
@@ -64,4 +65,65 @@ fn a_step_is_where_its_answer_is_right() {
     assert_eq!(place(Ok(true), wrong()), (StepPlace::Inside, true));
     assert_eq!(place(wrong(), Ok(false)), (StepPlace::OnHost, false));
     assert_eq!(place(wrong(), wrong()), (StepPlace::Refused, false));
+}
+
+/// A report in which the steps of this list are not inside.
+fn report(not_inside: &[(TokenStep, StepPlace)]) -> TokenReport {
+    let all = [
+        TokenStep::CardKeys,
+        TokenStep::SessionKeys,
+        TokenStep::Cryptogram,
+        TokenStep::CommandMac,
+        TokenStep::TdesTransportKey,
+        TokenStep::AesTransportKey,
+        TokenStep::TdesUnwrap,
+        TokenStep::AesUnwrap,
+        TokenStep::Wrap,
+    ];
+    let place = |step| not_inside.iter().find(|(of, _)| *of == step).map_or(StepPlace::Inside, |(_, at)| *at);
+    let finding = |step| StepFinding { step, place: place(step), obstacle: None, readable: false };
+    TokenReport { label: "t".into(), maker: String::new(), findings: all.map(finding).to_vec() }
+}
+
+#[test]
+fn a_channel_is_inside_as_a_whole_or_not_at_all() {
+    let kmc = KeyKinds { kmc: true, ..KeyKinds::default() };
+    let part = |places: &[_]| TokenPlan::of(&report(places), kmc).unwrap().part("t");
+    assert_eq!(part(&[]).inside.len(), 4);
+    let without = part(&[(TokenStep::CommandMac, StepPlace::OnHost)]);
+    assert_eq!((without.inside.len(), without.on_host.len()), (0, 5));
+}
+
+#[test]
+fn a_plan_names_the_steps_of_its_keys_alone() {
+    let plan = |kinds| TokenPlan::of(&report(&[]), kinds).unwrap().part("t");
+    let kek = plan(KeyKinds::default().with_kek(KeyType::Aes256));
+    assert_eq!(kek.inside, ["TK from an AES KEK"]);
+    assert_eq!(kek.on_host, ["unwrap under an AES TK", "MAC of a file", "checks of values, PIN blocks"]);
+    assert!(plan(KeyKinds::default()).on_host.is_empty());
+}
+
+#[test]
+fn steps_on_the_host_must_be_allowed_and_steps_that_nobody_does_are_refused() {
+    let kinds = KeyKinds { kmc: true, ..KeyKinds::default() }.with_kek(KeyType::Tdes2);
+    let plan = TokenPlan::of(&report(&[]), kinds).unwrap();
+    plan.check("t", true).unwrap();
+    assert!(
+        matches!(plan.check("t", false), Err(TokenFault::HostCrypto(_, steps)) if steps.contains("wrap"))
+    );
+    let refused = TokenPlan::of(&report(&[(TokenStep::TdesUnwrap, StepPlace::Refused)]), kinds);
+    assert!(matches!(refused, Err(TokenFault::Refuses(_, steps)) if steps == "unwrap under a TDES TK"));
+    let unneeded = TokenPlan::of(&report(&[(TokenStep::AesUnwrap, StepPlace::Refused)]), kinds);
+    assert!(unneeded.is_ok());
+}
+
+#[test]
+fn a_pin_arrives_as_it_was_given_and_no_other_is_taken() {
+    let mut sent = Vec::new();
+    TokenPin::new("271828").unwrap().give(&mut sent).unwrap();
+    assert_eq!(TokenPin::take(&mut sent.as_slice()).unwrap().text(), "271828");
+    assert!(TokenPin::new("").is_none() && TokenPin::new(&"7".repeat(65)).is_none());
+    for wrong in [&b""[..], b"\x00", b"\x05123", b"\x02\xFF\xFE", &[&[200][..], &[b'7'; 200]].concat()] {
+        assert!(TokenPin::take(&mut &*wrong).is_err());
+    }
 }

@@ -281,7 +281,7 @@ impl Token {
         data: &[u8],
         uses: &[Attribute],
     ) -> Called<TokenObject> {
-        let length = data.len().try_into().map_err(|error| CallRefused::of(&Error::from(error)))?;
+        let length = data.len().try_into().map_err(|error| CallRefused::of(&error))?;
         let data = KeyDerivationStringData::new(data);
         let template = [&key(KeyType::AES)[..], &[Attribute::ValueLen(length)], uses].concat();
         self.derive(base, VendorDefinedMechanism::new(mechanism(AES_ECB_DERIVE), Some(&data)), &template)

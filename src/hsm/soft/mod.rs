@@ -35,6 +35,7 @@ use super::pkcs11::{TokenHome, TokenLink};
 use super::recipient::RecipientKey;
 use super::spool_keys::SpoolKeys;
 use super::store::{KeyStore, SecretEntry, StoreSide};
+use super::token_note::TokenNote;
 use super::{
     Acknowledged, AuditInfo, Auditor, CHECK_LIMIT, CardSession, CardSessionRequest, CheckAnswers,
     CheckRequest, Checker, DocumentDigest, FileAdmission, FileReceiver, FollowedLedger, Following, HostedHsm,
@@ -94,6 +95,7 @@ impl SoftHsm {
 
     /// As [`Self::new`], for a store with keys in a token.
     pub fn with_token(store: KeyStore, token: TokenHome) -> Result<Self, Failure> {
+        TokenNote::of(store.companions()).keep(&token.part())?;
         Self::with_book(store, AuditBook::of_host, Some(Arc::new(token)))
     }
 
@@ -226,7 +228,10 @@ impl Hsm for SoftHsm {
             realm: self.realm(),
             keks: keks(&self.shared.store),
             kmcs: kmcs.collect(),
-            token: self.token.as_ref().map(TokenLink::part),
+            token: match &self.token {
+                Some(token) => Some(token.part()),
+                None => TokenNote::of(self.shared.store.companions()).read()?,
+            },
         })
     }
 

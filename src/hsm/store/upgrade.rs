@@ -58,7 +58,9 @@ impl EarlierStore {
             StoreSide::Bureau => CompanionKind::Rsa,
             StoreSide::Issuer => CompanionKind::Audit,
         };
-        let missing = CompanionKind::ALL.into_iter().filter(|kind| !has(kind) && *kind != others);
+        let missing = CompanionKind::ALL
+            .into_iter()
+            .filter(|kind| !has(kind) && ![others, CompanionKind::Token].contains(kind));
         TakenOver {
             companions: self.companions.iter().map(|(kind, _)| kind.name()).collect(),
             missing: missing.map(CompanionKind::name).collect(),

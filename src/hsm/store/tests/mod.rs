@@ -2,6 +2,7 @@
 
 mod custody;
 mod pending;
+mod token;
 
 use zeroize::Zeroizing;
 
