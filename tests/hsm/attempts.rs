@@ -1,10 +1,11 @@
 //! One attempt, one chip: which sessions an HSM opens for what its ledger has bound, and which it refuses.
 
-use cardwright::hsm::memory::{AttemptBar, AttemptRefusal};
+use cardwright::hsm::memory::{AttemptBar, AttemptRefusal, FollowRefusal};
 use cardwright::hsm::{
-    Auditor, CardAttempt, CardSession, CardSessionRequest, DataFault, DataPart, FileAdmission, HostedHsm,
-    Hsm, HsmError, HsmRefusal, RecordHandle, VerifiedRecord,
+    Auditor, CardAttempt, CardSession, CardSessionRequest, DataFault, DataPart, FileAdmission, Following,
+    HostedHsm, Hsm, HsmError, HsmRefusal, RecordHandle, VerifiedRecord,
 };
+use cardwright::laws::LAWS;
 use cardwright::ledger::LedgerError;
 use cardwright::scp::SecLevel;
 
@@ -328,11 +329,14 @@ fn a_ledger_of_the_attackers_own() {
 /// What one attempt changes of a right request.
 type Misuse = fn(&mut Device, &mut BoundJob, &mut CardSessionRequest);
 
+/// Whether an attempt ended as it has to.
+type RightRefusal = fn(&HsmError) -> bool;
+
 /// Requests that misuse the HSM as an oracle. Each gets its refusal. The right request is answered after it, unless the HSM
 /// refused the commands themselves.
 #[test]
 fn every_attempt_to_make_it_an_oracle() {
-    let table: [(&str, Misuse, fn(&HsmError) -> bool); 12] = [
+    let table: [(&str, Misuse, RightRefusal); 12] = [
         (
             "a protected value in a clear command",
             |_, _, r| clear(r),
@@ -473,6 +477,34 @@ fn an_attempt_noted_before_a_restart_has_no_session() {
     assert_eq!(refusal(refused), AttemptRefusal::Stale);
     let mut other = BoundJob::of_file(&|| Box::new(hsm.connect()) as Box<dyn Auditor>, "FILE-2", 2);
     assert_eq!(other.bind_barred(1, &blank()).1, AttemptBar::ChipSeen);
+}
+
+/// A store that was put back may have forgotten chips: as soon as a ledger shows that, it opens nothing more, for nobody.
+#[test]
+fn a_store_that_was_put_back_opens_no_session() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(make_in(new.path(), KEYS));
+    let mut copied = std::process::Command::new("cp");
+    copied.arg("-a").args([new.path().join("store"), old.path().into()]);
+    assert!(copied.status().unwrap().success());
+    let hsm = make_in(new.path(), KEYS);
+    let mut job = job_of(&hsm);
+    job.bind(1, &blank_of(1));
+    let reader = job.ledger().reader().unwrap();
+    drop((job, hsm));
+    let signed = reader.checkpoints().unwrap().pop();
+
+    let mut hsm = make_in(old.path(), KEYS);
+    let mut job = BoundJob::of_file(&|| Box::new(hsm.connect()) as Box<dyn Auditor>, "FILE-2", 2);
+    let [first, second] = [1, 2].map(|seq| job.bind(seq, &blank_of(seq as u8)));
+    let record = verified(&mut hsm, &plain(), &scope("FILE-2", 1));
+    asked(&mut hsm, &blank_of(1), (first, 1), &plain(), &record).unwrap();
+    let ledger = signed.unwrap().place.ledger;
+    let behind = hsm.connect().follow(&Following { ledger, laws: LAWS, signed });
+    assert!(matches!(behind, Err(HsmError::NotFollowed(FollowRefusal::StoreBehind { .. }))));
+    let record = verified(&mut hsm, &plain(), &scope("FILE-2", 2));
+    let refused = asked(&mut hsm, &blank_of(2), (second, 1), &plain(), &record);
+    assert_eq!(refusal(refused), AttemptRefusal::Stale);
 }
 
 /// A chip that is found later counts as one that is bound at once.
