@@ -381,7 +381,7 @@ fn a_fork_behind_the_signed_place_is_refused() {
     let mut hsm = scene.hsm();
     scene.follow(&mut hsm).unwrap();
     let why = stopped_at(hsm.show(&scene.shown(&events, 0, events.len(), true)), 5);
-    assert!(why.contains("signed before"), "{why}");
+    assert!(why.contains("signed another event"), "{why}");
 }
 
 #[test]

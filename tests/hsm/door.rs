@@ -22,7 +22,7 @@ use super::make;
 use super::personalize::{asks, draw, session};
 use crate::bound::BoundJob;
 use crate::card::{Card, blank};
-use crate::file::{self, SCOPE, Scope, app, asked, kek_tdes};
+use crate::file::{self, app, asked, kek_tdes};
 use crate::raw_caller::{CALL, RawCaller, frame, refusal, rest, stranger};
 
 /// The host's limit for a frame, and for a secret to be shown.
