@@ -3,7 +3,7 @@
 //! One file in the key store (`companion`), `token`, written when a line opens its token:
 //!
 //! ```text
-//! cardwright token 1
+//! PKCS#11 token 1
 //! LABEL
 //! inside STEP                           each step that the token does
 //! host STEP                             each step that the memory of the host sees
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::companion::{CompanionFile, CompanionKind, CompanionSeal};
 use super::{HsmError, TokenPart};
 
-const FIRST: &str = "cardwright token 1";
+const FIRST: &str = "PKCS#11 token 1";
 
 /// The note of a store.
 pub(super) struct TokenNote(CompanionFile);

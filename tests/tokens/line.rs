@@ -125,9 +125,9 @@ fn cards_made_through_softhsm_are_those_of_the_software_and_authenticate() {
     assert!(checked.stdout.contains("3 KEKs, 3 KMCs"), "{}{}", checked.stdout, checked.stderr);
 
     // Papers are made without the token, and say it too.
-    let papers = ["job", "papers", "J1", "--keys", "token.store", "--ledger", "token.db"];
+    let papers = ["job", "papers", "J1", "--out", "papers", "--keys", "token.store", "--ledger", "token.db"];
     good(&world.0.cardwright(&papers));
-    let found = std::fs::read_dir(world.0.path("token.papers")).unwrap().map(|entry| entry.unwrap().path());
+    let found = std::fs::read_dir(world.0.path("papers")).unwrap().map(|entry| entry.unwrap().path());
     let closeouts: Vec<String> = found
         .filter_map(|path| std::fs::read_to_string(path).ok())
         .filter(|text| text.contains("wrap under"))
