@@ -13,6 +13,7 @@
     missing_docs,
     reason = "a test fails by panicking, and its numbers are small"
 )]
+#![allow(clippy::duplicate_mod, reason = "the suite is built once for each HSM")]
 
 mod bound;
 mod callers;
