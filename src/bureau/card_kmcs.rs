@@ -102,7 +102,7 @@ mod tests {
         (keks, of_record): (&[KekInfo], &[KekId]),
         kmcs: Vec<KmcInfo>,
     ) -> Option<(Exit, String)> {
-        let info = HsmInfo { realm: Realm::Test, keks: keks.to_vec(), kmcs, token: None };
+        let info = HsmInfo { realm: Realm::Test, keks: keks.to_vec(), kmcs, token: None, out_of_reach: None };
         let chip = product.chip.as_ref().unwrap();
         check(&info, of_record, product, chip).err().map(|failure| (failure.exit, failure.message))
     }

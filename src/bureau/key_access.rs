@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure};
 use crate::hardening::SandboxNeeds;
 use crate::hsm::client::{HostProcess, HsmClient};
 use crate::hsm::key_host::own_program;
-use crate::hsm::{CallerRole, Hsm, HsmDoor, TokenPart};
+use crate::hsm::{CallerRole, Hsm, HsmDoor, HsmError, TokenPart};
 use crate::modules::LineProfile;
 use crate::profile::line::{HostCrypto, TokenTable};
 
@@ -44,14 +44,15 @@ fn setup(table: &TokenTable) -> TokenSetup {
     }
 }
 
-/// Logs and returns which steps a line's token does inside, and which steps the memory of the host sees.
-pub(super) fn token(line: &LineProfile, door: &HsmDoor) -> Result<Option<TokenPart>, Failure> {
-    if line.hsm.is_none() {
-        return Ok(None);
+/// Logs and returns which steps a line's token does inside, and which steps the memory of the host sees. A line that names no
+/// token, and has a store with keys in one, is refused before it takes a blank.
+pub(super) fn token(door: &HsmDoor) -> Result<Option<TokenPart>, Failure> {
+    let info = HsmClient::connect(door, CallerRole::Ledger)?.info()?;
+    if let Some(label) = info.out_of_reach {
+        return Err(HsmError::KeyInToken(label).into());
     }
-    let part = HsmClient::connect(door, CallerRole::Ledger)?.info()?.token;
-    part.iter().for_each(report);
-    Ok(part)
+    info.token.iter().for_each(report);
+    Ok(info.token)
 }
 
 fn report(part: &TokenPart) {

@@ -106,7 +106,7 @@ impl Bureau {
         let socket = directory.path().join("hsm.sock");
         let host = keys.start(&line, &socket)?;
         let door = host.door().clone();
-        let token = key_access::token(&line, &door)?;
+        let token = key_access::token(&door)?;
         let auditor = HsmClient::connect_again(&door, CallerRole::Ledger)?;
         let realm = auditor.realm();
         if !simulation.on {

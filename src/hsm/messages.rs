@@ -161,6 +161,8 @@ pub struct HsmInfo {
     pub kmcs: Vec<KmcInfo>,
     /// What a token does, if keys lie in one.
     pub token: Option<TokenPart>,
+    /// A key whose value lies in a token that this host has not opened.
+    pub out_of_reach: Option<String>,
 }
 
 /// A KEK, without its value.

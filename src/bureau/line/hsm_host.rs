@@ -58,6 +58,13 @@ pub fn run_with_token(keys: &Path, socket: &Path, setup: &TokenSetup) -> Result<
         let what = "profile: the line profile names a token, but no key of the store lies in one: remove its table [hsm], or make the store from a key list that names token objects";
         return Err(Failure::new(Exit::KeyStore, what));
     }
+    if let Some(missing) = setup.needs.paths.iter().find(|path| !path.exists()) {
+        let what = format!(
+            "profile: hsm: needs: {} is not there: correct the path, or make what the module needs",
+            missing.display()
+        );
+        return Err(Failure::new(Exit::Usage, what));
+    }
     let _alone = HostLock::take(keys)?;
     let device = Arc::new(TokenDevice::find(&setup.module, &setup.choice)?);
     let token = TokenHome::open(device, Some(pin), terms)?;

@@ -112,7 +112,14 @@ impl TransportKeyInside {
             (Suite::Aes128 | Suite::Aes256, true) => Mechanism::AesCbc([0; 16]),
             (Suite::Aes128 | Suite::Aes256, false) => Mechanism::AesEcb,
         };
-        self.open.token.decrypt(&self.key, &how, data).map_err(|refused| self.open.fault(&refused))
+        let clear =
+            self.open.token.decrypt(&self.key, &how, data).map_err(|refused| self.open.fault(&refused))?;
+        // Some tokens cut long values, without an error.
+        if clear.len() == data.len() {
+            Ok(clear)
+        } else {
+            Err(TokenKeyFault("token: it decrypts to another length".into()))
+        }
     }
 
     /// Block of its cipher in bytes.

@@ -61,8 +61,10 @@ impl fmt::Display for TokenPart {
 impl TokenPlan {
     /// The plan for keys of these kinds. An error names the steps that neither the token nor the host can do.
     pub fn of(report: &TokenReport, kinds: KeyKinds) -> Result<Self, TokenFault> {
-        let found = |step| report.findings.iter().find(|f| f.step == step).map(|f| f.place);
-        let inside = |step| found(step) == Some(StepPlace::Inside);
+        let of = |step| report.findings.iter().find(|f| f.step == step);
+        let found = |step| of(step).map(|f| f.place);
+        // A token that shows the result to a program that asks keeps nothing inside.
+        let inside = |step| of(step).is_some_and(|f| f.place == StepPlace::Inside && !f.readable);
         let channel = CHANNEL.into_iter().all(inside);
         let (tdes_tk, aes_tk) = (inside(TokenStep::TdesTransportKey), inside(TokenStep::AesTransportKey));
         let in_token = |is_inside: bool| if is_inside { StepPlace::Inside } else { StepPlace::OnHost };

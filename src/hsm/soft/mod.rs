@@ -232,6 +232,10 @@ impl Hsm for SoftHsm {
                 Some(token) => Some(token.part()),
                 None => TokenNote::of(self.shared.store.companions()).read()?,
             },
+            out_of_reach: entries
+                .iter()
+                .find(|entry| self.token.is_none() && entry.token_object().is_some())
+                .map(|entry| entry.label().to_owned()),
         })
     }
 

@@ -147,6 +147,7 @@ impl Hsm for FakeHsm {
             keks: vec![],
             kmcs: self.kmcs.iter().map(kmc).collect(),
             token: None,
+            out_of_reach: None,
         })
     }
     fn verify_trailer(&mut self, _: &TrailerRequest) -> Result<(), HsmError> {
