@@ -193,8 +193,8 @@ impl OpenStore {
                 }
             }
             copy_memory(backup.path(), new.path())?;
-            if new.path().join(CompanionKind::Audit.name()).exists() {
-                // Its memory must open too.
+            if header.side == StoreSide::Bureau {
+                // In the folder that is made: its memory must open too.
                 StoredAuditBook::of(&seal_of(new.path(), header, body)).check()?;
             }
             sealed_with(path, header, body, &self.master, acts)

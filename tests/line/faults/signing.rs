@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// The longest time that an event may be owed while a card is bound, and the time to notice it.
 const OWED: Duration = Duration::from_secs(12);
 
-/// A line that binds cards does so more often.
-const STILL: Duration = Duration::from_secs(3);
+/// A line that binds cards does so more often, but for the 5 s in which the ledger waits for a host that hangs.
+const STILL: Duration = Duration::from_secs(7);
 
 /// How long a fault lasts.
 fn length() -> Duration {
