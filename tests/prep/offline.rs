@@ -1,21 +1,12 @@
 //! The issuer's RSA keys, their certificates and the pool of cards' key pairs, as a data preparer meets them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-mod prep_support;
-mod v1_store;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::prep_support::*;
+use crate::v1_store;
 use cardwright::crypto::rsa::{
     KeyPairGenerator, PublicExponent, RsaError, RsaKeyPair, RsaPublicKey, RsaSigner,
 };
@@ -26,7 +17,6 @@ use cardwright::hsm::store::{CompanionKind, KeyStore};
 use cardwright::ids::Dgi;
 use cardwright::record::chip::ChipSection;
 use cardwright::record::{Cwf1Reader, FileLimits};
-use prep_support::*;
 use tempfile::TempDir;
 
 /// A folder with an issuer's store.

@@ -1,22 +1,12 @@
 //! What people see of a preparation: its report, the preview of a card, rejected rows.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-mod prep_support;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use crate::prep_support::*;
 use cardwright::exit::Exit;
 use cardwright::record::{Cwf1Reader, FileLimits};
-use prep_support::*;
 use resvg::tiny_skia::Pixmap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -1,23 +1,12 @@
 //! Reads a prepared file back, and opens its protection with an independent reader of `src/manual/cwf1.md`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-mod clear_cards;
-mod prep_support;
-
 use std::fs::File;
 
+use crate::clear_cards::{ClearCard, ClearCards};
+use crate::prep_support::*;
 use cardwright::prep::input;
 use cardwright::record::chip::{ChipSection, Cmode, EncType};
 use cardwright::record::{Cwf1Reader, FileLimits, Header, Record};
-use clear_cards::{ClearCard, ClearCards};
-use prep_support::*;
 
 const KEKS: [(&str, &str); 3] = [("476173FF:1", "kek-1"), ("476173FF:2", "kek-2"), ("476173FF:3", "kek-3")];
 

@@ -1,25 +1,15 @@
 //! Joined inputs, and files that go through several passes, as a data preparer meets them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-mod prep_support;
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::prep_support::*;
 use cardwright::exit::Exit;
 use cardwright::ids::Dgi;
 use cardwright::record::chip::{ChipSection, Pdi};
 use cardwright::record::{Cwf1Reader, FileLimits, Record};
-use prep_support::*;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 

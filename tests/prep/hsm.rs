@@ -1,22 +1,12 @@
 //! The bureau's HSM verifies the files of the preparation: every Trailer and every application, under each
 //! kind of KEK.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-mod prep_support;
-
+use crate::prep_support::*;
 use cardwright::hsm::soft::SoftHsm;
 use cardwright::hsm::store::{KeyStore, StoreSide};
 use cardwright::hsm::{ApplicationToVerify, DataFault, Hsm, HsmError, RecordToVerify, TrailerRequest};
 use cardwright::record::chip::ChipSection;
 use cardwright::record::{Cwf1Reader, FileLimits, others_digest};
-use prep_support::*;
 
 #[test]
 fn every_trailer_and_every_application_verifies() {

@@ -1,21 +1,11 @@
 //! `cardwright-prep` as its operator meets it: exit codes, messages, files on the disk.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-mod prep_support;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::prep_support::*;
 use cardwright::exit::Exit;
 use cardwright::record::{Cwf1Reader, FileLimits};
-use prep_support::*;
 use sha2::{Digest, Sha256};
 
 fn text(bytes: &[u8]) -> String {
