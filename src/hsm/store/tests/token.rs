@@ -32,12 +32,12 @@ fn a_key_in_a_token_has_its_terms_and_no_value() {
 fn every_rule_of_a_key_in_a_token() {
     let list = in_token();
     for (from, to, why) in [
-        ("kcv = \"0A1B2C\"", "", "a key in a token has a kcv"),
-        ("token = \"object 1\"", "", "either a value or a token"),
+        ("kcv = \"0A1B2C\"", "", "a key in a token needs kcv"),
+        ("token = \"object 1\"", "", "either value or token"),
         (
             "token = \"object 1\"",
             "token = \"object 1\"\nvalue = \"00112233445566778899AABBCCDDEEFF\"",
-            "either a value or a token",
+            "either value or token",
         ),
         ("token = \"object 1\"", "token = \"\"", "label of an object"),
         ("token = \"object 1\"", "token = \"object 2\"", "is this object of the token already"),
