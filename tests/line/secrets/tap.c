@@ -1,6 +1,6 @@
 /* Preloaded into the daemon by wire.rs: appends every byte that it sends or receives on a socket to the file TAP. The bytes of
- * one call stay together; those of two calls may have those of another thread between them. Programs that the daemon starts are
- * not tapped. */
+ * one call of libc stay together; those of two calls may have those of another thread between them. The control socket is read by
+ * system calls of its own, which are not tapped, and neither are programs that the daemon starts. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

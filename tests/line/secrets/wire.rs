@@ -1,17 +1,13 @@
-//! Every byte that the daemon sends and receives on sockets: to and from the HSM host, and its callers.
+//! Every byte that passes between the daemon and the HSM host. What its callers get is in their output, which `mod` searches.
 
-use std::io::{BufRead, BufReader, Write as _};
-use std::os::unix::net::UnixStream;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
 
 use super::process::{Running, wait_for};
 use super::scene::Scene;
-use super::search::{Kind, Needle, Search, Value};
-
-/// A leak on purpose.
-const PLANTED: &str = "A0B1C2D3E4F596877869F5E4D3C2B1A0";
+use super::search::{Kind, Search};
 
 /// Compiles the library that keeps what the daemon sends and receives.
 fn tap(scene: &Scene) -> std::path::PathBuf {
@@ -41,11 +37,6 @@ fn tapped(scene: &mut Scene) -> Vec<u8> {
     let mut ready = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
     let daemon = Running(child);
-    let mut stream = UnixStream::connect(scene.world.path("d.sock")).unwrap();
-    stream.write_all(format!("{PLANTED}\n").as_bytes()).unwrap();
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).unwrap();
-    assert!(answer.contains("fault"), "{answer}");
     scene.ends(0, "job submit job.cwf1 --socket d.sock");
     scene.ends(0, "job release J1 --socket d.sock");
     wait_for("the job's end", || {
@@ -59,20 +50,16 @@ fn tapped(scene: &mut Scene) -> Vec<u8> {
 }
 
 #[test]
-fn no_key_and_no_secret_value_passes_through_a_socket_of_the_daemon() {
+fn no_key_and_no_secret_value_passes_between_the_daemon_and_the_hsm_host() {
     let mut scene = Scene::new("text");
     scene.prepare(12, 35);
     let capture = tapped(&mut scene);
     let needles = scene.needles();
     let (holder, secret): (Vec<_>, Vec<_>) = needles.into_iter().partition(|n| n.kind == Kind::Holder);
     let holder = Search::new(holder);
-    assert!(!holder.find(&capture).is_empty(), "clear DGIs go to the HSM, which checks them: the tap works");
-    let planted = Needle {
-        name: "planted".into(),
-        kind: Kind::Secret,
-        value: Value::Bytes(hex::decode(PLANTED).unwrap()),
-    };
-    assert_eq!(Search::new(vec![planted]).find(&capture).len(), 1, "a leak on purpose is found");
+    assert!(!holder.find(&capture).is_empty(), "clear DGIs go to the HSM, which checks them");
+    let received = |text: &[u8]| capture.windows(text.len()).any(|window| window == text);
+    assert!(received(b"kek-1"), "labels of keys come from the HSM: the tap hears both ways");
     let search = Search::new(secret);
     let named = |(needle, form): (usize, &str)| format!("{} as {form}", search.needles[needle].name);
     let found: Vec<_> = search.find(&capture).into_iter().map(named).collect();
