@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -72,8 +72,16 @@ fn broken(error: &std::io::Error) -> HsmError {
     HsmError::Host(if is_slow(error) { "it takes too long".into() } else { error.to_string() })
 }
 
+fn not_connected(error: &std::io::Error) -> HsmError {
+    match error.kind() {
+        // Nobody listens: a host that hangs still takes callers.
+        ErrorKind::ConnectionRefused | ErrorKind::NotFound => HsmError::HostEnded,
+        _ => broken(error),
+    }
+}
+
 fn is_slow(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 /// Connects to a socket. While more callers wait than its listener keeps, tries again until the limit.
@@ -102,7 +110,7 @@ fn greeted(
     role: CallerRole,
     limit: Duration,
 ) -> Result<(WireFrames<UnixStream>, Realm), HsmError> {
-    let mut stream = connected(door.socket(), limit).map_err(|e| broken(&e))?;
+    let mut stream = connected(door.socket(), limit).map_err(|e| not_connected(&e))?;
     if !greeting::listens(door.host(), &stream) {
         return Err(HsmError::Host("another program listens on its socket".into()));
     }
@@ -178,7 +186,7 @@ impl HsmClient {
     ) -> std::io::Result<HsmReply> {
         wire::send(frames.stream(), request)?;
         let reply = frames.receive()?;
-        let ended = || std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "it closed the connection");
+        let ended = || std::io::Error::new(ErrorKind::UnexpectedEof, "it closed the connection");
         let reply = reply.ok_or_else(ended)?;
         self.frames = Some(frames);
         Ok(reply)

@@ -142,6 +142,9 @@ pub enum HsmError {
     /// The HSM cannot be reached or answered nonsense.
     #[error("device: the HSM host does not answer properly: {0}")]
     Host(String),
+    /// The host is not there any more.
+    #[error("device: the HSM host has ended: its log says why; start again")]
+    HostEnded,
     /// A token did not do its part.
     #[error(
         "device: the token of the HSM failed: {0}: see with `hsm check` that it is connected and answers"
@@ -272,7 +275,7 @@ impl HsmError {
             Self::KekMismatch(_) | Self::KekIssuer(_) | Self::KmcNotAllowed { .. } => Exit::KeyMismatch,
             Self::Response(_) | Self::CardCryptogram(_) => Exit::Device,
             Self::Refused(_) | Self::Unknown(_) => Exit::Bug,
-            Self::Unsupported(_) | Self::Host(_) | Self::Token(_) => Exit::Hsm,
+            Self::Unsupported(_) | Self::Host(_) | Self::HostEnded | Self::Token(_) => Exit::Hsm,
             Self::NotFollowed(_) => Exit::Ledger,
             Self::FileElsewhere(_) => Exit::FileSeen,
             Self::Book(_) | Self::Spools(_) | Self::NoSpoolKey(..) => Exit::KeyStore,

@@ -190,9 +190,9 @@ fn failure(error: HsmError, record: Option<u32>) -> Failure {
     let exit = match &error {
         HsmError::Data { .. } => Exit::RecordData,
         HsmError::TrailerMac => Exit::FileMac,
-        HsmError::UnknownKek(_) => Exit::KeyUnknown,
+        HsmError::UnknownKek(_) | HsmError::KeyInToken(_) => Exit::KeyUnknown,
         HsmError::KekMismatch(_) | HsmError::KekIssuer(_) => Exit::KeyMismatch,
-        HsmError::Host(_) | HsmError::Unsupported(_) => Exit::Hsm,
+        HsmError::Host(_) | HsmError::HostEnded | HsmError::Token(_) | HsmError::Unsupported(_) => Exit::Hsm,
         _ => Exit::Bug,
     };
     match record {

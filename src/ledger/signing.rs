@@ -136,13 +136,21 @@ impl Signing {
         self.unanswered.push((Instant::now(), event, reply));
     }
 
+    /// How long a change waits for an HSM that does not answer; `None` for one that does. A host that has ended does not come back.
+    fn patience(&self) -> Option<Duration> {
+        self.failed.as_ref().map(|(error, _)| match error {
+            HsmError::HostEnded => Duration::ZERO,
+            _ => PATIENCE,
+        })
+    }
+
     /// The answers that wait no longer: those that the HSM has acknowledged, with `true`, and those that waited too long for an
     /// HSM that does not answer. All of them once the ledger is at its end.
     pub(super) fn answerable(&mut self, all: bool) -> Vec<(bool, LedgerEvent, ChangeReply<LedgerEvent>)> {
         let known = self.acknowledged.map_or(0, |place| place.n);
-        let away = self.failed.is_some();
+        let patience = self.patience();
         let ends = |(begun, event, _): &mut (Instant, LedgerEvent, _)| {
-            all || event.n <= known || away && begun.elapsed() > PATIENCE
+            all || event.n <= known || patience.is_some_and(|patience| begun.elapsed() > patience)
         };
         let ended = self.unanswered.extract_if(.., ends);
         ended.map(|(_, event, reply)| (event.n <= known, event, reply)).collect()
@@ -202,9 +210,9 @@ impl Signing {
     /// The changes that wait no longer: all of them once little is owed or the ledger is at its end, else those that waited too
     /// long for an HSM that does not answer, which are to be refused.
     pub(super) fn released(&mut self, all: bool, last: u64) -> Vec<Said> {
-        let away = self.failed.is_some();
-        let all = all || !away && !self.is_far_behind(last);
-        let ends = |begun: &Instant| all || away && begun.elapsed() > PATIENCE;
+        let patience = self.patience();
+        let all = all || patience.is_none() && !self.is_far_behind(last);
+        let ends = |begun: &Instant| all || patience.is_some_and(|patience| begun.elapsed() > patience);
         self.waiting.extract_if(.., |(begun, _)| ends(begun)).map(|(_, said)| said).collect()
     }
 }
