@@ -81,6 +81,6 @@ say "Terminal: authenticates the purse of each good card by its certificates, an
 "$BIN/hwsim" terminal --dump "$OUT/bureau/dumps" --authority "$OUT/authority.json"
 
 if [ "$HSM" = softhsm ]; then
-    say "What the token did, and what not"
+    say "Steps that the token did inside, and steps that the host did"
     sed -n '/"token": {/,/}/p' "$OUT/bureau/report.json"
 fi
