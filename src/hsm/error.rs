@@ -1,6 +1,8 @@
 //! The errors and refusals of an HSM, and the exit code of a program that ends with one. An error says who is to
 //! blame; it never quotes data.
 
+use std::sync::{Mutex, MutexGuard};
+
 use serde::{Deserialize, Serialize};
 
 use super::IssuerKeyName;
@@ -290,6 +292,11 @@ impl From<HsmError> for Failure {
     fn from(error: HsmError) -> Self {
         Self::new(error.exit(), error.to_string())
     }
+}
+
+/// What threads of a host share. Fails closed: a thread that panicked inside may have left anything behind.
+pub(super) fn locked<T>(shared: &Mutex<T>) -> Result<MutexGuard<'_, T>, HsmError> {
+    shared.lock().map_err(|_| HsmError::Host("a thread of it failed; restart it".into()))
 }
 
 impl From<TokenKeyFault> for HsmError {

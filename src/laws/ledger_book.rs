@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::chain::{beginning, hash_version_one, hash_version_two, place_after};
 use super::event::codec::{self, EventFault};
+use super::event::kinds;
 use super::event::version_one::{self, VersionOneRow};
 use super::event::{AcceptedTerms, ChipId, EventFact, LedgerEvent, StateName};
 use super::follow::{FollowFault, JobFollower};
@@ -178,13 +179,15 @@ impl LedgerBook {
         self.jobs.get(&job)?.records_digest
     }
 
-    /// Whether these are the bytes of an event of chain version 1. One of version 2 begins with its number.
+    /// Whether these are the bytes of an event of chain version 1. One of version 2 begins with its kind.
     pub fn is_version_one(bytes: &[u8]) -> bool {
         bytes.starts_with(version_one::MAGIC)
     }
 
     /// The terms of the job that an event of chain version 2 begins.
     pub fn terms_in(bytes: &[u8]) -> Option<AcceptedTerms> {
+        // Few events are of this kind, and each is decoded when it is followed.
+        bytes.starts_with(&kinds::ACCEPTED.to_be_bytes()).then_some(())?;
         codec::decode(bytes).ok()?.fact.terms().cloned()
     }
 
@@ -264,7 +267,7 @@ impl LedgerBook {
         if job != next {
             return Err(Breach::JobNumber { next, got: job });
         }
-        let keys = [name_hash(terms), terms.digest];
+        let keys = [file_name_hash(&terms.issuer, &terms.file_id), terms.digest];
         if let Some(taken) = keys.iter().find_map(|key| self.files.get(key)) {
             return Err(Breach::FileTwice(*taken));
         }
@@ -353,11 +356,11 @@ fn chip_of(job: JobId, event: &LedgerEvent) -> Followed {
     }
 }
 
-/// SHA-256 of a file's name: its issuer and its id, each with its length.
-fn name_hash(terms: &AcceptedTerms) -> [u8; 32] {
-    let mut sha = Sha256::new();
-    for text in [&terms.issuer, &terms.file_id] {
-        // The codec has checked that both are at most 255 bytes long.
+/// SHA-256 of `"CWF1" | L1 issuer_id | L1 file_id`: the name of a file, wherever an HSM remembers it.
+pub fn file_name_hash(issuer: &str, file_id: &str) -> [u8; 32] {
+    let mut sha = Sha256::new_with_prefix(b"CWF1");
+    for text in [issuer, file_id] {
+        // Both have at most 255 bytes: the codec and the reader of a Header check that.
         sha.update([u8::try_from(text.len()).unwrap_or(u8::MAX)]);
         sha.update(text);
     }

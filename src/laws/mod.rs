@@ -44,7 +44,7 @@ pub use event::{
 };
 pub use follow::FollowFault;
 pub use law::Law;
-pub use ledger_book::{Breach, Followed, FollowedCard, LedgerBook};
+pub use ledger_book::{Breach, Followed, FollowedCard, LedgerBook, file_name_hash};
 pub use shifts::{SHIFT_SPACES, shift_name_fault};
 pub use time::{rfc3339, rfc3339_seconds};
 pub use types::*;

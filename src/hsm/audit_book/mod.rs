@@ -22,14 +22,14 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use hex::FromHex;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::companion::{CompanionFile, CompanionKind, CompanionSeal};
+use super::error::locked;
 use super::memory::{
     AttemptTable, ChipSet, ConnectionNumber, FIRST_EPOCH, FollowRefusal, FollowedEvents, LedgerFollowers,
     MemoryFault, MemoryHome, MemoryKeeper, MemoryKey, MemoryRecord, MemoryState, MemoryTag, ShownChips,
-    file_name_hash, unix_ms,
+    unix_ms,
 };
 use super::{
     Acknowledged, AuditInfo, FileAdmission, FollowedLedger, Following, HsmError, HsmRefusal, SHOWN_BYTES,
@@ -37,7 +37,7 @@ use super::{
 };
 use crate::audit::{AuditKey, ChainPlace, DocumentKind, LedgerId, Signature};
 use crate::exit::Failure;
-use crate::laws::{ChipId, LAWS};
+use crate::laws::{ChipId, LAWS, file_name_hash};
 
 const FIRST: &str = "cardwright audit book 1";
 const SECOND: &str = "cardwright audit book 2";
@@ -168,7 +168,6 @@ impl AuditBook {
         self.keeper()?.ask(move |memory| {
             locked(&followers)?.may_show(memory.state(), &shown.after, connection)?;
             let (ledger, time) = (shown.after.ledger, now.max(memory.state().time()));
-            let next = shown.events.clone();
             let mut chips = ShownChips::default();
             let found = |followed: &FollowedEvents, seen: &ChipSet| {
                 chips = ShownChips::of(followed, shown.after.n, seen, |chip| tags(&of_chips, chip));
@@ -176,10 +175,7 @@ impl AuditBook {
             };
             let followed = memory.show(ledger, shown.after.n, shown.events, time, found)?;
             if let Some(why) = followed.breach {
-                let n = followed.place.n.saturating_add(1);
-                let event = next.get(followed.effects.len()).map(Sha256::digest).unwrap_or_default();
-                memory.note(&MemoryRecord::Stopped { ledger, n, event: event.into(), why: why.clone() })?;
-                return Err(FollowRefusal::Stopped { n, why }.into());
+                return Err(FollowRefusal::Stopped { n: followed.place.n.saturating_add(1), why }.into());
             }
             let known = memory.state().ledger(ledger).ok_or(FollowRefusal::Unknown)?;
             chips.complete(known, |file| memory.state().ledger_of(file) == Some(ledger));
@@ -241,10 +237,6 @@ impl AuditBook {
     fn keeper(&self) -> Result<&MemoryKeeper, HsmError> {
         self.memory.as_ref().ok_or_else(|| HsmError::Unsupported("changes in a host that only checks".into()))
     }
-}
-
-fn locked<T>(shared: &Mutex<T>) -> Result<MutexGuard<'_, T>, HsmError> {
-    shared.lock().map_err(|_| HsmError::Host("a thread of it failed; restart it".into()))
 }
 
 impl From<FollowRefusal> for HsmError {

@@ -51,7 +51,9 @@ pub use keeper::{MemoryKeeper, unix_ms};
 pub use mac::{MemoryKey, MemoryTag};
 pub use record::{MemoryRecord, SpoolKeyFate};
 pub use shown::ShownChips;
-pub use state::{FIRST_EPOCH, FollowedEvents, LedgerMemory, LedgerStanding, MemoryState, file_name_hash};
+pub use state::{FIRST_EPOCH, FollowedEvents, LedgerMemory, LedgerStanding, MemoryState};
+
+use sha2::{Digest, Sha256};
 
 use crate::audit::LedgerId;
 use crate::files;
@@ -344,7 +346,13 @@ impl Memory {
 
     /// Notes a record. It may be answered after [`Self::sync`].
     pub fn note(&mut self, record: &MemoryRecord) -> Result<(), MemoryFault> {
-        let noted = self.state.apply(record).and_then(|()| self.end.append(record));
+        let applied = self.state.apply(record);
+        self.append(applied, record)
+    }
+
+    /// Appends a record that was applied to the state, or was not.
+    fn append(&mut self, applied: Result<(), MemoryFault>, record: &MemoryRecord) -> Result<(), MemoryFault> {
+        let noted = applied.and_then(|()| self.end.append(record));
         self.pending.extend(noted.map_err(|fault| self.broken.insert(fault).clone())?);
         if let MemoryRecord::Shown { chips, .. } = record {
             self.chips.note(chips);
@@ -352,7 +360,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Follows the events after this number, and notes those that could follow. `chips` gets the chips that were bound before, and
+    /// Follows the events after this number. Notes those that could follow, and the end of the ledger if one could not. `chips` gets the chips that were bound before, and
     /// returns the tags of those that these events bind, which are noted too.
     pub fn show(
         &mut self,
@@ -363,14 +371,18 @@ impl Memory {
         chips: impl FnOnce(&FollowedEvents, &ChipSet) -> Vec<MemoryTag>,
     ) -> Result<FollowedEvents, MemoryFault> {
         let shown = self.state.follow(ledger, after, &events)?;
+        let refused = events.get(shown.effects.len()).map(Sha256::digest);
         events.truncate(shown.effects.len());
         if !events.is_empty() {
             let (chips, hash) = (chips(&shown, &self.chips), shown.place.hash);
-            self.chips.note(&chips);
             let record = MemoryRecord::Shown { ledger, after, time, events, chips, hash };
             // They are followed already.
-            let noted = self.state.passed(time).and_then(|()| self.end.append(&record));
-            self.pending.extend(noted.map_err(|fault| self.broken.insert(fault).clone())?);
+            self.state.passed(time);
+            self.append(Ok(()), &record)?;
+        }
+        if let Some(why) = shown.breach.clone() {
+            let (n, event) = (shown.place.n.saturating_add(1), refused.unwrap_or_default().into());
+            self.note(&MemoryRecord::Stopped { ledger, n, event, why })?;
         }
         Ok(shown)
     }

@@ -8,10 +8,10 @@
 use super::attempts::{AttemptBar, AttemptTable, record_name_hash};
 use super::chips::ChipSet;
 use super::mac::MemoryTag;
-use super::state::{FollowedEvents, LedgerMemory, file_name_hash};
+use super::state::{FollowedEvents, LedgerMemory};
 use crate::audit::LedgerId;
 use crate::hsm::{BarredAttempt, CardAttempt};
-use crate::laws::{ChipId, Followed, FollowedCard};
+use crate::laws::{ChipId, Followed, FollowedCard, file_name_hash};
 
 /// What events mean for attempts and chips, in their order.
 #[derive(Default)]

@@ -9,14 +9,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::MemoryFault;
 use super::record::{MemoryRecord, SpoolKeyFate};
 use crate::audit::{ChainPlace, Checkpoint, LedgerId};
 use crate::ids::SpoolKeyName;
 use crate::laws::event::AcceptedTerms;
-use crate::laws::{Followed, LedgerBook};
+use crate::laws::{Followed, LedgerBook, file_name_hash};
 
 /// All that is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,16 +149,6 @@ pub struct FollowedEvents {
 /// any amount of memory.
 const UNSTATED_MAX: u32 = 4_000_000;
 
-/// SHA-256 of a file's name.
-pub fn file_name_hash(issuer: &str, file_id: &str) -> [u8; 32] {
-    let mut name = Sha256::new_with_prefix(b"CWF1");
-    for part in [issuer, file_id] {
-        name.update([u8::try_from(part.len()).unwrap_or(u8::MAX)]);
-        name.update(part);
-    }
-    name.finalize().into()
-}
-
 impl MemoryState {
     /// The memory that an audit book of an earlier version makes: how often it was changed, how far each ledger had come, and the
     /// ledger of each file by name and by digest.
@@ -260,15 +249,14 @@ impl MemoryState {
     }
 
     /// A record with this time was noted.
-    pub(super) fn passed(&mut self, time: u64) -> Result<(), MemoryFault> {
+    pub(super) fn passed(&mut self, time: u64) {
         self.time = self.time.max(time);
-        Ok(())
     }
 
     /// Applies a record. An error means that the records are not those of one journal.
     pub fn apply(&mut self, record: &MemoryRecord) -> Result<(), MemoryFault> {
         match record {
-            MemoryRecord::Started { time, .. } => self.time = self.time.max(*time),
+            MemoryRecord::Started { time, .. } => self.passed(*time),
             MemoryRecord::LedgerKnown { ledger, epoch, noted, by: _ } => {
                 let known = LedgerMemory { noted: *noted, ..LedgerMemory::new(*ledger, *epoch) };
                 if self.ledgers.contains_key(ledger) {
@@ -277,7 +265,7 @@ impl MemoryState {
                 self.ledgers.insert(*ledger, known);
             }
             MemoryRecord::Shown { ledger, after, time, events, chips: _, hash } => {
-                self.time = self.time.max(*time);
+                self.passed(*time);
                 self.shown(*ledger, *after, events, *hash)?;
             }
             MemoryRecord::Signed(checkpoint) => self.signed(checkpoint)?,

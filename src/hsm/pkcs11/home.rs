@@ -12,10 +12,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType};
 use cryptoki::types::Ulong;
 
+use super::keys::ecb;
 use super::plan::{KeyKinds, TokenPart, TokenPlan};
 use super::probe::probe;
 use super::token::{CallRefused, Token, TokenDevice, TokenFault, TokenObject};
@@ -188,11 +188,11 @@ fn find_keys(
             ));
         };
         check_attributes(&token, &object, key).map_err(wrong)?;
-        let (how, block) = match key.key_type {
-            KeyType::Tdes2 => (Mechanism::Des3Ecb, vec![0; 8]),
-            KeyType::Aes128 | KeyType::Aes192 | KeyType::Aes256 => (Mechanism::AesEcb, vec![1; 16]),
+        let block: &[u8] = match key.key_type {
+            KeyType::Tdes2 => &[0; 8],
+            KeyType::Aes128 | KeyType::Aes192 | KeyType::Aes256 => &[1; 16],
         };
-        let encrypted = token.encrypt(&object, &how, &block).map_err(refused)?;
+        let encrypted = token.encrypt(&object, &ecb(key.key_type), block).map_err(refused)?;
         if !encrypted.starts_with(&key.kcv.0) {
             return Err(wrong(
                 "its KCV is not the one of the key store: make the store again with the right KCV (AES: by AES-GP), or correct the object",

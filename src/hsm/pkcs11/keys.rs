@@ -29,11 +29,7 @@ impl TokenKey {
     /// Encrypts whole blocks under the key by ECB, in place. The result lies in the memory of the host.
     pub fn encrypt(&self, data: &mut [u8]) -> Result<(), TokenKeyFault> {
         let (key_type, object) = self.open.key(self.place)?;
-        let how = match key_type {
-            KeyType::Tdes2 => Mechanism::Des3Ecb,
-            KeyType::Aes128 | KeyType::Aes192 | KeyType::Aes256 => Mechanism::AesEcb,
-        };
-        encrypt(&self.open, object, &how, data)
+        encrypt(&self.open, object, &ecb(key_type), data)
     }
 
     /// The keys of a card: each is its data, encrypted under this KMC.
@@ -77,6 +73,14 @@ impl TokenKey {
 
     fn of<T>(&self, called: Called<T>) -> Result<T, TokenKeyFault> {
         called.map_err(|refused| self.open.fault(&refused))
+    }
+}
+
+/// ECB of a key of this type.
+pub(super) fn ecb(key_type: KeyType) -> Mechanism<'static> {
+    match key_type {
+        KeyType::Tdes2 => Mechanism::Des3Ecb,
+        KeyType::Aes128 | KeyType::Aes192 | KeyType::Aes256 => Mechanism::AesEcb,
     }
 }
 

@@ -28,9 +28,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::audit_book::AuditBook;
 use super::companion::CompanionSeal;
-use super::memory::{
-    ConnectionNumber, KmcMark, MemoryKey, MemoryTag, chip_tags, file_name_hash, record_name_hash,
-};
+use super::error::locked;
+use super::memory::{ConnectionNumber, KmcMark, MemoryKey, MemoryTag, chip_tags, record_name_hash};
 use super::pkcs11::{TokenHome, TokenLink};
 use super::recipient::RecipientKey;
 use super::spool_keys::SpoolKeys;
@@ -46,7 +45,7 @@ use crate::audit::{DocumentKind, LedgerId, Signature};
 use crate::crypto::FileKind;
 use crate::exit::{Exit, Failure};
 use crate::ids::{KmcRef, SpoolKeyName};
-use crate::laws::ChipId;
+use crate::laws::{ChipId, file_name_hash};
 use crate::record::chip::SectionScratch;
 use crate::record::envelope::WrappedFileKey;
 use crate::scp::{HostChallenge, SecureChannel, SecureChannelSpec};
@@ -81,8 +80,7 @@ struct SharedState {
 
 impl SharedState {
     fn tables(&self) -> Result<MutexGuard<'_, VerifiedTable>, HsmError> {
-        // A thread that panicked inside may have left anything behind: fail closed.
-        self.tables.lock().map_err(|_| HsmError::Host("a thread of it failed; restart it".into()))
+        locked(&self.tables)
     }
 }
 

@@ -23,6 +23,7 @@ use hex::FromHex;
 use zeroize::Zeroizing;
 
 use super::companion::{CompanionFile, CompanionKind, CompanionSeal};
+use super::error::locked;
 use super::{HsmError, HsmRefusal, PIECE, PIECE_TAG, Vault};
 use crate::audit::LedgerId;
 use crate::exit::Failure;
@@ -203,7 +204,7 @@ impl SpoolKeys {
     }
 
     fn open(&self) -> Result<MutexGuard<'_, BTreeMap<SpoolKeyName, SpoolCipher>>, HsmError> {
-        self.open.lock().map_err(|_| HsmError::Host("a thread of it failed; restart it".into()))
+        locked(&self.open)
     }
 
     fn read(&self) -> Result<SpoolKeyMap, HsmError> {

@@ -30,6 +30,7 @@ use zeroize::Zeroizing;
 use crate::crypto::rsa::{KeyPairGenerator, PublicExponent, RsaError, RsaKeyPair, RsaPublicKey, RsaSigner};
 use crate::hardening::LockedBox;
 use crate::hsm::companion::{CompanionFile, CompanionKind, CompanionSeal};
+use crate::hsm::error::locked;
 use crate::hsm::soft::fill_random;
 use crate::hsm::{
     AuthorityKey, AuthorityName, HsmError, IssuerCertificate, IssuerKeyInfo, IssuerKeyName, NewIssuerKey,
@@ -211,7 +212,7 @@ impl RsaBook {
 
     /// The serial number of the next certificate that a key signs.
     pub(super) fn serial(&self, key: IssuerKeyName) -> Result<[u8; 3], HsmError> {
-        let mut serials = self.serials.lock().map_err(|_| thread_failed())?;
+        let mut serials = locked(&self.serials)?;
         let number = match serials.get_mut(&key).and_then(Iterator::next) {
             Some(number) => number,
             None => {
@@ -260,7 +261,7 @@ impl RsaBook {
     }
 
     fn open(&self) -> Result<MutexGuard<'_, Option<Arc<RsaEntries>>>, HsmError> {
-        self.open.lock().map_err(|_| thread_failed())
+        locked(&self.open)
     }
 }
 
@@ -271,10 +272,6 @@ fn no_serial(key: IssuerKeyName) -> HsmError {
         "RSA key {version} of issuer {} has used all of its {SERIAL_MAX} serial numbers: make a new key with issuer-cert new",
         hex::encode_upper(issuer)
     ))
-}
-
-fn thread_failed() -> HsmError {
-    HsmError::Host("a thread of it failed; restart it".into())
 }
 
 impl RsaEntries {
