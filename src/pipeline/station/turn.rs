@@ -41,14 +41,7 @@ impl Runner<'_> {
                             }
                             CardPermission::Given(blank, first)
                         }
-                        Err(error) => lost(error).map_or_else(
-                            |error| {
-                                refused(error).map_or_else(CardPermission::NotRecorded, |fault| {
-                                    CardPermission::Refused(blank, fault)
-                                })
-                            },
-                            CardPermission::Lost,
-                        ),
+                        Err(error) => denied(blank, error),
                     });
                 }
                 Binding::Refused(fault) => return Ok(CardPermission::Refused(blank, fault)),
@@ -80,33 +73,28 @@ fn attempt_of(ledger: LedgerId, event: &LedgerEvent) -> Option<CardAttempt> {
     Some(CardAttempt { ledger, job, seq, attempt })
 }
 
-/// The fault of a card that is bound, and on which nothing may be written. Any other error is returned.
-fn lost(error: LedgerError) -> Result<Fault, LedgerError> {
-    match &error {
-        LedgerError::NotAcknowledged { .. } => {
-            let what = format!("{error}; the card is bound, and nothing was written on its chip: destroy it");
-            Ok(Fault::new(Blame::Hsm, ReasonWord::NotAcknowledged, what))
-        }
-        LedgerError::Barred { why, .. } => Ok(Fault::barred(*why)),
-        _ => Err(error),
-    }
-}
-
-/// The fault of a card that one of the ledger's laws keeps from its record. Any other error means that the
-/// ledger takes nothing more.
-fn refused(error: LedgerError) -> Result<Fault, LedgerError> {
+/// Why nothing may be written to the card. If one of the ledger's laws keeps the card from its record, it is not bound. An error
+/// that is not listed here means that the ledger takes nothing more.
+fn denied(blank: BlankInspection, error: LedgerError) -> CardPermission {
+    let refused = |blame, reason, detail| CardPermission::Refused(blank, Fault::new(blame, reason, detail));
     match error {
-        LedgerError::Denied { law: law @ Law::ChipSeen(_), .. } => {
-            Ok(Fault::new(Blame::Device, ReasonWord::ChipSeen, format!("device: {law}")))
+        error @ LedgerError::NotAcknowledged { .. } => {
+            let what = format!("{error}; the card is bound, and nothing was written on its chip: destroy it");
+            CardPermission::Lost(Fault::new(Blame::Hsm, ReasonWord::NotAcknowledged, what))
         }
-        LedgerError::Denied { law: Law::Record { is: RecordState::Cancelled, .. }, .. } => Ok(Fault::new(
+        LedgerError::Barred { why, .. } => CardPermission::Lost(Fault::barred(why)),
+        LedgerError::Denied { law: law @ Law::ChipSeen(_), .. } => {
+            refused(Blame::Device, ReasonWord::ChipSeen, format!("device: {law}"))
+        }
+        LedgerError::Denied { law: Law::Record { is: RecordState::Cancelled, .. }, .. } => refused(
             Blame::Card,
             ReasonWord::RecordCancelled,
-            "operator: the record was cancelled after this blank was fed for it; the blank is still empty",
-        )),
+            "operator: the record was cancelled after this blank was fed for it; the blank is still empty"
+                .into(),
+        ),
         error @ LedgerError::NotSigned { .. } => {
-            Ok(Fault::new(Blame::Hsm, ReasonWord::NotSigned, error.to_string()))
+            refused(Blame::Hsm, ReasonWord::NotSigned, error.to_string())
         }
-        error => Err(error),
+        error => CardPermission::NotRecorded(error),
     }
 }
