@@ -4,12 +4,13 @@ use std::fs::File;
 use std::path::Path;
 
 use cardwright::hsm::{Auditor, CardAttempt, FileAdmission, TrailerRequest};
-use cardwright::ids::{CardRef, KekId, KmcRef};
-use cardwright::laws::{Change, ChipId, Context, JobProfiles};
-use cardwright::ledger::{Ledger, NewJob};
+use cardwright::ids::KmcRef;
+use cardwright::laws::{Change, ChipId, Context};
+use cardwright::ledger::Ledger;
 use cardwright::record::{Cwf1Reader, FileLimits};
 use tempfile::TempDir;
 
+use crate::ledger::{DIGEST, new_job};
 use crate::support::key_data;
 
 /// Attempts under way; the ledger is open.
@@ -29,26 +30,9 @@ impl BoundCards {
         let header = reader.header().clone();
         while reader.next_record().unwrap().is_some() {}
         let end = reader.finish().unwrap();
-        let digest = [7; 32];
         let trailer = TrailerRequest::of(&header, &end.trailer, &end.body);
-        connect().admit(&FileAdmission { ledger: ledger.id(), digest, trailer }).unwrap();
-        let new = NewJob {
-            issuer_id: header.issuer_id,
-            file_id: header.file_id,
-            product: header.product,
-            digest,
-            kek: KekId([0x47, 0x61, 0x73, 0xFF, 1]),
-            line: "sim-chip-8".into(),
-            rejects_shredded: false,
-            rejects_marked: false,
-            profiles: JobProfiles::default(),
-            simulated: true,
-            test_keys: true,
-            spool: "none".into(),
-            spool_key: None,
-            cards: (1..=header.records).map(|n| CardRef::new(format!("C{n:06}")).unwrap()).collect(),
-            submitted_by: None,
-        };
+        connect().admit(&FileAdmission { ledger: ledger.id(), digest: DIGEST, trailer }).unwrap();
+        let new = new_job((header.issuer_id, header.file_id, header.product), header.records);
         let job = ledger.new_job(new).unwrap().job;
         let record = |change| ledger.record(job, change, Context::default());
         let kmc = |id| KmcRef { id, version: 1 };

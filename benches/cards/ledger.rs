@@ -11,17 +11,27 @@ use crate::support::{cpu_of_self, key_data};
 
 /// Cards under way: the count of stations of `sim-chip-8`.
 const UNDER_WAY: usize = 8;
+/// Digest of every file.
+pub const DIGEST: [u8; 32] = [7; 32];
 /// FED, BOUND, PERSONALIZING, WRITTEN, VERIFIED, STACKED.
 pub const EVENTS: usize = 6;
 
 /// Makes a job with this many records in a new ledger.
 pub fn job(path: &Path, cards: u32) -> (Ledger, JobId) {
     let ledger = Ledger::open(path).unwrap();
-    let new = NewJob {
-        issuer_id: IssuerId::new("TESTBANK").unwrap(),
-        file_id: FileId::new("BENCH").unwrap(),
-        product: ProductName::new("multiapp").unwrap(),
-        digest: [7; 32],
+    let issuer = IssuerId::new("TESTBANK").unwrap();
+    let names = (issuer, FileId::new("BENCH").unwrap(), ProductName::new("multiapp").unwrap());
+    let job = ledger.new_job(new_job(names, cards)).unwrap().job;
+    (ledger, job)
+}
+
+/// A job with this many records, C000001 and so on, of a file with these names and [`DIGEST`].
+pub fn new_job((issuer_id, file_id, product): (IssuerId, FileId, ProductName), cards: u32) -> NewJob {
+    NewJob {
+        issuer_id,
+        file_id,
+        product,
+        digest: DIGEST,
         kek: KekId([0x47, 0x61, 0x73, 0xFF, 1]),
         line: "sim-chip-8".into(),
         rejects_shredded: false,
@@ -33,9 +43,7 @@ pub fn job(path: &Path, cards: u32) -> (Ledger, JobId) {
         spool_key: None,
         cards: (1..=cards).map(|n| CardRef::new(format!("C{n:06}")).unwrap()).collect(),
         submitted_by: None,
-    };
-    let job = ledger.new_job(new).unwrap().job;
-    (ledger, job)
+    }
 }
 
 /// CPU time of recording this many good cards in a ledger; the job has one record more.

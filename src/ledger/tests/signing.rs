@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::audit::Memory;
 use super::*;
-use crate::audit::{DocumentKind, LedgerId, Signature};
+use crate::audit::{ChainPlace, DocumentKind, LedgerId, Signature};
 use crate::hsm::memory::AttemptBar;
 use crate::hsm::{
     Acknowledged, AuditInfo, Auditor, BarredAttempt, CardAttempt, FileAdmission, FollowedLedger, Following,
@@ -26,6 +26,23 @@ struct Deaf {
 impl Deaf {
     fn be(&self, deaf: bool) {
         self.deaf.store(deaf, Ordering::SeqCst);
+    }
+
+    fn known(&self) -> AuditInfo {
+        self.memory.clone().audit(LedgerId([0; 16])).unwrap()
+    }
+
+    /// Signs an event, and loses the answer with its signature. Returns the place that it signed.
+    fn loses_an_answer(&self, ledger: &Ledger, job: JobId) -> ChainPlace {
+        let before = self.known().generation;
+        self.loses_answers.store(true, Ordering::SeqCst);
+        say(ledger, job, Change::Fed { blank: 1 }).unwrap();
+        while self.known().generation == before {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let signed = self.known().head.unwrap();
+        self.loses_answers.store(false, Ordering::SeqCst);
+        signed
     }
 
     fn hears(&mut self) -> Result<&mut Memory, HsmError> {
@@ -183,16 +200,9 @@ fn a_job_is_closed_and_a_ledger_ended_only_with_a_signed_end() {
 fn an_audit_waits_for_a_checkpoint_whose_answer_was_lost() {
     let deaf = Deaf::default();
     let (_directory, ledger, job) = signed(&deaf);
-    let known = || deaf.memory.clone().audit(LedgerId([0; 16])).unwrap();
-    let before = known().generation;
-    deaf.loses_answers.store(true, Ordering::SeqCst);
-    say(&ledger, job, Change::Fed { blank: 1 }).unwrap();
-    while known().generation == before {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    deaf.loses_answers.store(false, Ordering::SeqCst);
+    deaf.loses_an_answer(&ledger, job);
     let reader = ledger.reader().unwrap();
-    assert_eq!(reader.audit(Some(&mut || Ok(known())), |_| ()).unwrap().findings, []);
+    assert_eq!(reader.audit(Some(&mut || Ok(deaf.known())), |_| ()).unwrap().findings, []);
 }
 
 /// A station acts on BOUND, so it learns of it when the HSM has acknowledged it, and not before.
@@ -231,15 +241,7 @@ fn a_bound_card_waits_for_the_acknowledgement() {
 fn a_checkpoint_whose_answer_was_lost_is_kept_with_the_time_of_its_event() {
     let deaf = Deaf::default();
     let (_directory, ledger, job) = signed(&deaf);
-    let known = || deaf.memory.clone().audit(LedgerId([0; 16])).unwrap();
-    let before = known().generation;
-    deaf.loses_answers.store(true, Ordering::SeqCst);
-    say(&ledger, job, Change::Fed { blank: 1 }).unwrap();
-    while known().generation == before {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let lost = known().head.unwrap();
-    deaf.loses_answers.store(false, Ordering::SeqCst);
+    let lost = deaf.loses_an_answer(&ledger, job);
     for blank in 2..5 {
         std::thread::sleep(Duration::from_millis(5));
         say(&ledger, job, Change::Fed { blank }).unwrap();
@@ -247,5 +249,5 @@ fn a_checkpoint_whose_answer_was_lost_is_kept_with_the_time_of_its_event() {
     everything_is_signed(&ledger);
     let reader = ledger.reader().unwrap();
     assert!(reader.checkpoints().unwrap().iter().any(|checkpoint| checkpoint.place == lost));
-    assert_eq!(reader.audit(Some(&mut || Ok(known())), |_| ()).unwrap().findings, []);
+    assert_eq!(reader.audit(Some(&mut || Ok(deaf.known())), |_| ()).unwrap().findings, []);
 }

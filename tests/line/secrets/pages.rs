@@ -1,6 +1,7 @@
 //! The keys in the memory of an HSM host, searched by root while cards are made. Its pages for keys show nothing; a host whose
 //! pages are locked by `mlock` alone shows every key, so the search would find one elsewhere.
 
+use std::ffi::OsStr;
 use std::fs::read_to_string;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -22,8 +23,8 @@ const ONLY_MLOCK: &str = "CARDWRIGHT_TEST_MLOCK";
 const PLANTED: &str = "A0B1C2D3E4F596877869F5E4D3C2B1A0";
 
 /// A line that makes cards, and what was found in the memory of its host meanwhile.
-struct SearchedLine {
-    scene: Scene,
+pub struct SearchedLine {
+    pub scene: Scene,
     daemon: Running,
     host: u32,
 }
@@ -31,6 +32,12 @@ struct SearchedLine {
 impl SearchedLine {
     /// A line with a job, whose host has its pages locked by `mlock` alone, or as always.
     fn working(seed: u32, only_mlock: bool) -> Self {
+        let mlock = only_mlock.then_some((ONLY_MLOCK, OsStr::new("1")));
+        Self::begun(seed, mlock.into_iter().chain([("PLANTED", OsStr::new(PLANTED))]))
+    }
+
+    /// A line with a job, whose daemon has these variables of the environment.
+    pub fn begun<'e>(seed: u32, environment: impl IntoIterator<Item = (&'e str, &'e OsStr)>) -> Self {
         assert!(geteuid().is_root(), "root looks into the memory of other programs");
         let mut scene = Scene::new("text");
         scene.prepare(24, seed);
@@ -42,10 +49,7 @@ impl SearchedLine {
         let args = "--line sim-8 --keys bureau.store --people people.toml --simulate --speed 20 --dump dumps --socket d.sock";
         let args: Vec<_> = args.split(' ').collect();
         let mut command = scene.command(env!("CARGO_BIN_EXE_cardwrightd"), &args);
-        command.env("CARDWRIGHT_LOG", "warn").env("PLANTED", PLANTED);
-        if only_mlock {
-            command.env(ONLY_MLOCK, "1");
-        }
+        command.env("CARDWRIGHT_LOG", "warn").envs(environment);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut ready = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
@@ -111,7 +115,7 @@ impl SearchedLine {
     }
 
     /// Waits until the job is made.
-    fn complete(&mut self) {
+    pub fn complete(&mut self) {
         let scene = &mut self.scene;
         wait_for("the job's end", || {
             let shown = scene.cardwright("job show J1 --socket d.sock --json").stdout;
