@@ -1,7 +1,7 @@
 //! Deletes a job's cardholder data: on a person's request, or by the daemon when the deletion is due.
 //!
 //! ```text
-//! tables proven, places checked → missing papers written → DELETING in the ledger → key destroyed
+//! tables proven, places checked → missing papers written → DELETING in the ledger, shown to the HSM, which destroys the key
 //!     → spool removed → DELETED in the ledger → certificate
 //! ```
 //!
@@ -33,7 +33,7 @@ use crate::hsm::key_host::Connect;
 use crate::hsm::{HsmError, Vault};
 use crate::ids::{JobId, SpoolKeyName};
 use crate::laws::{Change, Context, DataFate, JobState, KeyFate, Law, SpoolFate};
-use crate::ledger::{JobView, Ledger, LedgerError, Reader};
+use crate::ledger::{JobMark, JobView, Ledger, LedgerError, Reader};
 use crate::reason::ReasonWord;
 use crate::report::certificate::Certificate;
 use crate::report::seal::sealed;
@@ -95,10 +95,14 @@ pub fn delete(
         write_missing(&reader, (&view, key), &mut papers, person, connect, &mut done)?;
         let unreadable =
             done.unreadable.is_some() && key == KeyFound::There && Path::new(&view.spool).exists();
-        // The ledger records DELETING before the key goes, so that a crash in between is explained. A try
-        // that was cut short has recorded it already.
-        if !view.deleting {
-            ledger.record(job, Change::Deleting, by.clone()).wait()?;
+        // The HSM destroys the key when it is shown DELETING. A try that was cut short has recorded it already.
+        if view.deleting {
+            signed(&reader, job, JobMark::Deleting)?;
+        } else {
+            // Of a job of chain version 1, no earlier event names the key.
+            let unsealed = reader.terms(job)?.is_none();
+            let spool_key = view.spool_key.filter(|_| unsealed);
+            ledger.record(job, Change::Deleting { spool_key }, by.clone()).wait()?;
         }
         let fate = DataFate { unreadable, ..end_data(&view, spool, &mut vault, &mut done)? };
         ledger.record(job, Change::Deleted(fate), by).wait()?;
@@ -111,7 +115,7 @@ pub fn delete(
     Ok(done)
 }
 
-/// Destroys the key of a spool and removes the spool. Returns the fate of both.
+/// Removes a spool whose key the HSM has destroyed. Returns the fate of both.
 fn end_data(
     view: &JobView,
     spool: PathBuf,
@@ -119,7 +123,7 @@ fn end_data(
     done: &mut Deletion,
 ) -> Result<DataFate, Refusal> {
     let key = match view.spool_key {
-        Some(key) => destroyed(key, vault, done)?,
+        Some(key) => fate_of(key, vault, done)?,
         None => KeyFate::NoKey,
     };
     let spool = match (remove(view)?, view.spool_key) {
@@ -210,11 +214,15 @@ fn key_of(view: &JobView, hsm: &mut HsmClient) -> Result<KeyFound, Refusal> {
     }
 }
 
-/// Destroys a spool's key and returns its fate. A missing key is as good as a destroyed one, but is reported
-/// as missing.
-fn destroyed(key: SpoolKeyName, hsm: &mut HsmClient, done: &mut Deletion) -> Result<KeyFate, Refusal> {
-    match hsm.destroy_spool(key) {
-        Ok(()) => Ok(KeyFate::Destroyed),
+/// The fate of a spool's key after DELETING. A missing key is as good as a destroyed one, but is reported as missing.
+fn fate_of(key: SpoolKeyName, hsm: &mut HsmClient, done: &mut Deletion) -> Result<KeyFate, Refusal> {
+    match hsm.unseal(key, 0, &[]) {
+        Ok(_) => {
+            let what =
+                "HSM: it was shown that the deletion begins, and still has the key of the spool: try again";
+            Err(Refusal::fault(Exit::Hsm, what.to_owned()))
+        }
+        Err(HsmError::SpoolKeyDestroyed(_)) => Ok(KeyFate::Destroyed),
         Err(error @ HsmError::NoSpoolKey(..)) => {
             tracing::warn!(%error, "the spool is deleted without its key");
             done.key_missing = Some((key.to_string(), error.to_string()));
@@ -264,7 +272,7 @@ fn write_missing(
         return Err(Refusal::fault(Exit::Io, what));
     }
     if !there.all {
-        signed(reader, job)?;
+        signed(reader, job, JobMark::Closed)?;
         done.papers = papers.write(reader, spool, false)?;
     }
     Ok(())

@@ -12,7 +12,7 @@ use crate::actor::Actor;
 use crate::hsm::Auditor;
 use crate::hsm::key_host::Connect;
 use crate::laws::{Change, Context};
-use crate::ledger::Ledger;
+use crate::ledger::{JobMark, Ledger};
 use crate::request::Action;
 
 /// A ledger that is open for writing, and the way to its keys.
@@ -45,7 +45,7 @@ impl LedgerDesk<'_> {
             }
             Action::CloseJob { job } => {
                 ledger.record(*job, Change::Closed, Context::by(actor)).wait()?;
-                papers::signed(&reader, *job)?;
+                papers::signed(&reader, *job, JobMark::Closed)?;
                 views::report(&reader, ledger.path(), *job)
             }
             Action::WritePapers { job } => {

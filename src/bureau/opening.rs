@@ -114,7 +114,7 @@ impl Bureau {
         }
         let ledger = Ledger::open_audited(ledger, Box::new(auditor))?;
         sweep(ledger.path());
-        forget_unfinished(&ledger, &door)?;
+        forget_unfinished(&ledger)?;
         let path = ledger.path().to_owned();
         signals.undo(move || sweep(&path));
         let simulator = Mutex::default();

@@ -13,8 +13,7 @@ use hex::FromHex;
 
 use super::refusal::Refusal;
 use crate::exit::{Exit, Failure};
-use crate::hsm::client::HsmClient;
-use crate::hsm::{CallerRole, HsmDoor, SpoolKey, Vault};
+use crate::hsm::{SpoolKey, Vault};
 use crate::ledger::{JobView, Ledger};
 use crate::record::{Sealer, Spool, open_input};
 use crate::sibling_path::sibling_path;
@@ -46,14 +45,11 @@ pub fn is_the_ledgers(file: &Metadata, ledger: &Path) -> bool {
         .any(|own| place(&own) == place(file))
 }
 
-/// Destroys the keys of acceptances that did not become jobs, and removes their copies. The ledger is open,
-/// so no other process accepts into it.
-pub(super) fn forget_unfinished(ledger: &Ledger, door: &HsmDoor) -> Result<(), Refusal> {
+/// Removes the copies of acceptances that did not become jobs; the HSM destroys their keys. The ledger is open, so no other process
+/// accepts into it.
+pub(super) fn forget_unfinished(ledger: &Ledger) -> Result<(), Refusal> {
     let reader = ledger.reader()?;
     let jobs = reader.jobs()?;
-    // Keys of deleted data are destroyed too: a key that was missing may have come back with another store.
-    let keys: Vec<_> = jobs.iter().filter(|job| !job.deleted).filter_map(|job| job.spool_key).collect();
-    HsmClient::connect(door, CallerRole::Ledger)?.keep_spools(reader.id()?, &keys)?;
     let names: Vec<_> = jobs.iter().filter_map(|job| Path::new(&job.spool).file_name()).collect();
     remove(ledger.path(), |file| {
         file.extension().is_some_and(|e| e == "cwf1") && file.file_name().is_none_or(|n| !names.contains(&n))

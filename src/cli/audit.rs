@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use super::common::{Early, LedgerArg, SocketArg, on_stdout, store_path};
 use super::next_step::Desk;
 use super::{remote, render};
-use crate::audit::PublicKey;
+use crate::audit::{PublicKey, SealedDocument, SpoolKeyState};
 use crate::bureau::key_host::{CallerRole, KeyHost};
 use crate::bureau::{Outcome, ledger_proof};
 use crate::exit::{Exit, Failure};
+use crate::laws::rfc3339;
 use crate::ledger::Reader;
 use crate::report::progress::bar;
 use crate::report::seal;
@@ -115,10 +116,49 @@ fn verify(
 }
 
 fn document(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -> Result<Exit, Early> {
-    let signed_by = seal::check(paper, key)?.key;
+    let found = seal::check(paper, key)?;
     let whose = if key.is_some() { "" } else { "; compare this key with the bureau's" };
-    writeln!(out, "{}: genuine, audit key {signed_by}{whose}", paper.display())?;
+    writeln!(out, "{}: genuine, audit key {}{whose}", paper.display(), found.key)?;
+    match &found.sealed {
+        None => writeln!(out, "signed by an earlier version: the HSM signed the text, and counted nothing")?,
+        Some(sealed) => show_sealed(sealed, seal::is_page(paper), out)?,
+    }
     Ok(Exit::Ok)
+}
+
+/// Prints the figures of a seal.
+fn show_sealed(sealed: &SealedDocument, is_page: bool, out: &mut dyn Write) -> std::io::Result<()> {
+    let SealedDocument { head, epoch, job, time, spool_key, counted, .. } = sealed;
+    writeln!(
+        out,
+        "the HSM signed it at {}, when it had seen event {} of ledger {}, epoch {epoch}",
+        rfc3339(*time),
+        head.n,
+        head.ledger
+    )?;
+    let key = match spool_key {
+        SpoolKeyState::None => "has none",
+        SpoolKeyState::There => "has one",
+        SpoolKeyState::Destroyed => "destroyed it",
+        SpoolKeyState::Missing => "lost it",
+    };
+    writeln!(out, "key of the spool of {job}: the HSM {key}")?;
+    let Some(c) = counted else {
+        return writeln!(out, "an earlier version accepted {job}: the HSM has not counted it");
+    };
+    writeln!(out, "the HSM counted {} records = {} good + {} cancelled", c.records, c.good, c.cancelled)?;
+    writeln!(
+        out,
+        "the HSM counted {} blanks fed = {} good + {} rejected + {} given back + {} sample",
+        c.blanks_fed, c.blanks_good, c.blanks_rejected, c.blanks_returned, c.blanks_sample
+    )?;
+    if let Some(unproved) = c.unproved {
+        writeln!(out, "destructions that no person proved to the HSM: {unproved}")?;
+    }
+    if is_page {
+        writeln!(out, "its text was not compared with these figures: compare them")?;
+    }
+    Ok(())
 }
 
 /// The daemon writes into a temporary file of this program, because standard output may be no regular file.

@@ -13,7 +13,7 @@ use crate::bureau::{Outcome, Refusal, deletion, papers};
 use crate::exit::{Exit, Failure};
 use crate::ids::JobId;
 use crate::laws::{Context, JobState};
-use crate::ledger::{Ledger, LedgerError, Reader};
+use crate::ledger::{JobMark, Ledger, LedgerError, Reader};
 use crate::record::open_input;
 use crate::request::Action;
 
@@ -203,7 +203,7 @@ fn papers_here(ledger: &Path, job: JobId, keys: Option<&PathBuf>, folder: &Path)
         return Err(Refusal::NoPapersYet { job, state });
     }
     let keys = foreground::key_host(keys)?;
-    if !reader.is_closing_signed(job)? {
+    if !reader.is_signed(job, JobMark::Closed)? {
         // Commands without keys sign nothing. The end of this program does, unless another one has the ledger open.
         match Ledger::open_audited(ledger, Box::new(keys.auditor()?)) {
             Ok(opened) => opened.close()?,

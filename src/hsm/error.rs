@@ -11,6 +11,7 @@ use super::store::KeyUsage;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::ids::{Dgi, KekId, KmcRef, SpoolKeyName};
+use crate::laws::JobId;
 use crate::scp::TokenKeyFault;
 
 /// Why an HSM did not carry out an operation.
@@ -102,6 +103,11 @@ pub enum HsmError {
     /// The ledger is not followed.
     #[error("ledger: {0}")]
     NotFollowed(FollowRefusal),
+    /// A document of a job that is not CLOSED by the events that were shown.
+    #[error(
+        "ledger: the HSM has not seen that {0} was closed, and signs no paper of it: open the ledger with its line once, and try again"
+    )]
+    NotClosed(JobId),
     /// The audit book cannot be read or written.
     #[error("key: the audit book of the key store: {0}")]
     Book(String),
@@ -246,6 +252,9 @@ pub enum HsmRefusal {
     /// A frame that cannot be read, is too long or came too slowly.
     #[error("{0}")]
     Frame(String),
+    /// A certificate of deletion while the key of the spool is there.
+    #[error("a certificate that the data of {0} were deleted, while their key is there")]
+    KeyStillThere(JobId),
     /// A spool that another connection has made.
     #[error("a spool is abandoned only by the connection that made it")]
     ForeignSpool,
@@ -278,7 +287,7 @@ impl HsmError {
             Self::Response(_) | Self::CardCryptogram(_) => Exit::Device,
             Self::Refused(_) | Self::Unknown(_) => Exit::Bug,
             Self::Unsupported(_) | Self::Host(_) | Self::HostEnded | Self::Token(_) => Exit::Hsm,
-            Self::NotFollowed(_) => Exit::Ledger,
+            Self::NotFollowed(_) | Self::NotClosed(_) => Exit::Ledger,
             Self::FileElsewhere(_) => Exit::FileSeen,
             Self::Book(_) | Self::Spools(_) | Self::NoSpoolKey(..) => Exit::KeyStore,
             Self::SpoolKeyDestroyed(_) => Exit::Denied,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::memory::AttemptBar;
 pub use super::pkcs11::TokenPart;
 use super::{HsmError, WipedBytes};
-use crate::audit::{ChainPlace, Checkpoint, LedgerId, PublicKey};
+use crate::audit::{ChainPlace, Checkpoint, DocumentKind, LedgerId, PublicKey};
 use crate::crypto::KeyType;
 use crate::hardening::wipe;
 use crate::ids::{CardRef, Dgi, FileId, IssuerId, Kcv, KekId, KmcRef};
@@ -39,6 +39,9 @@ pub struct Following {
     pub laws: u16,
     /// The last signature that it has.
     pub signed: Option<Checkpoint>,
+    /// Number of its last event. Once the HSM was shown all up to there, it destroys keys of spools that were made before this host
+    /// started, and of which no event made a job.
+    pub last: u64,
 }
 
 /// What the HSM remembers of a ledger that it follows from now on. The ledger must have these very events.
@@ -122,8 +125,18 @@ pub struct FileAdmission {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RecordHandle(pub [u8; 16]);
 
-/// SHA-256 of a document's text.
-pub type DocumentDigest = [u8; 32];
+/// A document of a closed job, which is to be sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentRequest {
+    /// Its kind.
+    pub kind: DocumentKind,
+    /// The ledger.
+    pub ledger: LedgerId,
+    /// The job.
+    pub job: JobId,
+    /// SHA-256 of its text.
+    pub text: [u8; 32],
+}
 
 /// TEST or LIVE; the two never mix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,12 +10,12 @@ use super::caller::CallerRole;
 use super::operation_table::{SentBytes, WireByte, by_reference, by_value, hsm_operations, sent_bytes};
 use super::{
     Acknowledged, AuditInfo, AuthorityKey, CardCodes, CardSession, CardSessionRequest, CertificateToInstall,
-    CheckAnswers, CheckRequest, CodesRequest, DocumentDigest, FileAdmission, FollowedLedger, Following,
+    CheckAnswers, CheckRequest, CodesRequest, DocumentRequest, FileAdmission, FollowedLedger, Following,
     HsmClient, HsmError, HsmInfo, IssuerInfo, IssuerKeyInfo, IssuerKeyName, NewCardKeys, NewIssuerKey,
     OwnCertificate, ProtectRequest, ProtectedCard, RecordHandle, RecordToVerify, SealedCardKey, ShownEvents,
     TrailerEnd, TrailerRequest, TrailerToProtect, VerifiedRecord, WipedBytes,
 };
-use crate::audit::{DocumentKind, LedgerId, Signature};
+use crate::audit::{DocumentSeal, LedgerId};
 use crate::ids::SpoolKeyName;
 use crate::record::envelope::WrappedFileKey;
 use crate::scp::{HostChallenge, SecureChannelSpec};
@@ -85,14 +85,16 @@ hsm_operations! {
         #[callers(Ledger)]
         fn admit(file: &FileAdmission) -> ();
 
-        /// Signs the SHA-256 of a document.
-        #[counted = "sign"]
+        /// Seals a document of a closed job: signs its digest with what the HSM has counted of the job. A certificate of deletion
+        /// is refused while the HSM has the key of the spool.
+        #[counted = "seal-document"]
         #[callers(Ledger)]
-        fn sign(kind: DocumentKind, ledger: LedgerId, digest: DocumentDigest) -> Signature;
+        fn seal_document(request: &DocumentRequest) -> DocumentSeal
+            where |seal| seal.document.text == request.text && seal.document.kind == request.kind;
     }
 
-    /// The side of a key-holding device that seals cardholder data at rest: each spool has a key of its own, made, used
-    /// and destroyed inside.
+    /// The side of a key-holding device that seals cardholder data at rest: each spool has a key of its own, made and used inside.
+    /// It is destroyed when the HSM was shown DELETING of its closed job ([`Auditor::show`]), and at no other request.
     trait Vault {
         /// Makes the key of a new spool of this ledger; it is durable when this returns.
         #[counted = "new-spool"]
@@ -114,16 +116,6 @@ hsm_operations! {
         #[counted = "abandon-spool"]
         #[callers(Ledger)]
         fn abandon_spool(spool: SpoolKeyName) -> ();
-
-        /// Destroys a key, and with it the spool that it sealed. It may be destroyed already.
-        #[counted = "destroy-spool"]
-        #[callers(Ledger)]
-        fn destroy_spool(spool: SpoolKeyName) -> ();
-
-        /// Destroys the keys of this ledger that are not listed: those of acceptances that were never finished.
-        #[counted = "keep-spools"]
-        #[callers(Ledger)]
-        fn keep_spools(ledger: LedgerId, spools: [SpoolKeyName]) -> ();
     }
 
     /// The side of a key-holding device that checks a file from which no card is made yet: for acceptance and

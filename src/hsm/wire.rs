@@ -24,7 +24,7 @@ use crate::hardening::wipe;
 use crate::wiped::WipedBytes;
 
 /// Rises with every change of a message: postcard carries no names.
-pub(super) const PROTOCOL: u16 = 15;
+pub(super) const PROTOCOL: u16 = 16;
 /// Most bytes of a frame: an application has at most 65,535, its wrapped commands little more. A host takes shorter ones
 /// from some roles.
 pub(super) const MAX_FRAME: usize = 1 << 20;

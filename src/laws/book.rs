@@ -205,9 +205,9 @@ impl JobBook {
     /// Makes a change, or returns the law that forbids it and leaves everything as it was.
     pub(crate) fn apply(&mut self, change: &Change) -> Result<ChangeEffect, Law> {
         match (change, self.state) {
-            (Change::Deleting, JobState::Closed) => return self.deleting(),
+            (Change::Deleting { .. }, JobState::Closed) => return self.deleting(),
             (Change::Deleted(_), JobState::Closed) => return self.deleted(),
-            (Change::Deleting | Change::Deleted(_), _) => return Err(Law::NotClosed),
+            (Change::Deleting { .. } | Change::Deleted(_), _) => return Err(Law::NotClosed),
             (_, JobState::Closed) => return Err(Law::JobClosed),
             _ => {}
         }
@@ -251,7 +251,7 @@ impl JobBook {
             Change::Released => Err(Law::JobNotHeld),
             Change::Closed => self.closed(),
             // Both were handled above.
-            Change::Deleting | Change::Deleted(_) => Err(Law::NotClosed),
+            Change::Deleting { .. } | Change::Deleted(_) => Err(Law::NotClosed),
         }
     }
 

@@ -51,7 +51,7 @@ pub(crate) fn fact_of(change: &Change, effect: &ChangeEffect, card_ref: Option<&
         Change::Held => EventFact::Held,
         Change::Released => EventFact::Released,
         Change::Closed => EventFact::Closed,
-        Change::Deleting => EventFact::Deleting,
+        Change::Deleting { spool_key } => EventFact::Deleting { spool_key: *spool_key },
         Change::Deleted(fate) => EventFact::Deleted(*fate),
     })
 }
@@ -66,7 +66,7 @@ pub(crate) fn change_of(fact: &EventFact) -> Option<Change> {
         EventFact::Held => Change::Held,
         EventFact::Released => Change::Released,
         EventFact::Closed => Change::Closed,
-        EventFact::Deleting => Change::Deleting,
+        EventFact::Deleting { spool_key } => Change::Deleting { spool_key: *spool_key },
         EventFact::Deleted(fate) => Change::Deleted(*fate),
         EventFact::Ran(counts) => Change::Ran(counts.clone()),
         EventFact::StockIssued { count } => Change::StockIssued { count: *count },

@@ -130,7 +130,7 @@ impl JobFollower {
         };
         // The laws require DELETING before DELETED.
         if matches!(change, Change::Deleted(_)) {
-            self.book.apply(&Change::Deleting)?;
+            self.book.apply(&Change::Deleting { spool_key: None })?;
         }
         let mut effect = self.book.apply(&change)?;
         // Version 1 recorded the state of the job as the state before.
@@ -190,5 +190,13 @@ impl JobFollower {
             return Err(FollowFault::Differs("blank"));
         }
         Ok(())
+    }
+}
+
+/// Checks an event of a job whose ACCEPTED states the key of its spool: no other event names one.
+pub(crate) fn names_no_key(event: &LedgerEvent) -> Result<(), FollowFault> {
+    match event.fact {
+        EventFact::Deleting { spool_key: Some(_) } => Err(FollowFault::Differs("key of the spool")),
+        _ => Ok(()),
     }
 }

@@ -19,8 +19,9 @@ use super::chain::{beginning, hash_version_one, hash_version_two, place_after};
 use super::event::codec::{self, EventFault};
 use super::event::kinds;
 use super::event::version_one::{self, VersionOneRow};
-use super::event::{AcceptedTerms, ChipId, EventFact, LedgerEvent, StateName};
-use super::follow::{FollowFault, JobFollower};
+use super::event::{AcceptedTerms, ChipId, EventFact, LedgerEvent};
+use super::follow::{FollowFault, JobFollower, names_no_key};
+use super::outcomes::OutcomesDigest;
 use super::records::JobRecords;
 use super::shifts::LineFollower;
 use super::types::{AttemptState, Balance, JobId, JobState};
@@ -53,6 +54,19 @@ struct FollowedJob {
     positions: Vec<u32>,
     /// Digest over the outcome of every record, once the job is CLOSED.
     records_digest: Option<[u8; 32]>,
+}
+
+/// What was counted of a CLOSED job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClosedJob {
+    /// Its records and blanks.
+    pub balance: Balance,
+    /// Digest over the outcome of every record.
+    pub outcomes: [u8; 32],
+    /// Digest over every card_ref, as ACCEPTED states it.
+    pub cards: [u8; 32],
+    /// The key that seals its spool.
+    pub spool_key: Option<SpoolKeyName>,
 }
 
 /// What an event means outside of the ledger.
@@ -174,9 +188,22 @@ impl LedgerBook {
         Some((u32::try_from(attempts.len()).ok()?, attempts.last()?.state))
     }
 
-    /// Digest over the outcome of every record of a CLOSED job.
-    pub fn records_digest(&self, job: JobId) -> Option<[u8; 32]> {
-        self.jobs.get(&job)?.records_digest
+    /// What was counted of a CLOSED job whose terms are known.
+    pub fn closed(&self, job: JobId) -> Option<ClosedJob> {
+        let FollowedJob { terms, follower, records_digest, .. } = self.jobs.get(&job)?;
+        let (balance, spool_key) = (follower.book.balance, terms.spool_key);
+        Some(ClosedJob { balance, outcomes: (*records_digest)?, cards: terms.cards, spool_key })
+    }
+
+    /// Whether a job was accepted in chain version 1.
+    pub fn is_unsealed(&self, job: JobId) -> bool {
+        self.unsealed.contains(&job)
+    }
+
+    /// The keys of the spools of jobs whose terms are known, and whether the deletion of the job's data has begun.
+    pub fn spool_keys(&self) -> impl Iterator<Item = (SpoolKeyName, bool)> {
+        let key = |job: &FollowedJob| Some((job.terms.spool_key?, job.follower.book.deleting));
+        self.jobs.values().filter_map(key)
     }
 
     /// Whether these are the bytes of an event of chain version 1. One of version 2 begins with its kind.
@@ -212,7 +239,7 @@ impl LedgerBook {
                 Followed::Noted
             }
             (Some(job), Some(terms)) => self.accept(job, terms, &event)?,
-            (Some(job), None) if self.unsealed.contains(&job) => chip_of(job, &event),
+            (Some(job), None) if self.unsealed.contains(&job) => effect_unsealed(job, &event),
             (Some(job), None) => self.jobs.get_mut(&job).ok_or(Breach::NoJob(job))?.follow(job, &event)?,
         };
         let hash = hash_version_two(&self.place.hash, self.place.ledger, bytes);
@@ -283,6 +310,7 @@ impl LedgerBook {
 
 impl FollowedJob {
     fn follow(&mut self, job: JobId, event: &LedgerEvent) -> Result<Followed, FollowFault> {
+        names_no_key(event)?;
         let before = BookBefore::of(&self.follower.book, event);
         let Some(change) = self.follower.apply(event)? else { return Ok(Followed::Noted) };
         if let Err(fault) = self.follower.agrees(event, &change) {
@@ -311,7 +339,7 @@ impl FollowedJob {
                 self.close();
                 Followed::Closed(job)
             }
-            (EventFact::Deleting, _) => Followed::Deleting { job, spool_key: self.terms.spool_key },
+            (EventFact::Deleting { .. }, _) => Followed::Deleting { job, spool_key: self.terms.spool_key },
             _ => Followed::Noted,
         }
     }
@@ -324,22 +352,26 @@ impl FollowedJob {
         Followed::Noted
     }
 
-    /// Keeps of a CLOSED job's records only their digest: SHA-256 of `{ sequence u32 | state u8 | attempts u32 |
-    /// position u32 }*`.
+    /// Keeps of a CLOSED job's records only the digest of their outcomes.
     fn close(&mut self) {
         let book = &mut self.follower.book;
-        let mut sha = Sha256::new();
+        let mut outcomes = OutcomesDigest::default();
         for ((seq, life), position) in book.records.lives().zip(&self.positions) {
             let attempts = u32::try_from(book.records.attempts_of(seq).len()).unwrap_or(u32::MAX);
-            sha.update(seq.to_be_bytes());
-            sha.update([StateName::from(life.state).code()]);
-            sha.update(attempts.to_be_bytes());
-            sha.update(position.to_be_bytes());
+            outcomes.add(seq, life.state, attempts, *position);
         }
-        self.records_digest = Some(sha.finalize().into());
+        self.records_digest = Some(outcomes.finish());
         self.positions = Vec::new();
         book.records = JobRecords::unnamed(0);
         book.chips.clear();
+    }
+}
+
+/// What an event of a job means whose terms are not known.
+fn effect_unsealed(job: JobId, event: &LedgerEvent) -> Followed {
+    match event.fact {
+        EventFact::Deleting { spool_key } => Followed::Deleting { job, spool_key },
+        _ => chip_of(job, event),
     }
 }
 

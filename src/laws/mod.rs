@@ -12,6 +12,7 @@
 //! | `fact` | the event of a change, and the change of an event |
 //! | `follow` | rebuilds a job's state from its events |
 //! | `ledger_book`, `undo` | follows a whole ledger, event by event, each completely or not at all |
+//! | `outcomes` | digests over the records of a closed job |
 //! | `chain` | the hash of an event |
 //! | `shifts` | names of shifts |
 //! | `law` | why a change is refused |
@@ -27,6 +28,7 @@ pub(crate) mod follow;
 mod law;
 mod ledger_book;
 mod names;
+mod outcomes;
 pub(crate) mod records;
 pub(crate) mod shifts;
 pub(crate) mod time;
@@ -44,7 +46,8 @@ pub use event::{
 };
 pub use follow::FollowFault;
 pub use law::Law;
-pub use ledger_book::{Breach, Followed, FollowedCard, LedgerBook, file_name_hash};
+pub use ledger_book::{Breach, ClosedJob, Followed, FollowedCard, LedgerBook, file_name_hash};
+pub use outcomes::{CardsDigest, OutcomesDigest};
 pub use shifts::{SHIFT_SPACES, shift_name_fault};
 pub use time::{rfc3339, rfc3339_seconds};
 pub use types::*;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{CardValue, ChipId, DataFate, RunCounts};
 use crate::actor::Actor;
 pub use crate::ids::JobId;
+use crate::ids::SpoolKeyName;
 use crate::reason::ReasonWord;
 
 /// State of a job.
@@ -212,7 +213,10 @@ pub enum Change {
     Closed,
     /// The deletion of a CLOSED job's cardholder data begins. Recorded before the key of its spool is destroyed; the
     /// context says who asked for it and why.
-    Deleting,
+    Deleting {
+        /// The key, if ACCEPTED does not state it, which was so in chain version 1.
+        spool_key: Option<SpoolKeyName>,
+    },
     /// The deletion is complete. The last event of a job, recorded once, after [`Change::Deleting`].
     Deleted(DataFate),
 }

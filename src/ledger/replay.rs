@@ -9,12 +9,14 @@ use std::rc::Rc;
 use crate::ids::{CardNames, KeyData};
 use crate::laws::book::{BlankState, ChangeEffect, JobBook};
 use crate::laws::event::{BlankLabel, ChainVersion, ChipId, EventFact, LedgerEvent};
-use crate::laws::follow::{FollowFault, JobFollower};
+use crate::laws::follow::{FollowFault, JobFollower, names_no_key};
 use crate::laws::types::JobId;
 
 /// A job's state, rebuilt from its events, and the facts that its book does not hold.
 pub(super) struct JobReplay {
     job: JobId,
+    /// ACCEPTED states the terms of the job.
+    sealed: bool,
     follower: JobFollower,
     /// Blanks by number, from 1.
     blanks: Vec<ReplayedBlank>,
@@ -54,6 +56,7 @@ impl JobReplay {
     pub(super) fn new(job: JobId, cards: CardNames, rejects_shredded: bool) -> Self {
         Self {
             job,
+            sealed: false,
             follower: JobFollower::new(cards, rejects_shredded),
             blanks: Vec::new(),
             made: BTreeMap::new(),
@@ -68,6 +71,10 @@ impl JobReplay {
 
     /// Checks the next event of the job and applies its change. The error says what is wrong with the event.
     pub(super) fn follow(&mut self, event: &LedgerEvent) -> Result<(), FollowFault> {
+        self.sealed |= event.fact.terms().is_some();
+        if self.sealed {
+            names_no_key(event)?;
+        }
         let Some(followed) = self.follower.apply(event)? else { return Ok(()) };
         self.note_blank(event, &followed.effect);
         self.note(event);

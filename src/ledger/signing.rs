@@ -221,6 +221,9 @@ impl Signing {
 pub(super) fn waits_for_hsm(fact: &EventFact) -> bool {
     matches!(
         fact,
-        EventFact::Bound { .. } | EventFact::ChipFound { .. } | EventFact::Closed | EventFact::Deleting
+        EventFact::Bound { .. }
+            | EventFact::ChipFound { .. }
+            | EventFact::Closed
+            | EventFact::Deleting { .. }
     )
 }

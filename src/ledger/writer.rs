@@ -331,9 +331,10 @@ impl LedgerWriter {
     /// Follows the ledger on this connection. Returns the last event that the HSM has acknowledged, which is this ledger's.
     fn follow(&mut self) -> Result<ChainPlace, ShowFault> {
         let (ledger, signed) = (self.store.id(), self.store.last_signed()?);
-        let last = signed.as_ref().map_or(0, |signed| signed.place.n);
+        let signed_to = signed.as_ref().map_or(0, |signed| signed.place.n);
+        let last = self.store.last_event();
         let Some(auditor) = &mut self.signing.auditor else { return Ok(self.store.place()) };
-        let followed = auditor.follow(&Following { ledger, laws: LAWS, signed })?;
+        let followed = auditor.follow(&Following { ledger, laws: LAWS, signed, last })?;
         for place in [&followed.place, &followed.head] {
             if !self.store.has(place)? {
                 return Err(LedgerError::Damaged(format!(
@@ -344,7 +345,7 @@ impl LedgerWriter {
                 .into());
             }
         }
-        if let Some(lost) = followed.signed.filter(|signed| signed.place.n > last) {
+        if let Some(lost) = followed.signed.filter(|signed| signed.place.n > signed_to) {
             // Its answer was lost.
             self.store.begin()?;
             self.store.keep(&lost)?;
@@ -352,7 +353,7 @@ impl LedgerWriter {
             self.signing.signed(lost.place.n);
         }
         self.signing.acknowledges(followed.place);
-        let left = self.store.last_event().saturating_sub(followed.place.n);
+        let left = last.saturating_sub(followed.place.n);
         if left > LONG_TO_SHOW {
             tracing::info!(
                 "the ledger shows the HSM {left} events; no card is bound until the HSM has seen them"
@@ -752,7 +753,7 @@ impl Change {
             | Self::Held
             | Self::Released
             | Self::Closed
-            | Self::Deleting
+            | Self::Deleting { .. }
             | Self::Deleted(_) => None,
         }
     }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::audit::{AuditKey, ChainPlace, DocumentKind, LedgerId, Signature};
+use crate::audit::{AuditKey, ChainPlace, LedgerId};
 use crate::hsm::{
     Acknowledged, AuditInfo, Auditor, CardSession, CardSessionRequest, FileAdmission, FollowedLedger,
     Following, HsmError, HsmInfo, RecordHandle, RecordToVerify, ShownEvents, TrailerRequest, VerifiedRecord,
@@ -236,9 +236,6 @@ impl Auditor for Voucher {
     }
     fn admit(&mut self, _: &FileAdmission) -> Result<(), HsmError> {
         Ok(())
-    }
-    fn sign(&mut self, _: DocumentKind, _: LedgerId, _: [u8; 32]) -> Result<Signature, HsmError> {
-        unreachable!()
     }
 }
 

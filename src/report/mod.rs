@@ -6,8 +6,10 @@
 
 pub mod certificate;
 pub mod closeout;
+pub(crate) mod compared;
 pub mod events;
 pub mod progress;
+pub(crate) mod return_file;
 pub mod seal;
 pub mod summary;
 pub mod summary_text;

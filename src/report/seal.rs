@@ -1,5 +1,5 @@
 //! The seal of a paper, which lies next to it as `<paper>.sig`. It shows whether the paper is unchanged since
-//! it was signed; the paper itself names its subject. The bureau, its auditor and the issuer check a paper here.
+//! it was signed, and what the HSM had counted then; the paper itself names its subject. The bureau, its auditor and the issuer check a paper here.
 //!
 //! Not here: making the signature (`bureau::papers`).
 
@@ -12,7 +12,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::closeout::title;
-use crate::audit::{DocumentKind, LedgerId, PublicKey, Signature, is_genuine};
+use super::compared;
+use crate::audit::{
+    ChainPlace, CountedJob, DocumentKind, DocumentSeal, LedgerId, PublicKey, SealedDocument, Signature,
+    SpoolKeyState, is_genuine_first_form,
+};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::ids::JobId;
@@ -21,10 +25,49 @@ use crate::sibling_path::sibling_path;
 /// Bytes at the beginning of a paper that name its job.
 const HEAD: u64 = 4096;
 
-/// The content of a seal.
+/// The file of a seal, as `src/manual/return-file.md` specifies it: the fields of a [`DocumentSeal`].
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Seal {
+pub struct StoredSeal {
+    seal: String,
+    document: DocumentKind,
+    ledger: String,
+    epoch: u32,
+    event: u64,
+    event_hash: String,
+    job: JobId,
+    time: u64,
+    spool_key: SpoolKeyState,
+    counted: Option<StoredCounts>,
+    sha256: String,
+    audit_key: String,
+    signature: String,
+}
+
+/// What the HSM has counted.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredCounts {
+    records: u64,
+    good: u64,
+    cancelled: u64,
+    blanks_fed: u64,
+    blanks_good: u64,
+    blanks_rejected: u64,
+    blanks_returned: u64,
+    blanks_sample: u64,
+    outcomes: String,
+    cards: String,
+    unproved: Option<u32>,
+}
+
+/// Name of the form of a seal.
+const FORM: &str = "CWAD2";
+
+/// The file of a seal in its first form, which says nothing of the job.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FirstSeal {
     document: DocumentKind,
     ledger: String,
     sha256: String,
@@ -32,23 +75,78 @@ pub struct Seal {
     signature: String,
 }
 
-impl Seal {
-    /// Makes the seal of a paper with this digest.
-    pub fn new(
-        document: DocumentKind,
-        ledger: LedgerId,
-        digest: [u8; 32],
-        key: PublicKey,
-        signature: Signature,
-    ) -> Self {
+impl From<&DocumentSeal> for StoredSeal {
+    fn from(seal: &DocumentSeal) -> Self {
+        let hex = |bytes: &[u8]| hex::encode_upper(bytes);
+        let SealedDocument { kind, head, epoch, job, time, spool_key, counted, text } = seal.document;
+        let counted = counted.map(|counted| StoredCounts {
+            records: counted.records,
+            good: counted.good,
+            cancelled: counted.cancelled,
+            blanks_fed: counted.blanks_fed,
+            blanks_good: counted.blanks_good,
+            blanks_rejected: counted.blanks_rejected,
+            blanks_returned: counted.blanks_returned,
+            blanks_sample: counted.blanks_sample,
+            outcomes: hex(&counted.outcomes),
+            cards: hex(&counted.cards),
+            unproved: counted.unproved,
+        });
         Self {
-            document,
-            ledger: ledger.to_string(),
-            sha256: hex::encode_upper(digest),
-            audit_key: key.to_string(),
-            signature: hex::encode_upper(signature.to_bytes()),
+            seal: FORM.to_owned(),
+            document: kind,
+            ledger: head.ledger.to_string(),
+            epoch,
+            event: head.n,
+            event_hash: hex(&head.hash),
+            job,
+            time,
+            spool_key,
+            counted,
+            sha256: hex(&text),
+            audit_key: seal.key.to_string(),
+            signature: hex(&seal.signature.to_bytes()),
         }
     }
+}
+
+impl StoredSeal {
+    fn read(&self) -> Option<DocumentSeal> {
+        let counted = match &self.counted {
+            None => None,
+            Some(counted) => Some(CountedJob {
+                records: counted.records,
+                good: counted.good,
+                cancelled: counted.cancelled,
+                blanks_fed: counted.blanks_fed,
+                blanks_good: counted.blanks_good,
+                blanks_rejected: counted.blanks_rejected,
+                blanks_returned: counted.blanks_returned,
+                blanks_sample: counted.blanks_sample,
+                outcomes: <_>::from_hex(&counted.outcomes).ok()?,
+                cards: <_>::from_hex(&counted.cards).ok()?,
+                unproved: counted.unproved,
+            }),
+        };
+        let ledger = LedgerId(<_>::from_hex(&self.ledger).ok()?);
+        let document = SealedDocument {
+            kind: self.document,
+            head: ChainPlace { ledger, n: self.event, hash: <_>::from_hex(&self.event_hash).ok()? },
+            epoch: self.epoch,
+            job: self.job,
+            time: self.time,
+            spool_key: self.spool_key,
+            counted,
+            text: <_>::from_hex(&self.sha256).ok()?,
+        };
+        let (key, signature) = key_and_signature(&self.audit_key, &self.signature)?;
+        (self.seal == FORM).then_some(DocumentSeal { document, key, signature })
+    }
+}
+
+fn key_and_signature(key: &str, signature: &str) -> Option<(PublicKey, Signature)> {
+    let signature = Signature::from_bytes(<_>::from_hex(signature).ok()?);
+    Some((PublicKey(<_>::from_hex(key).ok()?), signature))
 }
 
 /// The path of a paper's seal.
@@ -64,6 +162,8 @@ pub struct Genuine {
     pub ledger: LedgerId,
     /// Key that signed it.
     pub key: PublicKey,
+    /// What the seal says; `None` in the first form, which signs the text alone.
+    pub sealed: Option<SealedDocument>,
 }
 
 /// Checks that a paper fits its seal, by any key.
@@ -90,22 +190,55 @@ fn genuine_digest(paper: &Path, digest: &[u8; 32]) -> Result<Genuine, Failure> {
         );
         Failure::new(Exit::Io, format!("{}: {what}", paper.display()))
     })?;
-    let seal: Seal = serde_json::from_slice(&seal).map_err(|e| fail(&format!("its seal: {e}")))?;
-    let unreadable = |_: hex::FromHexError| fail(&"its seal does not read");
-    let ledger = LedgerId(<_>::from_hex(&seal.ledger).map_err(unreadable)?);
-    let key = PublicKey(<_>::from_hex(&seal.audit_key).map_err(unreadable)?);
-    let signature = Signature::from_bytes(<_>::from_hex(&seal.signature).map_err(unreadable)?);
-    if <[u8; 32]>::from_hex(&seal.sha256) != Ok(*digest)
-        || !is_genuine(seal.document, ledger, digest, key, signature)
-    {
-        return Err(fail(&"it is not what was signed"));
-    }
-    Ok(Genuine { document: seal.document, ledger, key })
+    let found = read(&seal, digest).ok_or_else(|| fail(&"its seal does not read"))?;
+    found.ok_or_else(|| fail(&"it is not what was signed"))
 }
 
-/// Checks that a paper fits its seal, and that `key` has signed it if one is named.
+/// Reads a seal in either form; an inner `None` if it does not belong to this digest.
+fn read(seal: &[u8], digest: &[u8; 32]) -> Option<Option<Genuine>> {
+    if let Ok(stored) = serde_json::from_slice::<StoredSeal>(seal) {
+        let seal = stored.read()?;
+        let SealedDocument { kind: document, head, text, .. } = seal.document;
+        let fits = text == *digest && seal.is_genuine();
+        let (ledger, sealed) = (head.ledger, Some(seal.document));
+        return Some(fits.then_some(Genuine { document, ledger, key: seal.key, sealed }));
+    }
+    let first: FirstSeal = serde_json::from_slice(seal).ok()?;
+    let ledger = LedgerId(<_>::from_hex(&first.ledger).ok()?);
+    let (key, signature) = key_and_signature(&first.audit_key, &first.signature)?;
+    let text = <[u8; 32]>::from_hex(&first.sha256).ok()?;
+    let fits = text == *digest && is_genuine_first_form(first.document, ledger, digest, key, signature);
+    Some(fits.then_some(Genuine { document: first.document, ledger, key, sealed: None }))
+}
+
+/// Checks that a paper fits its seal, that `key` has signed it if one is named, and that its text says what the HSM has counted. A
+/// page in HTML is not read.
 pub fn check(paper: &Path, key: Option<PublicKey>) -> Result<Genuine, Failure> {
-    by(key, paper, genuine(paper)?)
+    let open = || File::open(paper).map(BufReader::new).map_err(|e| io(paper, &e));
+    let found = by(key, paper, genuine(paper)?)?;
+    let Some(sealed) = found.sealed else { return Ok(found) };
+    let differences = match found.document {
+        DocumentKind::Report if is_page(paper) => Vec::new(),
+        DocumentKind::Report => compared::report(open()?, &sealed),
+        DocumentKind::ReturnFile => compared::return_file(paper.display().to_string(), open()?, &sealed)?,
+        DocumentKind::Certificate => compared::certificate(open()?, &sealed),
+    };
+    match differences.first() {
+        None => Ok(found),
+        Some(first) => {
+            let what = format!(
+                "{}: it was signed, but it does not say what the HSM has counted: {first}; keep it with its .sig, and ask the \
+                 bureau's auditor",
+                paper.display()
+            );
+            Err(Failure::new(Exit::AuditFailed, what))
+        }
+    }
+}
+
+/// Whether a paper is a page for people.
+pub fn is_page(paper: &Path) -> bool {
+    paper.extension().is_some_and(|e| e == "html")
 }
 
 /// Checks as [`check`] does a paper that the caller has read, and that has this digest.
@@ -200,7 +333,7 @@ pub fn look(paper: &Path, kind: DocumentKind, whose: Whose) -> Result<Option<Our
 /// The number of the job that a paper names, and its state of the fulfilment data.
 fn says(paper: &Path, job: JobId) -> Result<(String, Option<String>), String> {
     let file = File::open(paper).map_err(|e| e.to_string())?;
-    if paper.extension().is_some_and(|e| e == "html") {
+    if is_page(paper) {
         let mut head = Vec::new();
         file.take(HEAD).read_to_end(&mut head).map_err(|e| e.to_string())?;
         let named = String::from_utf8_lossy(&head).contains(&title(job));

@@ -20,10 +20,10 @@ use crate::file::{self, KEYS, kek_tdes};
 use crate::v1_store;
 
 /// Records of a file: its Trailer states so many.
-const RECORDS: u32 = 10;
+pub const RECORDS: u32 = 10;
 
 /// Events with their hashes.
-type Events = Vec<(Vec<u8>, [u8; 32])>;
+pub type Events = Vec<(Vec<u8>, [u8; 32])>;
 
 /// A ledger, and the store of its HSM.
 struct Scene {
@@ -33,12 +33,12 @@ struct Scene {
     id: LedgerId,
 }
 
-fn admission(ledger: LedgerId, file_id: &'static str, digest: u8) -> FileAdmission {
+pub fn admission(ledger: LedgerId, file_id: &'static str, digest: u8) -> FileAdmission {
     let trailer = file::trailer(&kek_tdes(), "TESTBANK", file_id);
     FileAdmission { ledger, digest: [digest; 32], trailer }
 }
 
-fn new_job(file_id: &str, digest: u8, records: u32) -> NewJob {
+pub fn new_job(file_id: &str, digest: u8, records: u32) -> NewJob {
     NewJob {
         issuer_id: IssuerId::new("TESTBANK").unwrap(),
         file_id: FileId::new(file_id).unwrap(),
@@ -74,7 +74,7 @@ fn some_ledger(path: &Path, file_id: &str, digest: u8, blanks: u8) -> (Ledger, L
     (ledger, id)
 }
 
-fn events(path: &Path) -> Events {
+pub fn events(path: &Path) -> Events {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let mut rows = db.prepare("SELECT body, hash FROM event_v2 ORDER BY n").unwrap();
     let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
@@ -109,7 +109,7 @@ impl Scene {
     }
 
     fn follow(&self, hsm: &mut SoftHsm) -> Result<FollowedLedger, HsmError> {
-        hsm.follow(&Following { ledger: self.id, laws: LAWS, signed: None })
+        hsm.follow(&Following { ledger: self.id, laws: LAWS, signed: None, last: 0 })
     }
 }
 
@@ -210,7 +210,7 @@ fn a_ledger_of_the_attackers_own_gets_no_file_of_ours() {
     // Under another name or content it is the same file.
     assert!(hsm.admit(&admission(id, "FILE-1", 2)).is_err());
     assert!(hsm.admit(&admission(id, "FILE-2", 1)).is_err());
-    hsm.follow(&Following { ledger: id, laws: LAWS, signed: None }).unwrap();
+    hsm.follow(&Following { ledger: id, laws: LAWS, signed: None, last: 0 }).unwrap();
     let own = Scene { folder: tempfile::tempdir().unwrap(), _ledger: None, id };
     let why = stopped_at(hsm.show(&own.shown(&events(&path), 0, 1, true)), 1);
     assert!(why.contains("not admitted"), "{why}");
@@ -303,7 +303,7 @@ fn one_connection_follows_a_ledger_until_it_ends() {
     assert!(matches!(scene.follow(&mut other), Err(HsmError::NotFollowed(FollowRefusal::Followed))));
     drop(one);
     scene.follow(&mut other).unwrap();
-    let old = Following { ledger: scene.id, laws: LAWS + 1, signed: None };
+    let old = Following { ledger: scene.id, laws: LAWS + 1, signed: None, last: 0 };
     assert!(matches!(other.follow(&old), Err(HsmError::NotFollowed(FollowRefusal::OtherLaws { .. }))));
 }
 
@@ -330,10 +330,10 @@ fn a_store_put_back_stops_as_a_whole() {
             matches!(result, Err(HsmError::NotFollowed(FollowRefusal::StoreBehind { known: 1, shown: 2 })));
         assert!(refused, "{result:?}");
     };
-    behind(hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed }).map(drop));
+    behind(hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed, last: 0 }).map(drop));
     // From then on for every ledger.
     behind(scene.follow(&mut hsm).map(drop));
-    behind(hsm.follow(&Following { ledger: LedgerId([7; 16]), laws: LAWS, signed: None }).map(drop));
+    behind(hsm.follow(&Following { ledger: LedgerId([7; 16]), laws: LAWS, signed: None, last: 0 }).map(drop));
     behind(hsm.show(&scene.shown(&events, 4, 5, true)).map(drop));
 }
 
@@ -363,7 +363,8 @@ fn a_ledger_that_was_signed_before_is_shown_from_its_first_event() {
         let signed = earlier_store(&scene, 5, &scene.place(&events, 5));
         let mut hsm = scene.hsm();
         let signed_here = knows.then_some(signed);
-        let followed = hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed: signed_here }).unwrap();
+        let followed =
+            hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed: signed_here, last: 0 }).unwrap();
         assert_eq!((followed.place.n, followed.head, followed.generation), (0, signed.place, 41));
         // Nothing is signed until it has passed there.
         let now = hsm.show(&scene.shown(&events, 0, 4, true)).unwrap();
@@ -397,8 +398,8 @@ fn a_signature_of_another_store_is_none_of_ours() {
         AuditKey::from_seed(&[5; 32]).checkpoint(ChainPlace { ledger: LedgerId([9; 16]), ..place }, 1);
     let mut hsm = scene.hsm();
     for signed in [foreign, forged, elsewhere] {
-        let refused = hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed: Some(signed) });
+        let refused = hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed: Some(signed), last: 0 });
         assert!(matches!(refused, Err(HsmError::NotFollowed(FollowRefusal::OtherStore))), "{refused:?}");
     }
-    hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed: Some(own) }).unwrap();
+    hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed: Some(own), last: 0 }).unwrap();
 }

@@ -40,7 +40,7 @@ struct Told {
 
 impl Told {
     fn follow(hsm: &mut impl Auditor, ledger: u8) -> Self {
-        let request = Following { ledger: LedgerId([ledger; 16]), laws: LAWS, signed: None };
+        let request = Following { ledger: LedgerId([ledger; 16]), laws: LAWS, signed: None, last: 0 };
         Self { place: hsm.follow(&request).unwrap().place }
     }
 

@@ -2,7 +2,7 @@
 //! EMV CPS and GPCS with raw ciphers, without `src/crypto`, `src/scp` and `src/record`.
 //!
 //! `verify`, `personalize`, `host`, `door`, `roles`, `frames` and `journal` are the suite that every HSM passes. A folder for each
-//! HSM runs it: `softhsm2`, and `software`, which also runs `attempts` and `chain`.
+//! HSM runs it: `softhsm2`, and `software`, which also runs `attempts`, `chain` and `papers`.
 
 #![allow(
     clippy::unwrap_used,

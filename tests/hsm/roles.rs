@@ -6,9 +6,9 @@ use cardwright::hsm::client::HsmClient;
 use cardwright::hsm::store::KeyUsage;
 use cardwright::hsm::{
     AuditInfo, Auditor, AuthorityKey, AuthorityName, CallerRole, CardAttempt, CertificateToInstall, Checker,
-    CodesRequest, FileAdmission, FileReceiver, Following, Hsm, HsmError, HsmRefusal, Issuer, IssuerKeyName,
-    MasterKeyRef, NewCardKeys, NewIssuerKey, OwnCertificate, ProtectRequest, RecordHandle, SealedCardKey,
-    ShownEvents, TrailerToProtect, Vault,
+    CodesRequest, DocumentRequest, FileAdmission, FileReceiver, Following, Hsm, HsmError, HsmRefusal, Issuer,
+    IssuerKeyName, MasterKeyRef, NewCardKeys, NewIssuerKey, OwnCertificate, ProtectRequest, RecordHandle,
+    SealedCardKey, ShownEvents, TrailerToProtect, Vault,
 };
 use cardwright::ids::{FileId, IssuerId, KekId, SpoolKeyName};
 use cardwright::laws::{JobId, LAWS};
@@ -64,18 +64,21 @@ fn of_a_bureau() -> Vec<Operation> {
         operation("session", &[Station], |c| c.session(&a_session())),
         operation("release", &[Source], |c| c.release(&[RecordHandle([1; 16])])),
         operation("audit", &[Ledger, Check], |c| c.audit(LEDGER).map(|_: AuditInfo| ())),
-        operation("follow", &[Ledger], |c| c.follow(&Following { ledger: LEDGER, laws: LAWS, signed: None })),
+        operation("follow", &[Ledger], |c| {
+            c.follow(&Following { ledger: LEDGER, laws: LAWS, signed: None, last: 0 })
+        }),
         operation("show", &[Ledger], move |c| {
             c.show(&ShownEvents { after: place, events: Vec::new(), sign: false })
         }),
         operation("admit", &[Ledger], move |c| c.admit(&admission())),
-        operation("sign", &[Ledger], |c| c.sign(DocumentKind::Report, LEDGER, [2; 32])),
+        operation("seal_document", &[Ledger], |c| {
+            let (kind, job) = (DocumentKind::Report, JobId(1));
+            c.seal_document(&DocumentRequest { kind, ledger: LEDGER, job, text: [2; 32] })
+        }),
         operation("new_spool", &[Ledger], |c| c.new_spool(LEDGER)),
         operation("seal", &[Ledger], |c| c.seal(SPOOL, 0, b"clear")),
         operation("unseal", &[Ledger, Source], |c| c.unseal(SPOOL, 0, &[])),
         operation("abandon_spool", &[Ledger], |c| c.abandon_spool(SPOOL)),
-        operation("destroy_spool", &[Ledger], |c| c.destroy_spool(SPOOL)),
-        operation("keep_spools", &[Ledger], |c| c.keep_spools(LEDGER, &[])),
         operation("check", &[Check], |c| c.check(&file::check_request(&[asked(&kek_tdes(), &app(0x12, 1))]))),
         operation("unwrap_file_key", &[Check], |c| c.unwrap_file_key(&[])),
     ]

@@ -11,34 +11,37 @@ use crate::audit::{LedgerId, PublicKey};
 use crate::bureau::refusal::Refusal;
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::hsm::Auditor;
 use crate::hsm::client::HsmClient;
+use crate::hsm::{Auditor, DocumentRequest};
+use crate::ids::JobId;
 use crate::ledger::Reader;
 use crate::modules::crosscheck::fulfilment_without_name;
 use crate::modules::sections::FulfilmentSection;
 use crate::record::Spool;
 use crate::report::closeout::{CloseOut, write_return};
-use crate::report::seal::Seal;
+use crate::report::seal::StoredSeal;
 use crate::request::PaperName;
 
 /// Writes the text of a paper.
 pub type Text<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), Refusal>;
 
-/// Signs papers of a ledger.
+/// Has the papers of a job sealed.
 pub struct PaperSigner<'a> {
     /// A connection to the HSM.
     pub hsm: &'a mut HsmClient,
     /// The ledger that the papers are about.
     pub ledger: LedgerId,
+    /// The job that the papers are about.
+    pub job: JobId,
     /// The HSM's audit key.
     pub key: PublicKey,
 }
 
 impl<'a> PaperSigner<'a> {
-    /// A signer for the papers of a ledger.
-    pub fn new(hsm: &'a mut HsmClient, ledger: LedgerId) -> Result<Self, Refusal> {
+    /// A signer for the papers of a job.
+    pub fn new(hsm: &'a mut HsmClient, ledger: LedgerId, job: JobId) -> Result<Self, Refusal> {
         let key = hsm.audit(ledger)?.key;
-        Ok(Self { hsm, ledger, key })
+        Ok(Self { hsm, ledger, job, key })
     }
 
     /// Writes a paper's text and its seal. Both are durable when this returns. `shown` names the paper in
@@ -56,11 +59,11 @@ impl<'a> PaperSigner<'a> {
         text(&mut hashing)?;
         hashing.flush().map_err(|e| Refusal::fault(Exit::Io, format!("papers: {e}")))?;
         paper.sync_all().map_err(failed)?;
-        let digest: [u8; 32] = hashing.hash.finalize().into();
-        let signature = self.hsm.sign(name.kind(), self.ledger, digest)?;
-        let sealed = Seal::new(name.kind(), self.ledger, digest, self.key, signature);
-        let sealed =
-            serde_json::to_string_pretty(&sealed).map_err(|e| Failure::new(Exit::Bug, e.to_string()))?;
+        let text: [u8; 32] = hashing.hash.finalize().into();
+        let request = DocumentRequest { kind: name.kind(), ledger: self.ledger, job: self.job, text };
+        let sealed = self.hsm.seal_document(&request)?;
+        let sealed = serde_json::to_string_pretty(&StoredSeal::from(&sealed))
+            .map_err(|e| Failure::new(Exit::Bug, e.to_string()))?;
         seal.write_all(sealed.as_bytes()).and_then(|()| seal.sync_all()).map_err(failed)
     }
 }

@@ -24,7 +24,7 @@ use crate::hsm::client::HsmClient;
 use crate::hsm::key_host::Connect;
 use crate::ids::JobId;
 use crate::laws::JobState;
-use crate::ledger::Reader;
+use crate::ledger::{JobMark, Reader};
 use crate::record::Spool;
 use crate::report::closeout::{AS_ACCEPTED, CloseOut};
 use crate::report::seal::{Ours, Whose};
@@ -72,7 +72,7 @@ pub fn write_into(reader: &Reader, job: JobId, connect: Connect<'_>, files: &[Fi
     let mut spool = spool_of_closed(reader, job, connect)?;
     let mut hsm = connect()?;
     let close_out = CloseOut::build(reader, job, spool.is_some(), &hsm.info()?)?;
-    let mut signer = PaperSigner::new(&mut hsm, reader.id()?)?;
+    let mut signer = PaperSigner::new(&mut hsm, reader.id()?, job)?;
     let mut pairs = files.chunks_exact(2);
     let ledger = signer.ledger;
     each_paper(reader, &close_out, ledger, &mut spool, |name, text| match pairs.next() {
@@ -88,17 +88,18 @@ fn spool_of_closed(reader: &Reader, job: JobId, connect: Connect<'_>) -> Result<
         return Err(Refusal::NoPapersYet { job, state: view.state });
     }
     proven(reader, job)?;
-    signed(reader, job)?;
+    signed(reader, job, JobMark::Closed)?;
     if view.deleted { Ok(None) } else { spool_of(&view, Box::new(connect()?)).map(Some) }
 }
 
-/// Waits until the closing of a job is signed: papers say what the HSM has signed, and no more.
-pub(super) fn signed(reader: &Reader, job: JobId) -> Result<(), Refusal> {
+/// Waits until the closing of a job, or the beginning of its deletion, is signed: papers say what the HSM has signed, and no more,
+/// and it destroys the key of a spool when it is shown DELETING.
+pub(super) fn signed(reader: &Reader, job: JobId, mark: JobMark) -> Result<(), Refusal> {
     let until = Instant::now() + SIGNED_TIME;
-    while !reader.is_closing_signed(job)? {
+    while !reader.is_signed(job, mark)? {
         if Instant::now() >= until {
             let what = format!(
-                "HSM: {job} is closed, but the HSM has not signed the closing, and papers need that signature: look \
+                "HSM: {job} is closed, but the HSM has not signed the event, and papers and a deletion need that signature: look \
                  for the reason in the log"
             );
             return Err(Refusal::fault(Exit::Hsm, what));
@@ -111,7 +112,7 @@ pub(super) fn signed(reader: &Reader, job: JobId) -> Result<(), Refusal> {
 impl<'a> JobPapers<'a> {
     /// The papers of a job in this folder.
     pub fn new(job: JobId, ledger: LedgerId, folder: &Path, hsm: &'a mut HsmClient) -> Result<Self, Refusal> {
-        Ok(Self { job, folder: PaperFolder::open(folder)?, signer: PaperSigner::new(hsm, ledger)? })
+        Ok(Self { job, folder: PaperFolder::open(folder)?, signer: PaperSigner::new(hsm, ledger, job)? })
     }
 
     /// The folder.

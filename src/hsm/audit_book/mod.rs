@@ -32,12 +32,13 @@ use super::memory::{
     unix_ms,
 };
 use super::{
-    Acknowledged, AuditInfo, FileAdmission, FollowedLedger, Following, HsmError, HsmRefusal, SHOWN_BYTES,
-    SHOWN_EVENTS, ShownEvents, WipedBytes,
+    Acknowledged, AuditInfo, DocumentRequest, FileAdmission, FollowedLedger, Following, HsmError, HsmRefusal,
+    SHOWN_BYTES, SHOWN_EVENTS, ShownEvents, WipedBytes,
 };
-use crate::audit::{AuditKey, ChainPlace, DocumentKind, LedgerId, Signature};
+use crate::audit::{AuditKey, ChainPlace, CountedJob, DocumentSeal, LedgerId, SealedDocument, SpoolKeyState};
 use crate::exit::Failure;
-use crate::laws::{ChipId, LAWS, file_name_hash};
+use crate::ids::SpoolKeyName;
+use crate::laws::{ChipId, ClosedJob, Followed, JobId, LAWS, file_name_hash};
 
 const FIRST: &str = "cardwright audit book 1";
 const SECOND: &str = "cardwright audit book 2";
@@ -112,7 +113,7 @@ impl AuditBook {
                 let (epoch, by) = (FIRST_EPOCH, Vec::new());
                 memory.note(&MemoryRecord::LedgerKnown { ledger, epoch, noted: None, by })?;
             }
-            let place = followers.follow(memory.state(), ledger, connection)?;
+            let place = followers.follow(memory.state(), ledger, connection, request.last)?;
             let known = memory.state().ledger(ledger).ok_or(FollowRefusal::Unknown)?;
             let (generation, head, signed) = (memory.state().generation(), known.head(), known.signed);
             Ok(FollowedLedger { key, generation, place, head, signed, time: time.max(memory.state().time()) })
@@ -130,18 +131,21 @@ impl AuditBook {
     }
 
     /// A connection shows the next events of the ledger that it follows. `tags` returns the tags of a chip, none if the
-    /// store does not have its KMC. The bindings are durable when this returns, and may open sessions.
+    /// store does not have its KMC. The bindings are durable when this returns, and may open sessions. Returns the keys of the spools
+    /// whose jobs are DELETING from now on, too.
     pub(super) fn show(
         &self,
         shown: ShownEvents,
         connection: ConnectionNumber,
         tags: impl Fn(&MemoryKey, &ChipId) -> Vec<MemoryTag> + Send + 'static,
-    ) -> Result<Acknowledged, HsmError> {
+    ) -> Result<(Acknowledged, Vec<SpoolKeyName>), HsmError> {
         let ledger = shown.after.ledger;
         let remembered = self.remembered(shown, connection, tags);
         let mut attempts = locked(&self.attempts)?;
         match remembered {
-            Ok((now, chips)) => Ok(Acknowledged { barred: chips.applied(ledger, &mut attempts), ..now }),
+            Ok((now, chips, deleting)) => {
+                Ok((Acknowledged { barred: chips.applied(ledger, &mut attempts), ..now }, deleting))
+            }
             Err(error) => {
                 match error {
                     HsmError::NotFollowed(FollowRefusal::Stopped { .. }) => attempts.ledger_stopped(ledger),
@@ -158,7 +162,7 @@ impl AuditBook {
         shown: ShownEvents,
         connection: ConnectionNumber,
         tags: impl Fn(&MemoryKey, &ChipId) -> Vec<MemoryTag> + Send + 'static,
-    ) -> Result<(Acknowledged, ShownChips), HsmError> {
+    ) -> Result<(Acknowledged, ShownChips, Vec<SpoolKeyName>), HsmError> {
         let (key, followers, now) = (Arc::clone(&self.key), Arc::clone(&self.followers), unix_ms());
         let of_chips = self.stored.home.key.clone();
         let bytes: usize = shown.events.iter().map(Vec::len).sum();
@@ -186,7 +190,12 @@ impl AuditBook {
             if let Some(checkpoint) = signed {
                 memory.note(&MemoryRecord::Signed(checkpoint))?;
             }
-            Ok((Acknowledged { place: followed.place, signed, barred: Vec::new() }, chips))
+            let deleting = followed.effects.iter().filter_map(|effect| match effect {
+                Followed::Deleting { spool_key, .. } => *spool_key,
+                _ => None,
+            });
+            let now = Acknowledged { place: followed.place, signed, barred: Vec::new() };
+            Ok((now, chips, deleting.collect()))
         })
     }
 
@@ -223,19 +232,84 @@ impl AuditBook {
         })
     }
 
-    /// Signs a document.
-    pub(super) fn sign(
+    /// What was counted of a job, which must be CLOSED.
+    pub(super) fn closed(&self, ledger: LedgerId, job: JobId) -> Result<ClosedLedgerJob, HsmError> {
+        let now = unix_ms();
+        self.keeper()?.ask(move |memory| {
+            let state = memory.state();
+            FollowRefusal::of_old_store(state)?;
+            let known = state.ledger(ledger).ok_or(HsmError::NotClosed(job))?;
+            // Until the place is shown that an earlier version signed, its events prove nothing.
+            let shown = known.head() == known.book.place();
+            let closed = known.book.closed(job).filter(|_| shown);
+            if closed.is_none() && !known.book.is_unsealed(job) {
+                return Err(HsmError::NotClosed(job));
+            }
+            let (head, epoch, time) = (known.head(), known.epoch, now.max(state.time()));
+            Ok(ClosedLedgerJob { head, epoch, time, job: closed })
+        })
+    }
+
+    /// Seals a document of a closed job, of which the spool's key has this fate.
+    pub(super) fn seal(
         &self,
-        kind: DocumentKind,
-        ledger: LedgerId,
-        digest: &[u8; 32],
-    ) -> Result<Signature, HsmError> {
-        self.keeper()?.ask(|memory| FollowRefusal::of_old_store(memory.state()).map_err(HsmError::from))?;
-        Ok(self.key.document(kind, ledger, digest))
+        request: &DocumentRequest,
+        closed: &ClosedLedgerJob,
+        spool_key: SpoolKeyState,
+    ) -> DocumentSeal {
+        let DocumentRequest { kind, job, text, .. } = *request;
+        let ClosedLedgerJob { head, epoch, time, job: counted } = *closed;
+        let counted = counted.as_ref().map(counted_job);
+        self.key.seal(SealedDocument { kind, head, epoch, job, time, spool_key, counted, text })
+    }
+
+    /// The keys of the spools of all jobs of a ledger that this connection follows and has shown up to this place, each with whether
+    /// its deletion has begun. Returns them once, when all events are shown that the ledger had when the connection began to follow
+    /// it. `None` at any other time, and for a ledger of which some jobs do not state their keys.
+    pub(super) fn spools_to_settle(
+        &self,
+        shown: ChainPlace,
+        connection: ConnectionNumber,
+    ) -> Result<Option<BTreeMap<SpoolKeyName, bool>>, HsmError> {
+        if !locked(&self.followers)?.is_all_shown(&shown, connection) {
+            return Ok(None);
+        }
+        self.keeper()?.ask(move |memory| {
+            let Some(known) = memory.state().ledger(shown.ledger) else { return Ok(None) };
+            let certain = known.head() == known.book.place() && !known.book.has_unsealed();
+            Ok(certain.then(|| known.book.spool_keys().collect()))
+        })
     }
 
     fn keeper(&self) -> Result<&MemoryKeeper, HsmError> {
         self.memory.as_ref().ok_or_else(|| HsmError::Unsupported("changes in a host that only checks".into()))
+    }
+}
+
+/// A closed job, and where its ledger stands.
+#[derive(Clone, Copy)]
+pub(super) struct ClosedLedgerJob {
+    head: ChainPlace,
+    epoch: u32,
+    time: u64,
+    /// `None` if an earlier version accepted it: its terms are not known.
+    pub(super) job: Option<ClosedJob>,
+}
+
+fn counted_job(job: &ClosedJob) -> CountedJob {
+    let ClosedJob { balance, outcomes, cards, .. } = *job;
+    CountedJob {
+        records: balance.records,
+        good: balance.good,
+        cancelled: balance.cancelled,
+        blanks_fed: balance.blanks_fed,
+        blanks_good: balance.blanks_good,
+        blanks_rejected: balance.blanks_rejected,
+        blanks_returned: balance.blanks_returned,
+        blanks_sample: balance.blanks_sample,
+        outcomes,
+        cards,
+        unproved: None,
     }
 }
 

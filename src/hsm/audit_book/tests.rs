@@ -31,15 +31,16 @@ struct ToldLedger<'a> {
 
 impl<'a> ToldLedger<'a> {
     fn follow(book: &'a AuditBook, ledger: LedgerId, connection: ConnectionNumber) -> Self {
-        let place = book.follow(Following { ledger, laws: LAWS, signed: None }, connection).unwrap().place;
+        let place =
+            book.follow(Following { ledger, laws: LAWS, signed: None, last: 0 }, connection).unwrap().place;
         Self { book, place, connection }
     }
 
     fn tell(&mut self) -> Result<Checkpoint, HsmError> {
         let shown = ShownEvents { after: self.place, events: vec![event(self.place.n + 1)], sign: true };
         let now = self.book.show(shown, self.connection, |_, _| Vec::new())?;
-        self.place = now.place;
-        Ok(now.signed.unwrap())
+        self.place = now.0.place;
+        Ok(now.0.signed.unwrap())
     }
 }
 
@@ -68,7 +69,7 @@ fn a_ledger_only_goes_forward() {
     );
     let reader = AuditBook::to_read(&seal(directory.path(), 1)).unwrap();
     assert_eq!(reader.info(A).unwrap().head, Some(last), "beside its host");
-    assert!(reader.follow(Following { ledger: A, laws: LAWS, signed: None }, 3).is_err());
+    assert!(reader.follow(Following { ledger: A, laws: LAWS, signed: None, last: 0 }, 3).is_err());
     drop(book);
     let again = AuditBook::of_host(&seal(directory.path(), 1)).unwrap().info(A).unwrap();
     assert_eq!((again.head, again.signed, again.generation), (Some(last), Some(last), 4));

@@ -20,7 +20,15 @@ pub type ConnectionNumber = u64;
 /// The connections that follow ledgers.
 #[derive(Debug, Default)]
 pub struct LedgerFollowers {
-    followed: BTreeMap<LedgerId, ConnectionNumber>,
+    followed: BTreeMap<LedgerId, Follower>,
+}
+
+/// The connection that follows a ledger.
+#[derive(Debug)]
+struct Follower {
+    connection: ConnectionNumber,
+    /// Number of the ledger's last event when the connection began; `None` once all up to there was shown.
+    to_show: Option<u64>,
 }
 
 /// Why a ledger cannot be followed, or its events cannot be shown.
@@ -94,12 +102,14 @@ impl FollowRefusal {
 }
 
 impl LedgerFollowers {
-    /// A connection begins to follow a ledger that is known. Returns the place up to which it was shown.
+    /// A connection begins to follow a ledger that is known, whose last event has this number. Returns the place up to which it was
+    /// shown.
     pub fn follow(
         &mut self,
         memory: &MemoryState,
         ledger: LedgerId,
         connection: ConnectionNumber,
+        last: u64,
     ) -> Result<ChainPlace, FollowRefusal> {
         let known = memory.ledger(ledger).ok_or(FollowRefusal::Unknown)?;
         match &known.standing {
@@ -109,10 +119,10 @@ impl LedgerFollowers {
             }
             LedgerStanding::Succeeded(other) => return Err(FollowRefusal::Succeeded(*other)),
         }
-        if self.followed.get(&ledger).is_some_and(|other| *other != connection) {
+        if self.followed.get(&ledger).is_some_and(|other| other.connection != connection) {
             return Err(FollowRefusal::Followed);
         }
-        self.followed.insert(ledger, connection);
+        self.followed.insert(ledger, Follower { connection, to_show: Some(last) });
         Ok(known.book.place())
     }
 
@@ -124,7 +134,7 @@ impl LedgerFollowers {
         connection: ConnectionNumber,
     ) -> Result<(), FollowRefusal> {
         FollowRefusal::of_old_store(memory)?;
-        if self.followed.get(&after.ledger) != Some(&connection) {
+        if self.followed.get(&after.ledger).map(|follower| follower.connection) != Some(connection) {
             return Err(FollowRefusal::NotFollowed);
         }
         let known = memory.ledger(after.ledger).ok_or(FollowRefusal::Unknown)?;
@@ -139,8 +149,15 @@ impl LedgerFollowers {
         }
     }
 
+    /// Whether now, at this place, everything is shown that a ledger had when this connection began to follow it. Returns it once.
+    pub fn is_all_shown(&mut self, place: &ChainPlace, connection: ConnectionNumber) -> bool {
+        let follower = self.followed.get_mut(&place.ledger);
+        let follower = follower.filter(|follower| follower.connection == connection);
+        follower.is_some_and(|follower| follower.to_show.take_if(|last| *last <= place.n).is_some())
+    }
+
     /// A connection ended: what it followed may be followed again.
     pub fn ended(&mut self, connection: ConnectionNumber) {
-        self.followed.retain(|_, follows| *follows != connection);
+        self.followed.retain(|_, follower| follower.connection != connection);
     }
 }

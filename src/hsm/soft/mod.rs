@@ -37,11 +37,11 @@ use super::store::{KeyStore, SecretEntry, StoreSide};
 use super::token_note::TokenNote;
 use super::{
     Acknowledged, AuditInfo, Auditor, CHECK_LIMIT, CardSession, CardSessionRequest, CheckAnswers,
-    CheckRequest, Checker, DocumentDigest, FileAdmission, FileReceiver, FollowedLedger, Following, HostedHsm,
-    Hsm, HsmError, HsmInfo, HsmRefusal, Issuer, KekInfo, KmcInfo, Realm, RecordHandle, RecordToVerify,
-    ShownEvents, TrailerRequest, Vault, VerifiedApplication, VerifiedRecord, WipedBytes,
+    CheckRequest, Checker, DocumentRequest, FileAdmission, FileReceiver, FollowedLedger, Following,
+    HostedHsm, Hsm, HsmError, HsmInfo, HsmRefusal, Issuer, KekInfo, KmcInfo, Realm, RecordHandle,
+    RecordToVerify, ShownEvents, TrailerRequest, Vault, VerifiedApplication, VerifiedRecord, WipedBytes,
 };
-use crate::audit::{DocumentKind, LedgerId, Signature};
+use crate::audit::{ChainPlace, DocumentKind, DocumentSeal, LedgerId, SpoolKeyState};
 use crate::crypto::FileKind;
 use crate::exit::{Exit, Failure};
 use crate::ids::{KmcRef, SpoolKeyName};
@@ -133,6 +133,15 @@ impl SoftHsm {
         let number = shared.connections.fetch_add(1, Ordering::SeqCst);
         let token = shared.token.as_ref().map(TokenHome::link);
         Self { shared: Arc::clone(shared), number, challenge: None, made: Vec::new(), token }
+    }
+
+    /// Once all of a ledger that this connection follows was shown, destroys keys that its jobs do not need any more. A host that
+    /// was killed between DELETING and the destruction does so here.
+    fn settle_spools(&self, shown: ChainPlace) -> Result<(), HsmError> {
+        match self.shared.book.spools_to_settle(shown, self.number)? {
+            Some(of_jobs) => self.shared.spools.settle(shown.ledger, &of_jobs),
+            None => Ok(()),
+        }
     }
 
     fn keys(&self) -> KeyShelf<'_> {
@@ -292,12 +301,18 @@ impl Auditor for SoftHsm {
     }
 
     fn follow(&mut self, request: &Following) -> Result<FollowedLedger, HsmError> {
-        self.shared.book.follow(request.clone(), self.number)
+        let followed = self.shared.book.follow(request.clone(), self.number)?;
+        self.settle_spools(followed.place)?;
+        Ok(followed)
     }
 
     fn show(&mut self, events: &ShownEvents) -> Result<Acknowledged, HsmError> {
         let shared = Arc::clone(&self.shared);
-        self.shared.book.show(events.clone(), self.number, move |key, chip| tags_of(&shared.kmcs, key, chip))
+        let tags = move |key: &MemoryKey, chip: &ChipId| tags_of(&shared.kmcs, key, chip);
+        let (now, deleting) = self.shared.book.show(events.clone(), self.number, tags)?;
+        self.shared.spools.destroy(now.place.ledger, &deleting)?;
+        self.settle_spools(now.place)?;
+        Ok(now)
     }
 
     fn admit(&mut self, file: &FileAdmission) -> Result<(), HsmError> {
@@ -305,13 +320,14 @@ impl Auditor for SoftHsm {
         self.shared.book.admit(file)
     }
 
-    fn sign(
-        &mut self,
-        kind: DocumentKind,
-        ledger: LedgerId,
-        digest: DocumentDigest,
-    ) -> Result<Signature, HsmError> {
-        self.shared.book.sign(kind, ledger, &digest)
+    fn seal_document(&mut self, request: &DocumentRequest) -> Result<DocumentSeal, HsmError> {
+        let closed = self.shared.book.closed(request.ledger, request.job)?;
+        let key = closed.job.and_then(|job| job.spool_key);
+        let key = key.map_or(Ok(SpoolKeyState::None), |key| self.shared.spools.state(key))?;
+        if request.kind == DocumentKind::Certificate && key == SpoolKeyState::There {
+            return Err(HsmRefusal::KeyStillThere(request.job).into());
+        }
+        Ok(self.shared.book.seal(request, &closed, key))
     }
 }
 
@@ -352,13 +368,5 @@ impl Vault for SoftHsm {
             return Err(HsmRefusal::ForeignSpool.into());
         }
         self.shared.spools.abandon(spool)
-    }
-
-    fn destroy_spool(&mut self, spool: SpoolKeyName) -> Result<(), HsmError> {
-        self.shared.spools.destroy(spool)
-    }
-
-    fn keep_spools(&mut self, ledger: LedgerId, spools: &[SpoolKeyName]) -> Result<(), HsmError> {
-        self.shared.spools.keep(ledger, spools)
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! [`SpoolKey`] is the controller's end: one spool's key, as acceptance and a run use it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use super::companion::{CompanionFile, CompanionKind, CompanionSeal};
 use super::error::locked;
 use super::{HsmError, HsmRefusal, PIECE, PIECE_TAG, Vault};
-use crate::audit::LedgerId;
+use crate::audit::{LedgerId, SpoolKeyState};
 use crate::exit::Failure;
 use crate::hardening::LockedBox;
 use crate::ids::SpoolKeyName;
@@ -41,6 +41,8 @@ type SpoolKeyMap = BTreeMap<SpoolKeyName, (LedgerId, SpoolKeyValue)>;
 pub(super) struct SpoolKeys {
     kept: CompanionFile,
     open: Mutex<BTreeMap<SpoolKeyName, SpoolCipher>>,
+    /// The keys that this host has made. The event that makes a job of one may be on its way.
+    made: Mutex<BTreeSet<SpoolKeyName>>,
 }
 
 /// A cipher with its key, in locked pages where the process has some.
@@ -63,7 +65,8 @@ fn no_random() -> HsmError {
 impl SpoolKeys {
     /// The spools' keys of the store with this seal.
     pub(super) fn of(seal: &Arc<CompanionSeal>) -> Self {
-        Self { kept: CompanionFile::in_store(seal, CompanionKind::Spools), open: Mutex::default() }
+        let kept = CompanionFile::in_store(seal, CompanionKind::Spools);
+        Self { kept, open: Mutex::default(), made: Mutex::default() }
     }
 
     /// See [`Vault::new_spool`].
@@ -74,6 +77,7 @@ impl SpoolKeys {
         let (name, open) = (SpoolKeyName(name), SpoolCipher { cipher: cipher(&key)?, next: Some(0) });
         let _lock = self.kept.lock()?;
         let mut keys = self.read()?;
+        locked(&self.made)?.insert(name);
         keys.insert(name, (ledger, Some(key)));
         // The old file is wiped: keys that are destroyed later stand in it.
         self.kept.replace(to_text(&keys))?;
@@ -132,37 +136,60 @@ impl SpoolKeys {
         self.forget(&keys, was.map(|_| spool))
     }
 
-    /// See [`Vault::destroy_spool`].
-    pub(super) fn destroy(&self, spool: SpoolKeyName) -> Result<(), HsmError> {
+    /// Destroys keys of a ledger whose deletion has begun. A key that is missing, or destroyed already, stays so.
+    pub(super) fn destroy(&self, ledger: LedgerId, spools: &[SpoolKeyName]) -> Result<(), HsmError> {
+        if spools.is_empty() {
+            return Ok(());
+        }
         let _lock = self.kept.lock()?;
         let mut keys = self.read()?;
-        match keys.get_mut(&spool) {
-            None => {
-                // Drops the cipher too, which may have been opened before the file was lost.
-                self.open()?.remove(&spool);
-                Err(self.missing(spool))
-            }
-            Some((_, key)) => {
-                let was = key.take();
-                self.forget(&keys, was.map(|_| spool))
+        let mut gone = Vec::new();
+        for spool in spools {
+            match keys.get_mut(spool) {
+                Some((of, key)) if *of == ledger => gone.extend(key.take().map(|_| *spool)),
+                // The cipher may have been opened before the file was lost.
+                None => drop(self.open()?.remove(spool)),
+                Some(_) => {}
             }
         }
+        self.forget(&keys, gone)
     }
 
-    /// See [`Vault::keep_spools`].
-    pub(super) fn keep(&self, ledger: LedgerId, spools: &[SpoolKeyName]) -> Result<(), HsmError> {
+    /// Destroys the keys of a ledger that its jobs do not need: those of jobs whose deletion has begun, which may have come back
+    /// with an old file, and those that were made in an earlier life of the host and became no job. `of_jobs` are the keys of all
+    /// its jobs, each with whether its deletion has begun.
+    pub(super) fn settle(
+        &self,
+        ledger: LedgerId,
+        of_jobs: &BTreeMap<SpoolKeyName, bool>,
+    ) -> Result<(), HsmError> {
         let _lock = self.kept.lock()?;
         let mut keys = self.read()?;
-        let orphan = |name: &SpoolKeyName, of: LedgerId, key: &SpoolKeyValue| {
-            of == ledger && key.is_some() && !spools.contains(name)
-        };
-        let orphans: Vec<_> =
-            keys.iter().filter(|(name, (of, key))| orphan(name, *of, key)).map(|(name, _)| *name).collect();
-        for name in &orphans {
-            // No job was made of it, so its destruction need not be remembered.
-            keys.remove(name);
+        let mut gone = Vec::new();
+        {
+            let made = locked(&self.made)?;
+            keys.retain(|name, (of, key)| {
+                let deleting = of_jobs.get(name).copied();
+                let orphan = deleting.is_none() && key.is_some() && !made.contains(name);
+                if *of != ledger || !(orphan || deleting == Some(true)) {
+                    return true;
+                }
+                gone.extend(key.take().map(|_| *name));
+                // An orphan sealed nothing that anybody accepted, so its destruction need not be remembered.
+                !orphan
+            });
         }
-        self.forget(&keys, orphans)
+        self.forget(&keys, gone)
+    }
+
+    /// Whether the key is there.
+    pub(super) fn state(&self, spool: SpoolKeyName) -> Result<SpoolKeyState, HsmError> {
+        let _lock = self.kept.lock()?;
+        Ok(match self.read()?.get(&spool) {
+            None => SpoolKeyState::Missing,
+            Some((_, None)) => SpoolKeyState::Destroyed,
+            Some((_, Some(_))) => SpoolKeyState::There,
+        })
     }
 
     /// Overwrites the file with the keys that are left, if any was destroyed.

@@ -72,8 +72,11 @@ fn a_key_that_was_destroyed_is_gone_and_says_so() {
     let old = std::fs::File::open(&path).unwrap();
     let value = key(a).unwrap();
     let sealed = [a, b].map(|name| spools.seal(name, 0, b"data").unwrap());
-    spools.destroy(a).unwrap();
-    spools.destroy(a).unwrap();
+    // Only its own ledger destroys a key, and it may do so again.
+    spools.destroy(B, &[a]).unwrap();
+    assert_eq!(spools.state(a), Ok(SpoolKeyState::There));
+    spools.destroy(A, &[a]).unwrap();
+    spools.destroy(A, &[a]).unwrap();
     assert_eq!(key(a), None);
     let left = again(&directory).kept.read().unwrap().unwrap();
     assert!(left.contains("gone ") && !left.contains(&value));
@@ -85,7 +88,8 @@ fn a_key_that_was_destroyed_is_gone_and_says_so() {
         assert_eq!(spools.unseal(b, 0, &sealed[1]).unwrap(), b"data");
         let unknown = SpoolKeyName([7; 16]);
         assert!(matches!(spools.unseal(unknown, 0, &sealed[0]), Err(HsmError::NoSpoolKey(..))));
-        assert!(matches!(spools.destroy(unknown), Err(HsmError::NoSpoolKey(..))));
+        let states = [a, b, unknown].map(|name| spools.state(name).unwrap());
+        assert_eq!(states, [SpoolKeyState::Destroyed, SpoolKeyState::There, SpoolKeyState::Missing]);
     }
 }
 
@@ -96,21 +100,43 @@ fn a_key_whose_file_was_lost_is_used_no_more_once_it_was_to_be_destroyed() {
     let sealed = spools.seal(name, 0, b"data").unwrap();
     std::fs::remove_file(directory.path().join("spools")).unwrap();
     assert_eq!(spools.unseal(name, 0, &sealed).unwrap(), b"data", "it is in use");
-    assert!(matches!(spools.destroy(name), Err(HsmError::NoSpoolKey(..))));
+    spools.destroy(A, &[name]).unwrap();
     assert!(matches!(spools.unseal(name, 0, &sealed), Err(HsmError::NoSpoolKey(..))));
 }
 
 #[test]
 fn keys_without_a_job_go_and_those_of_other_ledgers_stay() {
     let (directory, spools) = store();
-    let (kept, orphan, other) = (spools.make(A).unwrap(), spools.make(A).unwrap(), spools.make(B).unwrap());
-    let sealed = [kept, orphan, other].map(|name| spools.seal(name, 0, b"data").unwrap());
-    spools.keep(A, &[kept]).unwrap();
-    for spools in [&spools, &again(&directory)] {
+    let names = [A, A, A, B].map(|ledger| spools.make(ledger).unwrap());
+    let sealed = names.map(|name| spools.seal(name, 0, b"data").unwrap());
+    let [kept, deleting, orphan, other] = names;
+    let of_jobs = BTreeMap::from([(kept, false), (deleting, true)]);
+    // The event that makes a job of it may be on its way while the host that made it lives.
+    spools.settle(A, &of_jobs).unwrap();
+    assert_eq!(spools.state(orphan), Ok(SpoolKeyState::There));
+    assert_eq!(spools.state(deleting), Ok(SpoolKeyState::Destroyed));
+    let next = again(&directory);
+    next.settle(A, &of_jobs).unwrap();
+    for spools in [&next, &again(&directory)] {
         assert_eq!(spools.unseal(kept, 0, &sealed[0]).unwrap(), b"data");
-        assert!(matches!(spools.unseal(orphan, 0, &sealed[1]), Err(HsmError::NoSpoolKey(..))));
-        assert_eq!(spools.unseal(other, 0, &sealed[2]).unwrap(), b"data");
+        assert_eq!(spools.unseal(deleting, 0, &sealed[1]), Err(HsmError::SpoolKeyDestroyed(deleting)));
+        assert!(matches!(spools.unseal(orphan, 0, &sealed[2]), Err(HsmError::NoSpoolKey(..))));
+        assert_eq!(spools.unseal(other, 0, &sealed[3]).unwrap(), b"data");
     }
+}
+
+#[test]
+fn a_key_that_comes_back_with_an_old_file_is_destroyed_again() {
+    let (directory, spools) = store();
+    let name = spools.make(A).unwrap();
+    let path = directory.path().join("spools");
+    let old = std::fs::read(&path).unwrap();
+    spools.destroy(A, &[name]).unwrap();
+    std::fs::write(&path, &old).unwrap();
+    let spools = again(&directory);
+    assert_eq!(spools.state(name), Ok(SpoolKeyState::There));
+    spools.settle(A, &BTreeMap::from([(name, true)])).unwrap();
+    assert_eq!(spools.state(name), Ok(SpoolKeyState::Destroyed));
 }
 
 #[test]

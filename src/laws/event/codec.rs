@@ -218,6 +218,9 @@ fn encode_fact(fact: &EventFact, writer: &mut FieldWriter<'_>) {
         EventFact::Accepted(Some(terms)) => encode_terms(terms, writer),
         EventFact::Ran(counts) => encode_counts(counts, writer),
         EventFact::ShiftBegun { name } => writer.text(tag::SHIFT, Some(name)),
+        EventFact::Deleting { spool_key } => {
+            writer.array(tag::SPOOL_KEY, spool_key.as_ref().map(|key| &key.0));
+        }
         EventFact::Deleted(fate) => encode_fate(*fate, writer),
         EventFact::PersonsWord { station, device } => {
             writer.text(tag::SUBJECT, Some(station));
@@ -532,7 +535,7 @@ fn decode_job_fact(kind: u16, fields: &FieldReader<'_>) -> Result<Option<EventFa
         kinds::HELD => EventFact::Held,
         kinds::RELEASED => EventFact::Released,
         kinds::CLOSED => EventFact::Closed,
-        kinds::DELETING => EventFact::Deleting,
+        kinds::DELETING => EventFact::Deleting { spool_key: fields.array(tag::SPOOL_KEY)?.map(SpoolKeyName) },
         kinds::DELETED => EventFact::Deleted(decode_fate(fields)?),
         kinds::RAN => EventFact::Ran(decode_counts(fields)?),
         kinds::STOPPING => EventFact::HoldAsked,

@@ -60,7 +60,7 @@ event_kinds! {
     HELD = 0x0002 "HELD" true FROM;
     RELEASED = 0x0003 "OPEN" true FROM;
     CLOSED = 0x0004 "CLOSED" true FROM;
-    DELETING = 0x0005 "DELETING" true FROM;
+    DELETING = 0x0005 "DELETING" true FROM | tags(&[0x18]);
     DELETED = 0x0006 "DELETED" true FROM | tags(&[0x24, 0x25]);
     RAN = 0x0007 "RAN" true tags(&[0x21, 0x22]);
     STOPPING = 0x0008 "STOPPING" true 0;

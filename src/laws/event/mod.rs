@@ -88,7 +88,10 @@ pub enum EventFact {
     /// The job was closed: everything is accounted for.
     Closed,
     /// The job's cardholder data is about to be deleted.
-    Deleting,
+    Deleting {
+        /// The key that seals its spool, if ACCEPTED does not state it (chain version 1).
+        spool_key: Option<SpoolKeyName>,
+    },
     /// The job's cardholder data was deleted.
     Deleted(DataFate),
     /// A run of the job ended.
@@ -523,7 +526,7 @@ impl EventFact {
             Self::Held => kinds::HELD,
             Self::Released => kinds::RELEASED,
             Self::Closed => kinds::CLOSED,
-            Self::Deleting => kinds::DELETING,
+            Self::Deleting { .. } => kinds::DELETING,
             Self::Deleted(_) => kinds::DELETED,
             Self::Ran(_) => kinds::RAN,
             Self::HoldAsked => kinds::STOPPING,

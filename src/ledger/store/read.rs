@@ -479,10 +479,10 @@ impl Reader {
         super::audit::id(&self.connection)
     }
 
-    /// Whether the HSM has signed the closing of a job.
-    pub fn is_closing_signed(&self, job: JobId) -> Result<bool, LedgerError> {
+    /// Whether the HSM has signed the last event of this kind of a job.
+    pub fn is_signed(&self, job: JobId, mark: JobMark) -> Result<bool, LedgerError> {
         let signed = super::audit::last(&self.connection, self.id()?)?.map_or(0, |last| last.place.n);
-        Ok(self.last_mark(job, JobMark::Closed)?.is_some_and(|closed| closed.n <= signed))
+        Ok(self.last_mark(job, mark)?.is_some_and(|event| event.n <= signed))
     }
 
     /// All checkpoints, in order.

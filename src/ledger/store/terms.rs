@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::audit::LedgerId;
 use crate::ids::{CardNames, KekId, SpoolKeyName};
+use crate::laws::CardsDigest;
 use crate::laws::book::LAWS;
 use crate::laws::event::{AcceptedTerms, EventFact, JobProfiles, LedgerEvent};
 use crate::laws::types::JobId;
@@ -199,13 +200,9 @@ impl TermsRow {
     }
 }
 
-/// SHA-256 over every card_ref with its length before it, in the order of the sequences.
+/// The digest over these card_refs.
 fn cards_digest(cards: &CardNames) -> [u8; 32] {
-    let mut sha = Sha256::new();
-    for card_ref in cards.iter() {
-        // A card_ref has at most 40 characters.
-        sha.update([u8::try_from(card_ref.len()).unwrap_or(u8::MAX)]);
-        sha.update(card_ref.as_bytes());
-    }
-    sha.finalize().into()
+    let mut digest = CardsDigest::default();
+    cards.iter().for_each(|card_ref| digest.add(card_ref));
+    digest.finish()
 }

@@ -8,7 +8,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use rusqlite::Connection;
 
 use super::*;
-use crate::audit::{AuditKey, ChainPlace, DocumentKind, LedgerId, Signature};
+use crate::audit::{AuditKey, ChainPlace, LedgerId};
 use crate::hsm::memory::{MemoryRecord, MemoryState};
 use crate::hsm::{
     Acknowledged, AuditInfo, Auditor, FileAdmission, FollowedLedger, Following, HsmError, ShownEvents,
@@ -87,15 +87,6 @@ impl Auditor for Memory {
 
     fn admit(&mut self, _: &FileAdmission) -> Result<(), HsmError> {
         Ok(())
-    }
-
-    fn sign(
-        &mut self,
-        kind: DocumentKind,
-        ledger: LedgerId,
-        digest: [u8; 32],
-    ) -> Result<Signature, HsmError> {
-        Ok(Self::key().document(kind, ledger, &digest))
     }
 }
 

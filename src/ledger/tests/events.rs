@@ -128,7 +128,8 @@ fn some_fact() -> impl Strategy<Value = EventFact> {
         Just(EventFact::HoldAsked),
         Just(EventFact::HoldTakenBack),
         Just(EventFact::Closed),
-        Just(EventFact::Deleting),
+        proptest::option::of(any::<[u8; 16]>())
+            .prop_map(|key| EventFact::Deleting { spool_key: key.map(SpoolKeyName) }),
         fate.prop_map(EventFact::Deleted),
         some_counts().prop_map(EventFact::Ran),
         (1u32..).prop_map(|count| EventFact::StockIssued { count }),

@@ -107,7 +107,7 @@ impl Model {
 
     /// Whether the law allows the change; if so, makes it.
     pub(crate) fn step(&mut self, change: &Change) -> bool {
-        if matches!(change, Change::Deleting) {
+        if matches!(change, Change::Deleting { .. }) {
             return self.job == "CLOSED" && !self.deleted && !std::mem::replace(&mut self.deleting, true);
         }
         if matches!(change, Change::Deleted(_)) {
@@ -238,7 +238,7 @@ impl Model {
                 self.job = if ok { "OPEN" } else { self.job };
                 ok
             }
-            Change::Deleting | Change::Deleted(_) => false,
+            Change::Deleting { .. } | Change::Deleted(_) => false,
             Change::Closed => {
                 let done = self.cards.iter().all(|c| matches!(c.state(), "GOOD" | "CANCELLED"));
                 let live = self.cards.iter().flat_map(|c| &c.attempts).any(|a| {
@@ -388,7 +388,7 @@ impl Model {
             48 => Change::Ran(RunCounts::default()),
             49 => Change::ChipFound { seq, chip: chip((raw % 40) as u8).unwrap() },
             50 => Change::ValueGiven { seq, value: Box::new(CardValue::new("key", &[raw as u8], true)) },
-            51 => Change::Deleting,
+            51 => Change::Deleting { spool_key: None },
             _ => Change::Sampled { seq },
         }
     }

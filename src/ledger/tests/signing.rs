@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::audit::Memory;
 use super::*;
-use crate::audit::{ChainPlace, DocumentKind, LedgerId, Signature};
+use crate::audit::{ChainPlace, LedgerId};
 use crate::hsm::memory::AttemptBar;
 use crate::hsm::{
     Acknowledged, AuditInfo, Auditor, BarredAttempt, CardAttempt, FileAdmission, FollowedLedger, Following,
@@ -73,15 +73,6 @@ impl Auditor for Deaf {
 
     fn admit(&mut self, file: &FileAdmission) -> Result<(), HsmError> {
         self.hears()?.admit(file)
-    }
-
-    fn sign(
-        &mut self,
-        kind: DocumentKind,
-        ledger: LedgerId,
-        digest: [u8; 32],
-    ) -> Result<Signature, HsmError> {
-        self.hears()?.sign(kind, ledger, digest)
     }
 }
 

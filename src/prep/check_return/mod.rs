@@ -13,14 +13,12 @@
 //!
 //! Not here: the words of the verdict (`verdict`), cardholder data: both files name a card by its card_ref alone.
 
-mod received;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
 use std::path::Path;
 
-use self::received::{ReceivedEnd, ReceivedHeader, ReceivedLine, ReceivedRecord, ReturnFile};
 pub use self::verdict::{ReturnState, ReturnVerdict, UnmadeRecord};
 use crate::audit::{DocumentKind, PublicKey};
 use crate::exit::{Exit, Failure};
@@ -29,6 +27,8 @@ use crate::hsm::open_delivered;
 use crate::ids::{CardNames, CardRef};
 use crate::prep::hashed::HashedInput;
 use crate::record::{Cwf1Reader, FileLimits, Header, open_input};
+use crate::report::compared::ReturnTotals;
+use crate::report::return_file::{ReceivedEnd, ReceivedHeader, ReceivedLine, ReceivedRecord, ReturnFile};
 use crate::report::seal;
 
 /// The file that was sent: what a return file must agree with.
@@ -80,22 +80,37 @@ fn check_open(
         );
         return Err(Failure::new(Exit::AuditFailed, what));
     }
-    let (mut verdict, ledger) = reconciled?;
+    let Reconciled { mut verdict, ledger, totals } = reconciled?;
     verdict.audit_key = genuine.key.to_string();
     verdict.key_was_named = key.is_some();
     if ledger != genuine.ledger.to_string() {
         verdict.faults.push("its ledger is not the one that was signed".into());
     }
+    if let Some(sealed) = &genuine.sealed {
+        if verdict.job != sealed.job.to_string() {
+            verdict.faults.push("its job is not the one that was signed".into());
+        }
+        verdict.faults.extend(totals.differences(sealed.counted.as_ref()));
+    }
+    verdict.counted = genuine.sealed.is_some_and(|sealed| sealed.counted.is_some());
     Ok(verdict)
 }
 
-/// Reconciles a return file with the sent file, which `keys` opens if it is sealed. Returns the verdict and the ledger that
-/// the return file names.
+/// A return file that was reconciled with the sent file.
+struct Reconciled {
+    verdict: ReturnVerdict,
+    /// The ledger that it names.
+    ledger: String,
+    /// What its lines add up to.
+    totals: ReturnTotals,
+}
+
+/// Reconciles a return file with the sent file, which `keys` opens if it is sealed.
 fn reconciled(
     paper: &Path,
     input: &mut HashedInput,
     (sent, keys): (&Path, Option<&Path>),
-) -> Result<(ReturnVerdict, String), Failure> {
+) -> Result<Reconciled, Failure> {
     let file = SentFile::read(sent, keys)?;
     let mut received = ReturnFile::begin(paper.display().to_string(), input)?;
     let ledger = received.header.ledger.clone();
@@ -103,16 +118,21 @@ fn reconciled(
     verdict.faults = differences(&file, &received.header);
     let mut tally =
         ReturnTally { file: &file, seen: vec![false; file.cards.len()], lines: (0, 0, 0), verdict };
+    let mut totals = ReturnTotals::default();
     while let Some(line) = received.next()? {
         match line {
-            ReceivedLine::Record(record) => tally.record(&record),
+            ReceivedLine::Record(record) => {
+                totals.add(&record);
+                tally.record(&record);
+            }
             ReceivedLine::End(end) => {
-                return Ok((tally.end(&end, received.next()?.is_some()), ledger));
+                let verdict = tally.end(&end, received.next()?.is_some());
+                return Ok(Reconciled { verdict, ledger, totals });
             }
         }
     }
     tally.verdict.faults.push("it has no end line: it was cut short".into());
-    Ok((tally.finished(), ledger))
+    Ok(Reconciled { verdict: tally.finished(), ledger, totals })
 }
 
 /// The verdict before the first record.

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::audit::{AuditKey, LedgerId};
+use crate::audit::{AuditKey, ChainPlace, CountedJob, LedgerId, SealedDocument, SpoolKeyState};
+use crate::ids::JobId;
 use crate::record::testing::{file, record};
-use crate::report::seal::{Seal, sealed};
+use crate::report::seal::{StoredSeal, sealed};
 
 const LEDGER: LedgerId = LedgerId([7; 16]);
 
@@ -49,11 +50,16 @@ impl World {
     ) -> Result<ReturnVerdict, Failure> {
         let paper = self.path("return.jsonl");
         std::fs::write(&paper, text).unwrap();
-        let digest = Sha256::digest(text).into();
-        let signature = bureau().document(kind, LEDGER, &digest);
-        let seal = Seal::new(kind, LEDGER, digest, bureau().public(), signature);
-        std::fs::write(sealed(&paper), serde_json::to_string(&seal).unwrap()).unwrap();
+        let seal = bureau().seal(self.document(text, kind, None));
+        std::fs::write(sealed(&paper), serde_json::to_string(&StoredSeal::from(&seal)).unwrap()).unwrap();
         check(&paper, &self.path("sent.cwf1"), None, key)
+    }
+
+    /// What an HSM seals that has counted this.
+    fn document(&self, text: &str, kind: DocumentKind, counted: Option<CountedJob>) -> SealedDocument {
+        let head = ChainPlace { ledger: LEDGER, n: 9, hash: [3; 32] };
+        let (job, spool_key, text) = (JobId(1), SpoolKeyState::There, Sha256::digest(text).into());
+        SealedDocument { kind, head, epoch: 1, job, time: 5, spool_key, counted, text }
     }
 
     fn verdict(&self, text: &str) -> ReturnVerdict {
@@ -202,6 +208,82 @@ fn what_is_no_signed_return_file_is_refused() {
     let sent = std::fs::read(world.path("sent.cwf1")).unwrap();
     std::fs::write(world.path("sent.cwf1"), &sent[..sent.len() - 1]).unwrap();
     refused(world.check(&text, DocumentKind::ReturnFile, key), Exit::FileFormat);
+}
+
+/// The bureau's HSM has counted other outcomes, or other names in other places, than the lines say.
+#[test]
+fn a_return_file_that_says_something_else_than_the_hsm_has_counted_is_named() {
+    let world = World::new(&["C1", "C2"]);
+    let lines = |first: (&str, u32), second: (&str, u32)| {
+        let (one, other) = (line(1, "C1", first.0, first.1), line(2, "C2", second.0, second.1));
+        let good = [first, second].iter().filter(|line| line.0 == "GOOD").count();
+        [world.header(), one, other, end(2, good as u32, 2 - good as u32)].concat()
+    };
+    // { sequence u32 | state | attempts u32 | position u32 }*, and { length | card_ref }*.
+    let outcomes = [[0, 0, 0, 1, 0x13, 0, 0, 0, 1, 0, 0, 0, 0], [0, 0, 0, 2, 0x13, 0, 0, 0, 2, 0, 0, 0, 0]];
+    let counted = CountedJob {
+        records: 2,
+        good: 2,
+        cancelled: 0,
+        blanks_fed: 3,
+        blanks_good: 2,
+        blanks_rejected: 1,
+        blanks_returned: 0,
+        blanks_sample: 0,
+        outcomes: Sha256::digest(outcomes.concat()).into(),
+        cards: Sha256::digest(b"\x02C1\x02C2").into(),
+        unproved: None,
+    };
+    let judged = |text: &str, counted: CountedJob| {
+        let paper = world.path("return.jsonl");
+        std::fs::write(&paper, text).unwrap();
+        let seal = bureau().seal(world.document(text, DocumentKind::ReturnFile, Some(counted)));
+        std::fs::write(sealed(&paper), serde_json::to_string(&StoredSeal::from(&seal)).unwrap()).unwrap();
+        let key = Some(bureau().public());
+        let verdict = check(&paper, &world.path("sent.cwf1"), None, key).map_err(|f| f.message).unwrap();
+        // The bureau's auditor finds it too.
+        let found = seal::check(&paper, key).map(drop).map_err(|failure| failure.exit);
+        assert_eq!(found, if verdict.faults.is_empty() { Ok(()) } else { Err(Exit::AuditFailed) });
+        verdict
+    };
+    let text = lines(("GOOD", 1), ("GOOD", 2));
+    let verdict = judged(&text, counted);
+    assert_eq!((verdict.exit(), verdict.counted), (Exit::Ok, true), "{}", verdict.text());
+    let wrong = [
+        (lines(("GOOD", 1), ("CANCELLED", 2)), counted, "number of records"),
+        (lines(("GOOD", 1), ("GOOD", 1)), counted, "outcome"),
+        (text.replacen("\"position\":null", "\"position\":7", 1), counted, "outcome"),
+        (text.clone(), CountedJob { records: 3, ..counted }, "number of records"),
+        (text.clone(), CountedJob { cards: Sha256::digest(b"\x02C2\x02C1").into(), ..counted }, "card_ref"),
+        (text.replace("\"J1\"", "\"J2\""), counted, "job"),
+    ];
+    for (text, counted, says) in wrong {
+        let verdict = judged(&text, counted);
+        assert_eq!(verdict.exit(), Exit::NotReconciled);
+        assert!(verdict.faults.iter().any(|fault| fault.contains(says)), "{says}: {:?}", verdict.faults);
+    }
+}
+
+/// A paper of an earlier version is what it was: its text was signed, and nothing was counted.
+#[test]
+fn a_seal_of_the_first_form_is_read() {
+    use ed25519_dalek::{Signer, SigningKey};
+    let world = World::new(&["C1"]);
+    let text = [world.header(), line(1, "C1", "GOOD", 1), end(1, 1, 0)].concat();
+    let digest: [u8; 32] = Sha256::digest(&text).into();
+    let signer = SigningKey::from_bytes(&[9; 32]);
+    let signature = signer.sign(&[&b"CWAD1\x02"[..], &LEDGER.0, &digest].concat());
+    let seal = serde_json::json!({
+        "document": "ReturnFile", "ledger": LEDGER.to_string(), "sha256": hex::encode_upper(digest),
+        "audit_key": bureau().public().to_string(), "signature": hex::encode_upper(signature.to_bytes()),
+    });
+    let paper = world.path("return.jsonl");
+    std::fs::write(&paper, &text).unwrap();
+    std::fs::write(sealed(&paper), seal.to_string()).unwrap();
+    let key = Some(bureau().public());
+    let verdict = check(&paper, &world.path("sent.cwf1"), None, key).map_err(|f| f.message).unwrap();
+    assert_eq!((verdict.exit(), verdict.counted), (Exit::Ok, false));
+    assert!(seal::check(&paper, key).unwrap().sealed.is_none());
 }
 
 /// What stands in the place of a card_ref could be an account number.

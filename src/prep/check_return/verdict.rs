@@ -38,6 +38,8 @@ pub struct ReturnVerdict {
     pub audit_key: String,
     /// Whether that is the key that the caller named; `false`: none was named.
     pub key_was_named: bool,
+    /// Whether the HSM of the bureau has counted the job, and so every line was compared with its figures.
+    pub counted: bool,
     /// Records that were sent.
     pub records: u32,
     /// Records with a good card.
@@ -59,6 +61,9 @@ pub struct ReturnVerdict {
     /// What is wrong with the return file as a whole.
     pub faults: Vec<String>,
 }
+
+const COUNTED: &str = "counted every outcome of this job itself";
+const NOT_COUNTED: &str = "signed the text, and has not counted the outcomes";
 
 /// A record without a good card, or a line that belongs to none.
 #[derive(Serialize)]
@@ -150,6 +155,7 @@ impl ReturnVerdict {
             ("SHA-256", self.sha256.clone()),
             ("job", format!("{}, closed {}", self.job, self.closed)),
             ("audit key", format!("{} ({whose})", self.audit_key)),
+            ("HSM", if self.counted { COUNTED } else { NOT_COUNTED }.to_owned()),
             ("GOOD", format!("{}, {} of them remade", self.good, self.remade)),
             ("CANCELLED", self.cancelled.to_string()),
             ("MISSING", self.missing.to_string()),

@@ -37,6 +37,8 @@ mod frames;
 mod host;
 #[path = "../journal.rs"]
 mod journal;
+#[path = "../papers.rs"]
+mod papers;
 #[path = "../personalize.rs"]
 mod personalize;
 #[path = "../roles.rs"]

@@ -8,9 +8,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ed25519_dalek::{Signer, SigningKey};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{CERTIFICATE, IO, delete, files, genuine, keeps, keys_left, spool};
 use crate::books::word;
@@ -65,6 +67,28 @@ fn refused(world: &World, code: i32, words: &[&str]) {
     assert_eq!(spools(), kept, "{words:?}");
 }
 
+/// Copies papers and seals them with the key of another HSM, as earlier versions sealed: ledger and text are right.
+fn signed_by_another_key(from: &Path, to: &Path) {
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let _ = fs::remove_dir_all(to);
+    fs::create_dir(to).unwrap();
+    for paper in PAPERS {
+        let text = fs::read(from.join(paper)).unwrap();
+        let seal: Value =
+            serde_json::from_slice(&fs::read(from.join(format!("{paper}.sig"))).unwrap()).unwrap();
+        let kind = if paper == "J1-return.jsonl" { 2 } else { 1 };
+        let ledger = hex::decode(seal["ledger"].as_str().unwrap()).unwrap();
+        let message = [&b"CWAD1"[..], &[kind], &ledger, &Sha256::digest(&text)].concat();
+        let seal = json!({
+            "document": seal["document"], "ledger": seal["ledger"], "sha256": seal["sha256"],
+            "audit_key": hex::encode_upper(key.verifying_key().to_bytes()),
+            "signature": hex::encode_upper(key.sign(&message).to_bytes()),
+        });
+        fs::write(to.join(paper), text).unwrap();
+        fs::write(to.join(format!("{paper}.sig")), seal.to_string()).unwrap();
+    }
+}
+
 #[test]
 fn other_files_are_not_taken_for_the_jobs_papers() {
     let world = closed(101);
@@ -83,11 +107,13 @@ fn other_files_are_not_taken_for_the_jobs_papers() {
     made("J1", "bureau.store", "cardwright.db", "good");
     made("J2", "bureau.store", "cardwright.db", "next");
     made("J1", "bureau.store", "anew.db", "anew");
-    // Another HSM that has the key of the spool.
+    // Another HSM that has the key of the spool: it has not seen the ledger, and signs nothing.
     let list = fs::read_to_string(BUREAU_KEYS).unwrap();
     let audit = format!("cardwright audit book 1\ngeneration 0\nseed {}\n", "07".repeat(32));
     world.store_of("others.store", &list, &audit, &world.spool_keys());
-    made("J1", "others.store", "cardwright.db", "others");
+    let (code, said) = papers(&world, &["J1", "--keys", "others.store", "--out", "others"]);
+    assert!(code == LEDGER && said.contains("has not seen that J1 was closed"), "{code}: {said}");
+    signed_by_another_key(&world.path("good"), &world.path("others"));
 
     let lies = |name: &str| world.path(FOLDER).join(name);
     let anew = || {

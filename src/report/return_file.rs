@@ -1,7 +1,7 @@
 //! Reads a return file line by line (`src/manual/return-file.md`): a header, a line for each record, an end line.
 //!
 //! It is data from outside, also when the signature is right: lines are bounded, and a message quotes none. Not here:
-//! the signature (`report::seal`), what the lines must say (`check_return`).
+//! writing it (`closeout`), its signature (`seal`), what the lines must say (`prep::check_return`).
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -15,7 +15,7 @@ const LINE_MAX: u64 = 64 << 10;
 
 /// The first line.
 #[derive(Deserialize)]
-pub(super) struct ReceivedHeader {
+pub struct ReceivedHeader {
     #[serde(rename = "return")]
     format: String,
     pub simulated: bool,
@@ -31,17 +31,18 @@ pub(super) struct ReceivedHeader {
 
 /// The line of a record.
 #[derive(Deserialize)]
-pub(super) struct ReceivedRecord {
+pub struct ReceivedRecord {
     pub seq: u32,
     pub card_ref: String,
     pub outcome: String,
     pub attempts: u64,
     pub blank: Option<String>,
+    pub position: Option<u32>,
 }
 
 /// The last line.
 #[derive(Deserialize)]
-pub(super) struct ReceivedEnd {
+pub struct ReceivedEnd {
     end: String,
     pub records: u64,
     pub good: u64,
@@ -51,7 +52,7 @@ pub(super) struct ReceivedEnd {
 /// A line after the header.
 #[derive(Deserialize)]
 #[serde(untagged)]
-pub(super) enum ReceivedLine {
+pub enum ReceivedLine {
     /// The last line.
     End(ReceivedEnd),
     /// The line of a record.
@@ -59,7 +60,7 @@ pub(super) enum ReceivedLine {
 }
 
 /// A return file while it is read.
-pub(super) struct ReturnFile<R> {
+pub struct ReturnFile<R> {
     name: String,
     input: BufReader<R>,
     /// Number of the last line.
@@ -69,7 +70,7 @@ pub(super) struct ReturnFile<R> {
 
 impl<R: Read> ReturnFile<R> {
     /// Begins to read, with the header. `name` is the file's in messages.
-    pub(super) fn begin(name: String, input: R) -> Result<Self, Failure> {
+    pub fn begin(name: String, input: R) -> Result<Self, Failure> {
         let mut input = BufReader::new(input);
         let header: Option<ReceivedHeader> = parsed(&name, &mut input, 1)?;
         let header = header.filter(|header| header.format == "CWR1");
@@ -78,7 +79,7 @@ impl<R: Read> ReturnFile<R> {
     }
 
     /// The next line; `None` after the last one.
-    pub(super) fn next(&mut self) -> Result<Option<ReceivedLine>, Failure> {
+    pub fn next(&mut self) -> Result<Option<ReceivedLine>, Failure> {
         self.line += 1;
         match parsed(&self.name, &mut self.input, self.line)? {
             Some(ReceivedLine::End(end)) if end.end != "CWR1" => {

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! checkpoint  "CWAC1" | ledger (16) | n u64 | hash (32) | generation u64
-//! document    "CWAD1" | kind u8 | ledger (16) | SHA-256 of the document (32)
+//! document    `document`
 //! ```
 //!
 //! Integers are big-endian. Not here: the private key, which never leaves the HSM host (`hsm::audit_book`).
@@ -14,6 +14,12 @@ use hex::FromHex;
 use serde::{Deserialize, Serialize};
 
 use crate::hardening::LockedBox;
+
+mod document;
+
+pub use document::{
+    CountedJob, DocumentKind, DocumentSeal, SealedDocument, SpoolKeyState, is_genuine_first_form,
+};
 
 /// Name of a ledger: 16 random bytes, drawn when the ledger is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -89,25 +95,9 @@ pub struct Checkpoint {
     pub signature: Signature,
 }
 
-/// The kind of a signed document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[repr(u8)]
-pub enum DocumentKind {
-    /// Close-out report of a job.
-    Report = 1,
-    /// Return file for the issuer.
-    ReturnFile = 2,
-    /// Certificate that cardholder data was deleted.
-    Certificate = 3,
-}
-
 fn checkpoint_message(place: &ChainPlace, generation: u64) -> Vec<u8> {
     let n = place.n.to_be_bytes();
     [&b"CWAC1"[..], &place.ledger.0, &n, &place.hash, &generation.to_be_bytes()].concat()
-}
-
-fn document_message(kind: DocumentKind, ledger: LedgerId, digest: &[u8; 32]) -> Vec<u8> {
-    [&b"CWAD1"[..], &[kind as u8], &ledger.0, digest].concat()
 }
 
 fn verified(key: PublicKey, message: &[u8], signature: Signature) -> bool {
@@ -121,17 +111,6 @@ impl Checkpoint {
     pub fn is_genuine(&self) -> bool {
         verified(self.key, &checkpoint_message(&self.place, self.generation), self.signature)
     }
-}
-
-/// Whether `key` signed a document of this kind and digest.
-pub fn is_genuine(
-    kind: DocumentKind,
-    ledger: LedgerId,
-    digest: &[u8; 32],
-    key: PublicKey,
-    signature: Signature,
-) -> bool {
-    verified(key, &document_message(kind, ledger, digest), signature)
 }
 
 /// The audit key: its seed, in locked pages, and its public half. It exists in the HSM host alone; zeroized when dropped.
@@ -153,11 +132,6 @@ impl AuditKey {
     pub fn checkpoint(&self, place: ChainPlace, generation: u64) -> Checkpoint {
         let signature = self.sign(&checkpoint_message(&place, generation));
         Checkpoint { place, generation, key: self.public(), signature }
-    }
-
-    /// Signs the digest of a document.
-    pub fn document(&self, kind: DocumentKind, ledger: LedgerId, digest: &[u8; 32]) -> Signature {
-        self.sign(&document_message(kind, ledger, digest))
     }
 
     fn sign(&self, message: &[u8]) -> Signature {
@@ -228,9 +202,5 @@ mod tests {
         ] {
             assert!(!bad.is_genuine(), "{bad:?}");
         }
-        let signed = key.document(DocumentKind::Report, place.ledger, &[5; 32]);
-        assert!(is_genuine(DocumentKind::Report, place.ledger, &[5; 32], key.public(), signed));
-        assert!(!is_genuine(DocumentKind::ReturnFile, place.ledger, &[5; 32], key.public(), signed));
-        assert!(!is_genuine(DocumentKind::Report, place.ledger, &[6; 32], key.public(), signed));
     }
 }

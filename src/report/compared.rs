@@ -1,0 +1,171 @@
+//! Compares a paper's text with what the HSM has counted of its job, which the seal of the paper states.
+//!
+//! A report in JSON and a return file are compared line by line. A page in HTML is not read: whoever checks it compares the figures
+//! himself. Not here: whether the seal is genuine (`seal`).
+
+use std::io::Read;
+
+use serde::Deserialize;
+
+use super::return_file::{ReceivedEnd, ReceivedLine, ReceivedRecord, ReturnFile};
+use crate::audit::{CountedJob, SealedDocument};
+use crate::exit::Failure;
+use crate::laws::{CardsDigest, OutcomesDigest, RecordState};
+
+/// What the lines of a return file add up to.
+#[derive(Default)]
+pub struct ReturnTotals {
+    outcomes: OutcomesDigest,
+    cards: CardsDigest,
+    records: u64,
+    good: u64,
+    cancelled: u64,
+    /// A line says what no record of a closed job is.
+    strange: bool,
+}
+
+impl ReturnTotals {
+    /// Adds the line of the next record.
+    pub fn add(&mut self, line: &ReceivedRecord) {
+        let state = match line.outcome.as_str() {
+            "GOOD" => Some(RecordState::Good),
+            "CANCELLED" => Some(RecordState::Cancelled),
+            _ => None,
+        };
+        self.records += 1;
+        self.cards.add(&line.card_ref);
+        match (state, u32::try_from(line.attempts)) {
+            (Some(state), Ok(attempts)) => {
+                self.good += u64::from(state == RecordState::Good);
+                self.cancelled += u64::from(state == RecordState::Cancelled);
+                self.outcomes.add(line.seq, state, attempts, line.position.unwrap_or(0));
+            }
+            _ => self.strange = true,
+        }
+    }
+
+    /// What differs from what was counted; nothing if the HSM has not counted the job.
+    pub fn differences(self, counted: Option<&CountedJob>) -> Vec<String> {
+        let Some(counted) = counted else { return Vec::new() };
+        let numbers = (self.records, self.good, self.cancelled);
+        [
+            (
+                "number of records",
+                !self.strange && numbers == (counted.records, counted.good, counted.cancelled),
+            ),
+            ("outcome, attempts or position of a card", self.outcomes.finish() == counted.outcomes),
+            ("card_ref of a card", self.cards.finish() == counted.cards),
+        ]
+        .into_iter()
+        .filter(|(_, equal)| !equal)
+        .map(|(what, _)| differs(what))
+        .collect()
+    }
+}
+
+fn differs(what: &str) -> String {
+    format!("the {what} is not what the HSM has counted")
+}
+
+/// Reads a return file and compares it with its seal.
+pub fn return_file(name: String, text: impl Read, sealed: &SealedDocument) -> Result<Vec<String>, Failure> {
+    let mut file = ReturnFile::begin(name, text)?;
+    let mut found = Vec::new();
+    let named = (&file.header.ledger, &file.header.job);
+    if named != (&sealed.head.ledger.to_string(), &sealed.job.to_string()) {
+        found.push("its ledger or job is not the one that was signed".to_owned());
+    }
+    let mut totals = ReturnTotals::default();
+    let mut end: Option<ReceivedEnd> = None;
+    while let Some(line) = file.next()? {
+        match line {
+            ReceivedLine::Record(record) if end.is_none() => totals.add(&record),
+            ReceivedLine::End(line) if end.is_none() => end = Some(line),
+            _ => found.push("something stands after its end line".to_owned()),
+        }
+    }
+    let ended = (totals.records, totals.good, totals.cancelled);
+    if end.is_none_or(|end| (end.records, end.good, end.cancelled) != ended) {
+        found.push("it has no end line, or one that counts other records than it has".to_owned());
+    }
+    found.extend(totals.differences(sealed.counted.as_ref()));
+    Ok(found)
+}
+
+/// The balances of a report in JSON.
+#[derive(Deserialize)]
+struct ReportedJob {
+    job: ReportedBalances,
+    ledger: String,
+}
+
+#[derive(Deserialize)]
+struct ReportedBalances {
+    job: String,
+    balance: ReportedBalance,
+}
+
+#[derive(Deserialize, PartialEq)]
+struct ReportedBalance {
+    records: u64,
+    good: u64,
+    cancelled: u64,
+    blanks_fed: u64,
+    blanks_good: u64,
+    blanks_rejected: u64,
+    blanks_returned: u64,
+    blanks_sample: u64,
+}
+
+impl From<&CountedJob> for ReportedBalance {
+    fn from(counted: &CountedJob) -> Self {
+        Self {
+            records: counted.records,
+            good: counted.good,
+            cancelled: counted.cancelled,
+            blanks_fed: counted.blanks_fed,
+            blanks_good: counted.blanks_good,
+            blanks_rejected: counted.blanks_rejected,
+            blanks_returned: counted.blanks_returned,
+            blanks_sample: counted.blanks_sample,
+        }
+    }
+}
+
+/// Compares a report in JSON with its seal.
+pub fn report(text: impl Read, sealed: &SealedDocument) -> Vec<String> {
+    let Ok(report) = serde_json::from_reader::<_, ReportedJob>(text) else {
+        return vec!["it is no report of this program".to_owned()];
+    };
+    let mut found = Vec::new();
+    if (report.ledger, report.job.job) != (sealed.head.ledger.to_string(), sealed.job.to_string()) {
+        found.push("its ledger or job is not the one that was signed".to_owned());
+    }
+    if sealed.counted.as_ref().is_some_and(|counted| report.job.balance != counted.into()) {
+        found.push(differs("number of records or blanks"));
+    }
+    found
+}
+
+/// A certificate of deletion, as far as it is compared.
+#[derive(Deserialize)]
+struct ReportedDeletion {
+    ledger: String,
+    job: String,
+    records: u64,
+}
+
+/// Compares a certificate of deletion with its seal.
+pub fn certificate(text: impl Read, sealed: &SealedDocument) -> Vec<String> {
+    let Ok(deletion) = serde_json::from_reader::<_, ReportedDeletion>(text) else {
+        return vec!["it is no certificate of this program".to_owned()];
+    };
+    let mut found = Vec::new();
+    if (deletion.ledger, deletion.job) != (sealed.head.ledger.to_string(), sealed.job.to_string()) {
+        found.push("its ledger or job is not the one that was signed".to_owned());
+    }
+    if sealed.counted.is_some_and(|counted| counted.records != deletion.records) {
+        found.push(differs("number of records"));
+    }
+    found
+}
