@@ -40,7 +40,13 @@ pub enum Action {
     /// Read the page of events that comes after number `after`.
     ReadLog { job: Option<JobId>, after: u64 },
     /// Prove the ledger. `key` is the audit key that must have signed it.
-    VerifyLedger { key: Option<PublicKey> },
+    VerifyLedger {
+        /// The audit key that must have signed it.
+        key: Option<PublicKey>,
+        /// Number of exports that come with the request: the ledger is compared with each.
+        #[serde(default)]
+        exports: usize,
+    },
     /// Write every event and checkpoint into the file that comes with the request.
     ExportLedger {},
     /// Accept the output file that comes with the request. `name` is used in messages only.
@@ -267,6 +273,7 @@ impl Action {
     pub fn files(&self) -> usize {
         // A paper comes with its seal.
         match self {
+            Self::VerifyLedger { exports, .. } => *exports,
             Self::ExportLedger {} | Self::SubmitFile { .. } => 1,
             Self::WritePapers { .. } => 2 * PaperName::OF_CLOSED.len(),
             Self::DeleteData { copies, .. } => 2 * copies.len(),

@@ -1,13 +1,13 @@
 //! The signatures of the audit key and their verification: checkpoints of a ledger, and documents (reports,
 //! return files, certificates). The signatures are Ed25519 (RFC 8032); each signed message begins with its
-//! type.
+//! type, and its integers are big-endian.
 //!
 //! ```text
-//! checkpoint  "CWAC1" | ledger (16) | n u64 | hash (32) | generation u64
-//! document    `document`
+//! checkpoint    a place of a ledger's chain
+//! document      what the HSM has counted of a closed job, and a text about it
 //! ```
 //!
-//! Integers are big-endian. Not here: the private key, which never leaves the HSM host (`hsm::audit_book`).
+//! Not here: the private key, which never leaves the HSM host (`hsm::audit_book`).
 
 use ed25519_dalek::{Signature as Ed25519, SigningKey, VerifyingKey};
 use hex::FromHex;
@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::hardening::LockedBox;
 
+mod checkpoint;
 mod document;
 
+pub use checkpoint::{Checkpoint, CheckpointLink, FirstCheckpoint};
 pub use document::{
     CountedJob, DocumentKind, DocumentSeal, SealedDocument, SpoolKeyState, is_genuine_first_form,
 };
@@ -81,36 +83,10 @@ pub struct ChainPlace {
     pub hash: [u8; 32],
 }
 
-/// A signed position. With it, an auditor can check that a ledger still holds every event up to that
-/// position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checkpoint {
-    /// The position that was signed.
-    pub place: ChainPlace,
-    /// Generation of the HSM's store when it signed; it rises with every signature.
-    pub generation: u64,
-    /// Public half of the key that signed.
-    pub key: PublicKey,
-    /// Signature over ledger, number, hash and generation.
-    pub signature: Signature,
-}
-
-fn checkpoint_message(place: &ChainPlace, generation: u64) -> Vec<u8> {
-    let n = place.n.to_be_bytes();
-    [&b"CWAC1"[..], &place.ledger.0, &n, &place.hash, &generation.to_be_bytes()].concat()
-}
-
 fn verified(key: PublicKey, message: &[u8], signature: Signature) -> bool {
     // Strict: one signature has one form, and no weak key signs anything.
     VerifyingKey::from_bytes(&key.0)
         .is_ok_and(|key| key.verify_strict(message, &Ed25519::from_bytes(&signature.to_bytes())).is_ok())
-}
-
-impl Checkpoint {
-    /// Whether [`Self::key`] made the signature. The caller must know from elsewhere whose key that is.
-    pub fn is_genuine(&self) -> bool {
-        verified(self.key, &checkpoint_message(&self.place, self.generation), self.signature)
-    }
 }
 
 /// The audit key: its seed, in locked pages, and its public half. It exists in the HSM host alone; zeroized when dropped.
@@ -126,12 +102,6 @@ impl AuditKey {
     /// Returns the public key, with which others verify signatures.
     pub fn public(&self) -> PublicKey {
         self.1
-    }
-
-    /// Signs a position in a chain.
-    pub fn checkpoint(&self, place: ChainPlace, generation: u64) -> Checkpoint {
-        let signature = self.sign(&checkpoint_message(&place, generation));
-        Checkpoint { place, generation, key: self.public(), signature }
     }
 
     fn sign(&self, message: &[u8]) -> Signature {
@@ -180,27 +150,6 @@ mod tests {
             let message = hex::decode(message).unwrap();
             assert_eq!(key.sign(&message).to_bytes(), bytes::<64>(signature));
             assert!(verified(key.public(), &message, Signature::from_bytes(bytes(signature))));
-        }
-    }
-
-    #[test]
-    fn nothing_of_a_checkpoint_can_be_changed() {
-        let place = ChainPlace { ledger: LedgerId([1; 16]), n: 7, hash: [2; 32] };
-        let key = AuditKey::from_seed(&[3; 32]);
-        let good = key.checkpoint(place, 9);
-        assert!(good.is_genuine());
-        let mut signature = good.signature;
-        signature.0[1][0] ^= 1;
-        let other = AuditKey::from_seed(&[4; 32]).public();
-        for bad in [
-            Checkpoint { place: ChainPlace { n: 8, ..place }, ..good },
-            Checkpoint { place: ChainPlace { hash: [0; 32], ..place }, ..good },
-            Checkpoint { place: ChainPlace { ledger: LedgerId([0; 16]), ..place }, ..good },
-            Checkpoint { generation: 10, ..good },
-            Checkpoint { key: other, ..good },
-            Checkpoint { signature, ..good },
-        ] {
-            assert!(!bad.is_genuine(), "{bad:?}");
         }
     }
 }

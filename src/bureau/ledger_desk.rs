@@ -32,10 +32,12 @@ impl LedgerDesk<'_> {
             return Ok(shown);
         }
         match action {
-            Action::VerifyLedger { key } => {
+            Action::VerifyLedger { key, .. } => {
                 let (mut hsm, id) = ((self.connect)()?, reader.id()?);
                 let known = || hsm.audit(id);
-                Ok(Outcome::Verdict(ledger_proof::verify(&reader, Some(known), *key, |_| {})?))
+                let mut verdict = ledger_proof::verify(&reader, Some(known), *key, |_| {})?;
+                verdict.compare(&reader, files)?;
+                Ok(Outcome::Verdict(verdict))
             }
             Action::ExportLedger {} => {
                 let file = the_file(files)?;

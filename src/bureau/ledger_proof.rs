@@ -2,10 +2,12 @@
 //!
 //! Not here: the walk over chain and tables (`ledger`), checking a paper (`papers`).
 
+use std::fs::File;
 use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
+use super::against::{self, ComparedExport};
 use super::refusal::Refusal;
 use crate::audit::PublicKey;
 use crate::exit::Exit;
@@ -41,8 +43,27 @@ pub struct LedgerVerdict {
     /// Whether the ledger was compared with a key that the auditor named.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub key_pinned: bool,
+    /// Exports kept elsewhere with which it was compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub against: Vec<ComparedExport>,
     /// The faults that were found.
     pub findings: Vec<VerdictFinding>,
+}
+
+impl LedgerVerdict {
+    /// Compares the ledger with exports that were kept elsewhere.
+    pub fn compare(
+        &mut self,
+        reader: &Reader,
+        exports: impl IntoIterator<Item = File>,
+    ) -> Result<(), Refusal> {
+        for (export, number) in exports.into_iter().zip(1..) {
+            let (compared, found) = against::compare(reader, number, export)?;
+            self.against.push(compared);
+            self.findings.extend(found);
+        }
+        Ok(())
+    }
 }
 
 /// A fault that an audit found.
@@ -88,6 +109,7 @@ pub fn verify(
         audit_key: audit.key.map(|key| key.to_string()),
         hsm_asked: asked,
         key_pinned: pinned.is_some(),
+        against: Vec::new(),
         findings: audit.findings.into_iter().map(finding).collect(),
     })
 }
@@ -99,6 +121,12 @@ struct ExportedCheckpoint {
     ledger: String,
     hash: String,
     generation: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
     audit_key: String,
     signature: String,
 }
@@ -125,6 +153,9 @@ pub fn export(reader: &Reader, out: &mut dyn Write) -> Result<(u64, u64), Refusa
                     ledger: signed.place.ledger.to_string(),
                     hash: hex::encode_upper(signed.place.hash),
                     generation: signed.generation,
+                    epoch: signed.link.map(|link| link.epoch),
+                    time: signed.link.map(|link| link.time),
+                    before: signed.link.map(|link| hex::encode_upper(link.before)),
                     audit_key: signed.key.to_string(),
                     signature: hex::encode_upper(signed.signature.to_bytes()),
                 };

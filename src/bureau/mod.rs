@@ -20,6 +20,7 @@
 //! (`daemon`), words (`cli`).
 
 pub mod acceptance;
+pub mod against;
 mod card_kmcs;
 pub mod card_test;
 mod cards;

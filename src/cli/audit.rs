@@ -2,6 +2,7 @@
 //!
 //! Not here: the proof (`bureau::ledger_proof`), its text (`render`).
 
+use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use crate::audit::{PublicKey, SealedDocument, SpoolKeyState};
 use crate::bureau::key_host::{CallerRole, KeyHost};
 use crate::bureau::{Outcome, ledger_proof};
 use crate::exit::{Exit, Failure};
+use crate::files;
 use crate::laws::rfc3339;
 use crate::ledger::Reader;
 use crate::report::progress::bar;
@@ -40,12 +42,11 @@ enum AuditVerb {
     /// with its chain. Without --key as well, it does not find that the whole ledger was rewritten and signed
     /// by another key, or not signed. With --keys it does not find a change to events after the last
     /// signature by a person who recomputes the chain (`Not signed` gives the number of these events), nor
-    /// that ledger and audit book were both put back to one moment (keep `audit export` elsewhere). It never
-    /// finds an event that a person who can write the ledger's file appended, with its hash, after the last
-    /// signature; that a checkpoint before the last one was deleted, because the last one signs everything that it
-    /// signed; nor a deleted last checkpoint, after the next start has signed. Before that start, --keys finds
-    /// it. --keys also reports one that is missing because the line was killed after the HSM signed and before
-    /// the ledger was written. Some columns of jobs that an earlier version accepted have no proof: the
+    /// that ledger and audit book were both put back to one moment: --against an `audit export` that was kept
+    /// elsewhere finds that. It never finds an event that a person who can write the ledger's file appended,
+    /// with its hash, after the last signature; nor a deleted last checkpoint, which the HSM gives again at the
+    /// next start. Before that start, --keys finds it. --keys also reports one that is missing because the line
+    /// was killed after the HSM signed and before the ledger was written. Some columns of jobs that an earlier version accepted have no proof: the
     /// verdict counts these jobs.
     Verify {
         /// Compare it with the notes of this key store's HSM
@@ -54,6 +55,9 @@ enum AuditVerb {
         /// The audit key that must have signed it, 64 hex digits
         #[arg(long, value_name = "HEX")]
         key: Option<PublicKey>,
+        /// Compare it with an export that was kept elsewhere; may be given several times
+        #[arg(long, value_name = "EXPORT")]
+        against: Vec<PathBuf>,
         /// One JSON document
         #[arg(long)]
         json: bool,
@@ -79,11 +83,15 @@ pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
     let ledger = &args.ledger.ledger;
     on_stdout(|out| match (&args.verb, daemon) {
         // The daemon has the ledger and the keys open.
-        (AuditVerb::Verify { key, json, .. }, Some(daemon)) => {
-            let verdict = remote::ask(daemon, &Action::VerifyLedger { key: *key }, &[])?;
+        (AuditVerb::Verify { key, json, against, .. }, Some(daemon)) => {
+            let exports = opened(against)?;
+            let action = Action::VerifyLedger { key: *key, exports: exports.len() };
+            let verdict = remote::ask(daemon, &action, &exports)?;
             render::show(&verdict, *json, Desk::Daemon, out)
         }
-        (AuditVerb::Verify { keys, key, json }, None) => verify(ledger, keys.as_ref(), *key, *json, out),
+        (AuditVerb::Verify { keys, key, json, against }, None) => {
+            verify(ledger, keys.as_ref(), (*key, opened(against)?), *json, out)
+        }
         (AuditVerb::Document { paper, key }, _) => document(paper, *key, out),
         (AuditVerb::Export, Some(daemon)) => export_from(daemon, out),
         (AuditVerb::Export, None) => {
@@ -100,7 +108,7 @@ pub fn run(args: &AuditArgs) -> Result<Exit, Failure> {
 fn verify(
     ledger: &Path,
     keys: Option<&PathBuf>,
-    key: Option<PublicKey>,
+    (key, exports): (Option<PublicKey>, Vec<File>),
     json: bool,
     out: &mut dyn Write,
 ) -> Result<Exit, Early> {
@@ -110,9 +118,20 @@ fn verify(
     let ledger_id = reader.id()?;
     let known = host.as_mut().map(|host| move || host.known(ledger_id));
     let bar = bar(reader.last_event().unwrap_or_default(), "events");
-    let verdict = ledger_proof::verify(&reader, known, key, |n| bar.set_position(n))?;
+    let mut verdict = ledger_proof::verify(&reader, known, key, |n| bar.set_position(n))?;
     bar.finish_and_clear();
+    verdict.compare(&reader, exports)?;
     render::show(&Outcome::Verdict(verdict), json, Desk::Here, out)
+}
+
+/// Opens the exports of `--against`.
+fn opened(exports: &[PathBuf]) -> Result<Vec<File>, Failure> {
+    let open = |path: &PathBuf| {
+        File::open(path).map_err(|e| {
+            Failure::new(Exit::Io, format!("operator: {}: {}", path.display(), files::trouble(&e)))
+        })
+    };
+    exports.iter().map(open).collect()
 }
 
 fn document(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -> Result<Exit, Early> {

@@ -87,7 +87,7 @@ pub fn receive_with(
 pub fn check(action: &Action, files: &[File]) -> Result<(), Refusal> {
     check_files(action, files)?;
     let (wrong, what) = match action {
-        Action::SubmitFile { .. } => (OFlags::WRONLY, "reading"),
+        Action::SubmitFile { .. } | Action::VerifyLedger { .. } => (OFlags::WRONLY, "reading"),
         _ => (OFlags::RDONLY, "writing"),
     };
     for (file, number) in files.iter().zip(1..) {

@@ -134,8 +134,9 @@ fn a_ledger_is_followed_from_its_first_event_and_signed() {
     let now = hsm.show(&scene.shown(&events, 4, last, true)).unwrap();
     let signed = now.signed.unwrap();
     assert!(signed.is_genuine() && signed.place == scene.place(&events, last) && signed.generation == 1);
-    // To sign needs no event.
-    assert_eq!(hsm.show(&scene.shown(&events, last, last, true)).unwrap().signed.unwrap().generation, 2);
+    // The last one is given again.
+    assert_eq!(hsm.show(&scene.shown(&events, last, last, true)).unwrap().signed, Some(signed));
+    assert_eq!(hsm.audit(scene.id).unwrap().generation, 1);
     let too_many = vec![events[0].0.clone(); SHOWN_EVENTS + 1];
     let too_many = ShownEvents { events: too_many, ..scene.shown(&events, last, last, false) };
     assert!(matches!(hsm.show(&too_many), Err(HsmError::Refused(HsmRefusal::ShownTooMuch))));
@@ -351,7 +352,7 @@ fn earlier_store(scene: &Scene, seed: u8, place: &ChainPlace) -> Checkpoint {
     std::fs::remove_dir_all(&store).unwrap();
     v1_store::write(&old, "bureau", KEYS, &[("audit", &text)]);
     KeyStore::upgrade(&old, &store, StoreSide::Bureau).unwrap();
-    AuditKey::from_seed(&seed).checkpoint(*place, 41)
+    AuditKey::from_seed(&seed).checkpoint(*place, 41, None)
 }
 
 /// A ledger of an earlier version: the store knows a place of it, and not its events. Its file was admitted then, too.
@@ -391,11 +392,11 @@ fn a_signature_of_another_store_is_none_of_ours() {
     let events = scene.events();
     let place = scene.place(&events, 3);
     let own = earlier_store(&scene, 5, &place);
-    let foreign = AuditKey::from_seed(&[6; 32]).checkpoint(place, 1);
+    let foreign = AuditKey::from_seed(&[6; 32]).checkpoint(place, 1, None);
     let mut forged = own;
     forged.generation += 9;
     let elsewhere =
-        AuditKey::from_seed(&[5; 32]).checkpoint(ChainPlace { ledger: LedgerId([9; 16]), ..place }, 1);
+        AuditKey::from_seed(&[5; 32]).checkpoint(ChainPlace { ledger: LedgerId([9; 16]), ..place }, 1, None);
     let mut hsm = scene.hsm();
     for signed in [foreign, forged, elsewhere] {
         let refused = hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed: Some(signed), last: 0 });

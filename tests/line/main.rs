@@ -13,6 +13,7 @@
 )]
 
 mod again;
+mod against;
 mod artwork;
 mod attempts;
 mod authentication;

@@ -36,6 +36,10 @@ pub(super) fn show(verdict: &LedgerVerdict, as_json: bool, out: &mut dyn Write) 
         };
         writeln!(out, "Not asked    whether it is whole (give --keys){whose}")?;
     }
+    for export in &verdict.against {
+        let (events, checkpoints) = (export.events, counted(export.checkpoints, "checkpoint"));
+        writeln!(out, "Compared     with an export of {} and {checkpoints}", counted(events, "event"))?;
+    }
     for finding in &verdict.findings {
         writeln!(out, "WRONG        {}: {}", finding.at, finding.what)?;
     }
@@ -66,6 +70,7 @@ mod tests {
             audit_key: None,
             hsm_asked: true,
             key_pinned: true,
+            against: Vec::new(),
             findings: Vec::new(),
         };
         let said = |jobs| {

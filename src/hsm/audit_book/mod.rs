@@ -35,7 +35,9 @@ use super::{
     Acknowledged, AuditInfo, DocumentRequest, FileAdmission, FollowedLedger, Following, HsmError, HsmRefusal,
     SHOWN_BYTES, SHOWN_EVENTS, ShownEvents, WipedBytes,
 };
-use crate::audit::{AuditKey, ChainPlace, CountedJob, DocumentSeal, LedgerId, SealedDocument, SpoolKeyState};
+use crate::audit::{
+    AuditKey, ChainPlace, CheckpointLink, CountedJob, DocumentSeal, LedgerId, SealedDocument, SpoolKeyState,
+};
 use crate::exit::Failure;
 use crate::ids::SpoolKeyName;
 use crate::laws::{ChipId, ClosedJob, Followed, JobId, LAWS, file_name_hash};
@@ -185,11 +187,20 @@ impl AuditBook {
             chips.complete(known, |file| memory.state().ledger_of(file) == Some(ledger));
             // What an earlier version signed is signed again when all of it was shown.
             let signs = shown.sign && followed.place.n > 0 && known.head() == followed.place;
-            let signed =
-                signs.then(|| key.checkpoint(followed.place, memory.state().generation().saturating_add(1)));
-            if let Some(checkpoint) = signed {
-                memory.note(&MemoryRecord::Signed(checkpoint))?;
-            }
+            let again = known.signed.filter(|last| last.place == followed.place && last.link.is_some());
+            let signed = match again {
+                _ if !signs => None,
+                // The last one is given again when it is asked for again.
+                Some(last) => Some(last),
+                None => {
+                    let before = known.signed.map_or([0; 32], |last| last.digest());
+                    let link = CheckpointLink { epoch: known.epoch, time, before };
+                    let generation = memory.state().generation().saturating_add(1);
+                    let checkpoint = key.checkpoint(followed.place, generation, Some(link));
+                    memory.note(&MemoryRecord::Checkpoint(checkpoint))?;
+                    Some(checkpoint)
+                }
+            };
             let deleting = followed.effects.iter().filter_map(|effect| match effect {
                 Followed::Deleting { spool_key, .. } => *spool_key,
                 _ => None,

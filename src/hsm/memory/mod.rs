@@ -49,7 +49,7 @@ pub use followers::{ConnectionNumber, FollowRefusal, LedgerFollowers};
 pub use journal::{JournalEnd, JournalName};
 pub use keeper::{MemoryKeeper, unix_ms};
 pub use mac::{MemoryKey, MemoryTag};
-pub use record::{MemoryRecord, SpoolKeyFate};
+pub use record::MemoryRecord;
 pub use shown::ShownChips;
 pub use state::{FIRST_EPOCH, FollowedEvents, LedgerMemory, LedgerStanding, MemoryState};
 

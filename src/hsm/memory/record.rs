@@ -4,8 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::mac::MemoryTag;
-use crate::audit::{ChainPlace, Checkpoint, LedgerId};
-use crate::ids::SpoolKeyName;
+use crate::audit::{ChainPlace, Checkpoint, FirstCheckpoint, LedgerId};
 
 /// A record of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,8 +44,8 @@ pub enum MemoryRecord {
         /// Hash of the last one.
         hash: [u8; 32],
     },
-    /// A place was signed.
-    Signed(Checkpoint),
+    /// A place was signed by an earlier version.
+    Signed(FirstCheckpoint),
     /// An event broke a law: the ledger goes no further.
     Stopped {
         /// The ledger.
@@ -78,15 +77,8 @@ pub enum MemoryRecord {
         /// Number of its records, if its Trailer was shown.
         records: Option<u32>,
     },
-    /// A spool's key was made, or is gone.
-    Spool {
-        /// Name of the key.
-        key: SpoolKeyName,
-        /// The ledger of its job.
-        ledger: LedgerId,
-        /// What happened to it.
-        fate: SpoolKeyFate,
-    },
+    /// A place was signed.
+    Checkpoint(Checkpoint),
     /// A ledger showed a signature of this store that the store does not remember: it was put back from a backup.
     StoreBehind {
         /// The ledger.
@@ -96,17 +88,4 @@ pub enum MemoryRecord {
         /// The one that was signed.
         shown: u64,
     },
-}
-
-/// What happened to the key of a spool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SpoolKeyFate {
-    /// It was made.
-    Made,
-    /// Its file became no job.
-    Abandoned,
-    /// It was destroyed with the data of its job.
-    Destroyed,
-    /// No ledger had claimed it.
-    Swept,
 }

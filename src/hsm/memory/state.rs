@@ -11,9 +11,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::MemoryFault;
-use super::record::{MemoryRecord, SpoolKeyFate};
+use super::record::MemoryRecord;
 use crate::audit::{ChainPlace, Checkpoint, LedgerId};
-use crate::ids::SpoolKeyName;
 use crate::laws::event::AcceptedTerms;
 use crate::laws::{Followed, LedgerBook, file_name_hash};
 
@@ -29,8 +28,6 @@ pub struct MemoryState {
     files: BTreeMap<[u8; 32], LedgerId>,
     /// Files whose Trailer was shown, by their digest: another file of the name may be admitted before this one is a job.
     admitted: BTreeMap<[u8; 32], AdmittedFile>,
-    /// Keys of spools that were made and are not gone.
-    spools: BTreeMap<SpoolKeyName, LedgerId>,
     /// Set if a ledger showed a signature that this store has forgotten: the number that the store remembers, and the number that
     /// it signed.
     behind: Option<(u64, u64)>,
@@ -129,7 +126,7 @@ pub enum LedgerStanding {
 
 /// What the Trailer of a file states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct AdmittedFile {
+pub(super) struct AdmittedFile {
     name: [u8; 32],
     records: u32,
 }
@@ -164,14 +161,15 @@ impl MemoryState {
         Self { generation, files, ledgers: ledgers.collect(), ..Self::default() }
     }
 
-    /// The memory that a snapshot of the first form holds: generation and time, and what follows.
-    pub(super) fn of_first_form(
+    /// The memory that a snapshot of an earlier form holds: generation and time, and what follows.
+    pub(super) fn of_earlier_form(
         (generation, time): (u64, u64),
         ledgers: impl Iterator<Item = (LedgerId, LedgerMemory)>,
         files: BTreeMap<[u8; 32], LedgerId>,
-        spools: BTreeMap<SpoolKeyName, LedgerId>,
+        admitted: BTreeMap<[u8; 32], AdmittedFile>,
+        behind: Option<(u64, u64)>,
     ) -> Self {
-        Self { generation, time, ledgers: ledgers.collect(), files, spools, ..Self::default() }
+        Self { generation, time, ledgers: ledgers.collect(), files, admitted, behind }
     }
 
     /// How far each ledger had come of which anything was signed.
@@ -243,11 +241,6 @@ impl MemoryState {
         names.iter().find_map(|name| self.files.get(name).copied().filter(|other| *other != ledger))
     }
 
-    /// Keys of spools that no ledger has destroyed.
-    pub fn spools(&self) -> impl Iterator<Item = (SpoolKeyName, LedgerId)> {
-        self.spools.iter().map(|(key, ledger)| (*key, *ledger))
-    }
-
     /// A record with this time was noted.
     pub(super) fn passed(&mut self, time: u64) {
         self.time = self.time.max(time);
@@ -268,7 +261,8 @@ impl MemoryState {
                 self.passed(*time);
                 self.shown(*ledger, *after, events, *hash)?;
             }
-            MemoryRecord::Signed(checkpoint) => self.signed(checkpoint)?,
+            MemoryRecord::Signed(first) => self.signed(&Checkpoint::from(*first))?,
+            MemoryRecord::Checkpoint(checkpoint) => self.signed(checkpoint)?,
             MemoryRecord::Stopped { ledger, n, event: _, why } => {
                 self.going_on(*ledger)?.standing = LedgerStanding::Stopped { n: *n, why: why.clone() };
             }
@@ -286,14 +280,6 @@ impl MemoryState {
                 }
             }
             MemoryRecord::StoreBehind { ledger: _, known, shown } => self.behind = Some((*known, *shown)),
-            MemoryRecord::Spool { key, ledger, fate } => match fate {
-                SpoolKeyFate::Made => {
-                    self.spools.insert(*key, *ledger);
-                }
-                SpoolKeyFate::Abandoned | SpoolKeyFate::Destroyed | SpoolKeyFate::Swept => {
-                    self.spools.remove(key);
-                }
-            },
         }
         Ok(())
     }
@@ -348,7 +334,11 @@ impl MemoryState {
             return Err(MemoryFault::Order("a signature was left out"));
         }
         let generation = checkpoint.generation;
+        self.passed(checkpoint.link.map_or(0, |link| link.time));
         let known = self.going_on(checkpoint.place.ledger)?;
+        if checkpoint.link.is_some() && checkpoint.breach(known.signed.as_ref()).is_some() {
+            return Err(MemoryFault::Order("a signature does not follow the one before it"));
+        }
         if !known.may_be_at(&checkpoint.place) {
             return Err(MemoryFault::Order("a place was signed that comes before one that was noted"));
         }

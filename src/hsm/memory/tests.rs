@@ -1,6 +1,7 @@
 //! The memory of the HSM: killed, damaged, rotated. All ledgers and chips are made up.
 #![allow(clippy::cast_possible_truncation, reason = "small numbers")]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -9,9 +10,9 @@ use tempfile::TempDir;
 use super::journal::{self, HEAD};
 use super::rotation::RotationStep;
 use super::*;
-use crate::audit::{AuditKey, ChainPlace, LedgerId};
+use crate::audit::{AuditKey, ChainPlace, CheckpointLink, LedgerId};
 use crate::hsm::CardAttempt;
-use crate::ids::{Aid, KeyData, SpoolKeyName};
+use crate::ids::{Aid, KeyData};
 use crate::laws::{ChipId, Context, EventFact, JobId, LedgerBook, LedgerEvent};
 
 const STORE: [u8; 16] = [0x51; 16];
@@ -83,7 +84,17 @@ impl History {
             }
             5 | 6 => {
                 let key = AuditKey::from_seed(&zeroize::Zeroizing::new([9; 32]));
-                self.record(MemoryRecord::Signed(key.checkpoint(place, self.state.generation() + 1)));
+                let before = self
+                    .state
+                    .ledger(ledger)
+                    .and_then(|known| known.signed)
+                    .map_or([0; 32], |last| last.digest());
+                let link = Some(CheckpointLink { epoch: 1, time: self.state.time(), before });
+                self.record(MemoryRecord::Checkpoint(key.checkpoint(
+                    place,
+                    self.state.generation() + 1,
+                    link,
+                )));
             }
             7 => {
                 let (name, digest) = ([number; 32], [number ^ 0x80; 32]);
@@ -96,15 +107,7 @@ impl History {
                     });
                 }
             }
-            8 => self.record(MemoryRecord::Started { version: "2".to_owned(), time: number.into(), cut: 1 }),
-            _ => {
-                let fate = match number % 3 {
-                    0 => SpoolKeyFate::Destroyed,
-                    1 => SpoolKeyFate::Swept,
-                    _ => SpoolKeyFate::Made,
-                };
-                self.record(MemoryRecord::Spool { key: SpoolKeyName([number % 5; 16]), ledger, fate });
-            }
+            _ => self.record(MemoryRecord::Started { version: "2".to_owned(), time: number.into(), cut: 1 }),
         }
     }
 
@@ -244,6 +247,41 @@ fn open(folder: &Path) -> Result<Memory, MemoryFault> {
     Memory::open(&home(folder))
 }
 
+/// `tests/data/second-memory`: made by the program at commit dc9d0cb, the last whose checkpoints were not linked: 13 records, a
+/// rotation, and 8 records of two ledgers. Its snapshot has the second form.
+#[test]
+fn a_memory_of_the_second_form_opens_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["chips", "journal-1", "memory-1"] {
+        let from = format!("{}/tests/data/second-memory/{name}", env!("CARGO_MANIFEST_DIR"));
+        let to = folder.path().join(name);
+        std::fs::write(&to, std::fs::read(from).unwrap()).unwrap();
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let mut memory = open(folder.path()).unwrap();
+    // Generation, time, last event and last signed event of each ledger, as that program printed them.
+    assert_eq!((memory.state().generation(), memory.state().time()), (4, 22));
+    for (ledger, shown, signed, generation) in [(A, 6, 6, 4), (B, 9, 5, 2)] {
+        let known = memory.state().ledger(ledger).unwrap();
+        let last = known.signed.unwrap();
+        assert!(last.is_genuine() && last.link.is_none());
+        assert_eq!((known.book.place().n, last.place.n, last.generation), (shown, signed, generation));
+    }
+    // The next signature follows the last one of the first form, and the next snapshot is of the third form.
+    let (signer, known) =
+        (AuditKey::from_seed(&zeroize::Zeroizing::new([9; 32])), memory.state().ledger(B).unwrap());
+    let (place, before) = (known.book.place(), known.signed.unwrap());
+    let link = CheckpointLink { epoch: 1, time: 30, before: before.digest() };
+    let next = signer.checkpoint(place, 5, Some(link));
+    assert_eq!(next.breach(Some(&before)), None);
+    remember(&mut memory, &[MemoryRecord::Checkpoint(next)]);
+    memory.rotate().unwrap();
+    let state = memory.state().clone();
+    drop(memory);
+    assert!(std::fs::read(folder.path().join("memory-2")).unwrap().starts_with(b"CWM3"));
+    assert_eq!(*open(folder.path()).unwrap().state(), state);
+}
+
 /// Notes records, and makes them durable.
 fn remember(memory: &mut Memory, records: &[MemoryRecord]) {
     records.iter().for_each(|record| memory.note(record).unwrap());
@@ -315,7 +353,7 @@ fn a_rotation_killed_at_every_step_loses_nothing() {
         let mut again = open(folder.path()).unwrap();
         agrees(&again, &history);
         // It goes on, and the next rotation works.
-        let more = MemoryRecord::Spool { key: SpoolKeyName([9; 16]), ledger: A, fate: SpoolKeyFate::Made };
+        let more = MemoryRecord::Admitted { name: [9; 32], digest: [0x99; 32], ledger: A, records: Some(9) };
         remember(&mut again, std::slice::from_ref(&more));
         again.rotate().unwrap();
         drop(again);
@@ -424,6 +462,11 @@ fn records_that_do_not_follow_from_each_other_are_refused() {
         chips: Vec::new(),
         hash,
     };
+    let before = history.state.ledger(A).unwrap().signed.unwrap().digest();
+    let link = CheckpointLink { epoch: 1, time: history.state.time(), before };
+    let signed =
+        |place, generation, link| MemoryRecord::Checkpoint(signer.checkpoint(place, generation, Some(link)));
+    history.state.clone().apply(&signed(place, next, link)).unwrap();
     let mut book: LedgerBook = history.state.ledger(A).unwrap().book.clone();
     book.follow(&event(place.n + 1)).unwrap();
     let right = shown(A, place.n, vec![event(place.n + 1)], book.place().hash);
@@ -433,11 +476,13 @@ fn records_that_do_not_follow_from_each_other_are_refused() {
         shown(A, place.n + 1, Vec::new(), place.hash),
         shown(A, place.n, vec![event(place.n + 2)], place.hash),
         shown(A, place.n, vec![event(place.n + 1)], [1; 32]),
-        MemoryRecord::Signed(signer.checkpoint(place, next + 1)),
-        MemoryRecord::Signed(signer.checkpoint(place, next - 1)),
-        MemoryRecord::Signed(signer.checkpoint(ChainPlace { n: place.n - 1, ..place }, next)),
-        MemoryRecord::Signed(signer.checkpoint(ChainPlace { hash: [1; 32], ..place }, next)),
-        MemoryRecord::Signed(signer.checkpoint(ChainPlace { ledger: unknown, ..place }, next)),
+        signed(place, next + 1, link),
+        signed(place, next - 1, link),
+        signed(ChainPlace { n: place.n - 1, ..place }, next, link),
+        signed(ChainPlace { hash: [1; 32], ..place }, next, link),
+        signed(ChainPlace { ledger: unknown, ..place }, next, link),
+        signed(place, next, CheckpointLink { before: [1; 32], ..link }),
+        signed(place, next, CheckpointLink { epoch: 0, ..link }),
         MemoryRecord::Stopped { ledger: unknown, n: 1, event: [0; 32], why: String::new() },
     ] {
         assert!(history.state.clone().apply(&wrong).is_err(), "{wrong:?}");

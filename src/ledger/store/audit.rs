@@ -9,7 +9,7 @@ use super::chained::{ChainLink, ChainQueries, out_of_version};
 use super::terms::{TermsProof, TermsRow};
 use super::verify::ChainHead;
 use super::{LedgerStore, arrival, load, row, schema};
-use crate::audit::{ChainPlace, Checkpoint, LedgerId, PublicKey, Signature};
+use crate::audit::{ChainPlace, Checkpoint, CheckpointLink, LedgerId, PublicKey, Signature};
 use crate::hsm::{AuditInfo, SHOWN_BYTES, SHOWN_EVENTS};
 use crate::ids::CardNames;
 use crate::laws::chain::{GENESIS, Hash};
@@ -50,11 +50,11 @@ impl LedgerStore {
 
     /// Stores a checkpoint; durable after [`LedgerStore::commit`].
     pub(in crate::ledger) fn keep(&self, checkpoint: &Checkpoint) -> Result<(), LedgerError> {
-        // After a crash between signing and storing, an event may be signed again.
+        // The HSM gives the last one again when it is asked again.
         self.connection
             .prepare_cached(
-                "INSERT INTO checkpoint (n, hash, generation, key, signature, ts) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-                 ON CONFLICT DO NOTHING",
+                "INSERT INTO checkpoint (n, hash, generation, key, signature, ts, epoch, time, before) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
             )?
             .execute(params![
                 row::signed(checkpoint.place.n),
@@ -63,6 +63,9 @@ impl LedgerStore {
                 checkpoint.key.0,
                 checkpoint.signature.to_bytes(),
                 row::signed(self.time_of(checkpoint.place.n)?),
+                checkpoint.link.map(|link| link.epoch),
+                checkpoint.link.map(|link| row::signed(link.time)),
+                checkpoint.link.map(|link| link.before),
             ])?;
         Ok(())
     }
@@ -291,7 +294,7 @@ pub(super) fn id(connection: &Connection) -> Result<LedgerId, LedgerError> {
     Ok(connection.prepare_cached("SELECT id FROM ledger")?.query_row([], |r| Ok(LedgerId(r.get(0)?)))?)
 }
 
-fn hash_at(connection: &Connection, n: u64) -> Result<Option<Hash>, LedgerError> {
+pub(super) fn hash_at(connection: &Connection, n: u64) -> Result<Option<Hash>, LedgerError> {
     Ok(connection
         .prepare_cached(
             "SELECT hash FROM event WHERE n = ?1 UNION ALL SELECT hash FROM event_v2 WHERE n = ?1",
@@ -305,10 +308,21 @@ pub(super) fn last(connection: &Connection, id: LedgerId) -> Result<Option<Check
 }
 
 fn checkpoints(connection: &Connection, id: LedgerId, which: &str) -> Result<Vec<Checkpoint>, LedgerError> {
-    let sql = format!("SELECT n, hash, generation, key, signature FROM checkpoint {which}");
+    let sql =
+        format!("SELECT n, hash, generation, key, signature, epoch, time, before FROM checkpoint {which}");
     let mut query = connection.prepare_cached(&sql)?;
     let rows = query.query_map([], |r| {
+        let link = match (r.get(5)?, r.get::<_, Option<i64>>(6)?, r.get(7)?) {
+            (None, None, None) => None,
+            // A row that has one of them and lacks another has no signature that fits.
+            (epoch, _, before) => Some(CheckpointLink {
+                epoch: epoch.unwrap_or_default(),
+                time: row::number(r, 6)?,
+                before: before.unwrap_or_default(),
+            }),
+        };
         Ok(Checkpoint {
+            link,
             place: ChainPlace { ledger: id, n: row::number(r, 0)?, hash: r.get(1)? },
             generation: row::number(r, 2)?,
             key: PublicKey(r.get(3)?),
@@ -481,7 +495,7 @@ impl Findings {
     }
 }
 
-/// Checks each signature by itself, and that keys and generations fit in order.
+/// Checks each signature by itself, and that each checkpoint follows the one before.
 fn signatures(signed: &[Checkpoint], found: &mut Findings) {
     let mut before: Option<&Checkpoint> = None;
     for checkpoint in signed {
@@ -489,13 +503,8 @@ fn signatures(signed: &[Checkpoint], found: &mut Findings) {
         if !checkpoint.is_genuine() {
             found.at(at, "its signature is wrong");
         }
-        if let Some(before) = before {
-            if before.key != checkpoint.key {
-                found.at(at, "another audit key signed it than the one before");
-            }
-            if before.generation >= checkpoint.generation {
-                found.at(at, "its generation is not above that of the one before");
-            }
+        if let Some(breach) = checkpoint.breach(before) {
+            found.at(at, breach);
         }
         before = Some(checkpoint);
     }

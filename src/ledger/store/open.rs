@@ -28,7 +28,7 @@ const APPLICATION_ID: u32 = 0x4357_4C31;
 
 /// The schema, one migration per version; `user_version` is the number of migrations that were run. Never edit one
 /// that was shipped: add the next.
-pub(super) const MIGRATIONS: [&str; 7] = [
+pub(super) const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
@@ -36,6 +36,7 @@ pub(super) const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
     include_str!("migrations/0007.sql"),
+    include_str!("migrations/0008.sql"),
 ];
 
 /// How long a connection waits for another one's short lock (checkpoints, recovery).

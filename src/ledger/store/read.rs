@@ -485,6 +485,17 @@ impl Reader {
         Ok(self.last_mark(job, mark)?.is_some_and(|event| event.n <= signed))
     }
 
+    /// Bytes of an event of chain version 2; `None` if there is no event of this number in that version.
+    pub fn body_at(&self, n: u64) -> Result<Option<Vec<u8>>, LedgerError> {
+        let mut query = self.connection.prepare_cached("SELECT body FROM event_v2 WHERE n = ?1")?;
+        Ok(query.query_row([row::signed(n)], |r| r.get(0)).optional()?)
+    }
+
+    /// Hash of an event; `None` if there is no event of this number.
+    pub fn hash_at(&self, n: u64) -> Result<Option<[u8; 32]>, LedgerError> {
+        super::audit::hash_at(&self.connection, n)
+    }
+
     /// All checkpoints, in order.
     pub fn checkpoints(&self) -> Result<Vec<Checkpoint>, LedgerError> {
         super::audit::all_checkpoints(&self.connection)

@@ -100,7 +100,7 @@ fn ledgers_of_earlier_versions_open() {
                     .unwrap()
                     .pragma_query_value(None, "user_version", |r| r.get(0))
                     .unwrap();
-                assert_eq!(found, 7);
+                assert_eq!(found, 8);
             }
             let ledger = Ledger::open(&path).unwrap();
             let reader = ledger.reader().unwrap();
