@@ -225,8 +225,11 @@ impl Bureau {
     fn counted(&self, outcome: &RunOutcome) -> RunCounts {
         let stations = outcome.stats.stations.iter().filter(|(_, station)| station.cards > 0);
         let worked = stations.map(|(name, station)| ((station.module.clone(), name.clone()), station.cards));
-        let hsm_calls = self.calls.take().into_iter().filter(|(_, times)| *times > 0).collect();
-        RunCounts { worked: worked.collect(), hsm_calls }
+        let totals = self.calls.take();
+        let hsm_calls = totals.iter().map(|(call, total)| ((*call).to_owned(), total.calls)).collect();
+        let us = totals.iter().filter(|(_, total)| total.us > 0);
+        let hsm_us = us.map(|(call, total)| ((*call).to_owned(), total.us)).collect();
+        RunCounts { worked: worked.collect(), hsm_calls, hsm_us }
     }
 }
 

@@ -23,6 +23,7 @@ use super::caller::{CallerRole, CallerSecrets, HsmDoor};
 use super::greeting;
 use super::operations::{HsmAnswer, HsmRequestRef};
 use super::pkcs11::{TokenPin, TokenSetup};
+use super::timing::micros;
 use super::wire::{self, HsmReply, WireFrames};
 use super::{HsmError, Realm};
 use crate::exit::{Exit, Failure};
@@ -52,19 +53,30 @@ pub struct HsmClient {
     again: Option<(HsmDoor, CallerRole)>,
 }
 
-/// Counts the calls of several clients, by kind.
+/// Counts the calls of several clients, and the time that they waited, by kind.
 #[derive(Debug, Clone, Default)]
-pub struct HsmCallCounter(Arc<Mutex<BTreeMap<&'static str, u64>>>);
+pub struct HsmCallCounter(Arc<Mutex<BTreeMap<&'static str, CallTotal>>>);
+
+/// The calls of one kind.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CallTotal {
+    /// Number of calls.
+    pub calls: u64,
+    /// Microseconds that the callers waited.
+    pub us: u64,
+}
 
 impl HsmCallCounter {
-    fn count(&self, kind: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
+    fn count(&self, kind: &'static str, took: Duration) {
+        let mut totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let total = totals.entry(kind).or_default();
+        total.calls += 1;
+        total.us = total.us.saturating_add(micros(took));
     }
 
     /// Returns the calls since the last `take`, and starts at zero again.
-    pub fn take(&self) -> BTreeMap<String, u64> {
-        let calls = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        calls.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect()
+    pub fn take(&self) -> BTreeMap<&'static str, CallTotal> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -151,9 +163,15 @@ impl HsmClient {
 
     /// Sends one request and returns its answer.
     pub(super) fn ask(&mut self, request: &HsmRequestRef<'_>) -> Result<HsmAnswer, HsmError> {
+        let begun = Instant::now();
+        let answer = self.asked(request);
         if let Some(calls) = &self.calls {
-            calls.count(request.counted());
+            calls.count(request.counted(), begun.elapsed());
         }
+        answer
+    }
+
+    fn asked(&mut self, request: &HsmRequestRef<'_>) -> Result<HsmAnswer, HsmError> {
         // Taken out, and put back only after a whole answer: after a fault a late answer must not be read.
         match (self.frames.take(), self.again.clone()) {
             (Some(frames), None) => self.ask_on(frames, request).map_err(|error| broken(&error))?,

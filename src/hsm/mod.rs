@@ -51,6 +51,7 @@ mod recipient;
 pub mod soft;
 mod spool_keys;
 pub mod store;
+mod timing;
 mod token_note;
 mod wire;
 
@@ -64,3 +65,4 @@ pub use messages::*;
 pub use operations::{Auditor, Checker, FileReceiver, HostedHsm, Hsm, HsmConnection, Issuer, Vault};
 pub use recipient::open_delivered;
 pub use spool_keys::SpoolKey;
+pub use timing::timed;

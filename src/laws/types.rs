@@ -238,6 +238,8 @@ pub struct Context {
     pub sw: Option<u16>,
     /// Milliseconds that the step took.
     pub ms: Option<u64>,
+    /// What the attempt has asked of the HSM, in the event in which it leaves the modules.
+    pub hsm: Option<HsmUse>,
     /// Who decided: `line`, or a person's name.
     pub actor: Option<String>,
     /// The request that caused the change.
@@ -246,6 +248,22 @@ pub struct Context {
     pub first_person: Option<String>,
     /// Name of the line, in an event about no job.
     pub on_line: Option<String>,
+}
+
+/// Calls to the HSM, and how long the caller waited for the answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HsmUse {
+    /// Number of calls.
+    pub calls: u32,
+    /// Microseconds.
+    pub us: u64,
+}
+
+impl std::ops::AddAssign for HsmUse {
+    fn add_assign(&mut self, more: Self) {
+        self.calls = self.calls.saturating_add(more.calls);
+        self.us = self.us.saturating_add(more.us);
+    }
 }
 
 impl Context {

@@ -7,6 +7,7 @@ use super::{Blame, Fault};
 use crate::hsm::memory::{AttemptBar, AttemptRefusal};
 use crate::hsm::{HsmError, HsmRefusal};
 use crate::ids::KeyData;
+use crate::laws::HsmUse;
 use crate::reason::ReasonWord;
 
 impl Fault {
@@ -20,7 +21,7 @@ impl Fault {
             sw: None,
             key_data: None,
             commands: 0,
-            hsm_calls: 0,
+            hsm: HsmUse::default(),
         }
     }
 

@@ -34,7 +34,7 @@ pub use stripe::{StripeModule, is_blank};
 
 use crate::hsm::{CardAttempt, RecordHandle, VerifiedApplication};
 use crate::ids::{Aid, KeyData, KmcRef};
-use crate::laws::ChipId;
+use crate::laws::{ChipId, HsmUse};
 use crate::profile::ProductProfile;
 use crate::reason::ReasonWord;
 use crate::record::Record;
@@ -127,8 +127,8 @@ pub struct ModuleOutcome {
     pub compared: Vec<&'static str>,
     /// For each application and each DGI named in LOGDATA: length and status word, never the value.
     pub log: Vec<LoggedDgi>,
-    /// HSM calls made at this station.
-    pub hsm_calls: u32,
+    /// What this station asked of the HSM.
+    pub hsm: HsmUse,
     /// Commands sent to the chip.
     pub commands: u32,
 }
@@ -164,8 +164,8 @@ pub struct Fault {
     pub key_data: Option<KeyData>,
     /// Commands that the card got before.
     pub commands: u32,
-    /// Calls to the HSM that it cost.
-    pub hsm_calls: u32,
+    /// What it cost of the HSM.
+    pub hsm: HsmUse,
 }
 
 /// Who is to blame. This decides what happens to card, record and line.

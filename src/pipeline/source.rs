@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::hsm::{ApplicationToVerify, Hsm, HsmError, RecordHandle, RecordToVerify};
+use crate::hsm::{ApplicationToVerify, Hsm, HsmError, RecordHandle, RecordToVerify, timed};
 use crate::ids::{FileId, IssuerId};
+use crate::laws::HsmUse;
 use crate::modules::{ApplicationWork, Blame, CardWork, Fault, crosscheck};
 use crate::panics::{contained, ends_well};
 use crate::profile::ProductProfile;
@@ -31,8 +32,8 @@ pub struct Prepared {
     pub seq: u32,
     /// Its work, or the reason why there is none.
     pub work: Result<Arc<CardWork>, Unready>,
-    /// Number of calls made to the HSM.
-    pub hsm_calls: u32,
+    /// What it asked of the HSM.
+    pub hsm: HsmUse,
 }
 
 /// Why a record cannot be made now.
@@ -73,9 +74,9 @@ impl Source {
         for ask in asks {
             match ask {
                 Ask::Next(seq) => {
-                    let mut hsm_calls = 0;
-                    let work = self.prepare(seq, &mut hsm_calls);
-                    if prepared.send(Prepared { seq, work, hsm_calls }).is_err() {
+                    let mut hsm = HsmUse::default();
+                    let work = self.prepare(seq, &mut hsm);
+                    if prepared.send(Prepared { seq, work, hsm }).is_err() {
                         return;
                     }
                 }
@@ -85,17 +86,16 @@ impl Source {
         }
     }
 
-    fn prepare(&mut self, seq: u32, hsm_calls: &mut u32) -> Result<Arc<CardWork>, Unready> {
+    fn prepare(&mut self, seq: u32, used: &mut HsmUse) -> Result<Arc<CardWork>, Unready> {
         let record = self.spool.read(seq).map_err(|e| Unready::Spool(e.to_string()))?;
-        let (handle, applications) = self.verify(&record, hsm_calls).map_err(Unready::Fault)?;
+        let (handle, applications) = self.verify(&record, used).map_err(Unready::Fault)?;
         let agreed = contained(|| crosscheck::agreed(&record, &applications));
         let agreed = match agreed.unwrap_or_else(|| Err(data_fault("its parts cannot be compared".into()))) {
             Ok(agreed) => agreed,
             Err(fault) => {
                 // This card will not be made, so its handle is released.
                 if let Some(handle) = handle {
-                    *hsm_calls += 1;
-                    drop(self.hsm.release(&[handle]));
+                    drop(timed(used, || self.hsm.release(&[handle])));
                 }
                 return Err(Unready::Fault(fault));
             }
@@ -106,7 +106,7 @@ impl Source {
     fn verify(
         &mut self,
         record: &Record,
-        hsm_calls: &mut u32,
+        used: &mut HsmUse,
     ) -> Result<(Option<RecordHandle>, Vec<ApplicationWork>), Fault> {
         let Some(chip) = record.section("CHP") else { return Ok((None, Vec::new())) };
         let section = ChipSection::parse(chip).map_err(|e| data_fault(format!("chip section: {e}")))?;
@@ -122,8 +122,7 @@ impl Source {
                 pass_through: product.pass_through.clone(),
             });
         }
-        *hsm_calls += 1;
-        let verified = self.hsm.verify_record(&RecordToVerify {
+        let request = RecordToVerify {
             issuer_id: self.issuer_id.clone(),
             file_id: self.file_id.clone(),
             sequence: record.sequence,
@@ -132,7 +131,8 @@ impl Source {
             card_block: chip.channel.block(),
             allow_ecb: self.product.allow_ecb,
             applications,
-        });
+        };
+        let verified = timed(used, || self.hsm.verify_record(&request));
         let verified = verified.map_err(|error| hsm_fault(&error))?;
         let both = section.applications.into_iter().zip(verified.applications);
         let works = both.map(|(application, verified)| ApplicationWork { application, verified });

@@ -28,12 +28,13 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use super::events::milliseconds;
 use super::summary::{ReportPaths, Summary};
 use super::withheld::shown;
 use crate::audit::LedgerId;
 use crate::exit::{Exit, Failure};
 use crate::hsm::{HsmInfo, KmcInfo, TokenPart};
-use crate::laws::{AttemptState, JobId, RecordState, Stock, rfc3339};
+use crate::laws::{AttemptState, HsmUse, JobId, RecordState, Stock, rfc3339};
 use crate::laws::{EventFact, LedgerEvent};
 use crate::ledger::JobMark;
 use crate::ledger::{Reader, StationCount};
@@ -66,6 +67,10 @@ pub struct CloseOut {
     pub token: Option<TokenPart>,
     /// Calls to the HSM by kind, in the runs that ended by themselves.
     pub hsm_calls: BTreeMap<String, u64>,
+    /// Milliseconds that their callers waited, by kind, in those runs.
+    pub hsm_ms: BTreeMap<String, f64>,
+    /// What a card asked of the HSM; `None` if no card did, or an earlier version made them.
+    pub hsm_per_card: Option<HsmPerCard>,
     /// Cards that each station worked on, by `module/station`, in those runs.
     pub worked: BTreeMap<String, u64>,
     /// Cards that reached each state, by module and station.
@@ -75,6 +80,41 @@ pub struct CloseOut {
     /// The job with its balances, rejects, remakes and gaps.
     #[serde(flatten)]
     pub summary: Summary,
+}
+
+/// What the cards of a job asked of the HSM, each attempt that left the modules counted by itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HsmPerCard {
+    /// Attempts.
+    pub cards: usize,
+    /// Median and most calls of a card.
+    pub calls: [u32; 2],
+    /// Median and most milliseconds that a card waited.
+    pub ms: [f64; 2],
+}
+
+impl HsmPerCard {
+    fn of(uses: &[HsmUse]) -> Option<Self> {
+        let (mut calls, mut us): (Vec<_>, Vec<_>) = uses.iter().map(|used| (used.calls, used.us)).unzip();
+        calls.sort_unstable();
+        us.sort_unstable();
+        let middle = uses.len() / 2;
+        Some(Self {
+            cards: uses.len(),
+            calls: [*calls.get(middle)?, *calls.last()?],
+            ms: [milliseconds(*us.get(middle)?), milliseconds(*us.last()?)],
+        })
+    }
+}
+
+impl std::fmt::Display for HsmPerCard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { cards, calls: [calls, most_calls], ms: [ms, most_ms] } = self;
+        write!(
+            f,
+            "{calls} calls and {ms} ms in the median, {most_calls} calls and {most_ms} ms at most, of {cards} attempts"
+        )
+    }
 }
 
 /// A key as a report names it.
@@ -116,6 +156,7 @@ impl CloseOut {
         let worked =
             counts.worked.into_iter().map(|((module, name), n)| (format!("{module}/{name}"), n)).collect();
         let hsm_calls = counts.hsm_calls;
+        let hsm_ms = counts.hsm_us.into_iter().map(|(call, us)| (call, milliseconds(us))).collect();
         let (from, last) = reader.span(job)?;
         // Later events (a deletion) are not part of the report.
         let to = reader.last_mark(job, JobMark::Closed)?.map_or(last, |event| event.ts);
@@ -128,6 +169,8 @@ impl CloseOut {
             kmcs,
             token: hsm.token.clone(),
             hsm_calls,
+            hsm_ms,
+            hsm_per_card: HsmPerCard::of(&reader.hsm_uses(job)?),
             worked,
             stations: reader.station_counts(job)?,
             fulfilment_data: match (view.deleted, readable) {
@@ -181,7 +224,7 @@ impl CloseOut {
     }
 
     /// Returns the facts of the job, each with its name.
-    fn facts(&self) -> [(&'static str, String); 17] {
+    fn facts(&self) -> [(&'static str, String); 19] {
         let job = &self.summary.job;
         let b = &job.balance;
         [
@@ -195,6 +238,11 @@ impl CloseOut {
                 "HSM calls",
                 self.hsm_calls.iter().map(|(k, n)| format!("{k} {n}")).collect::<Vec<_>>().join(", "),
             ),
+            (
+                "HSM time",
+                self.hsm_ms.iter().map(|(k, ms)| format!("{k} {ms} ms")).collect::<Vec<_>>().join(", "),
+            ),
+            ("HSM per card", self.hsm_per_card.as_ref().map(HsmPerCard::to_string).unwrap_or_default()),
             ("Cardholder data", self.data_text().into()),
             ("SHA-256 of the file", job.digest.clone()),
             ("Ledger", self.ledger.clone()),

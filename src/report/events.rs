@@ -35,6 +35,10 @@ pub struct EventLine {
     to: String,
     reason: Option<String>,
     ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hsm_calls: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hsm_ms: Option<f64>,
     n: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
@@ -95,6 +99,8 @@ enum FactLine {
     Ran {
         worked: BTreeMap<String, u64>,
         hsm_calls: BTreeMap<String, u64>,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        hsm_ms: BTreeMap<String, f64>,
     },
     Verified {
         compared: String,
@@ -140,6 +146,8 @@ impl From<&LedgerEvent> for EventLine {
             to: event.to_word(),
             reason: context.reason.as_ref().map(|reason| reason.as_str().to_owned()),
             ms: context.ms,
+            hsm_calls: context.hsm.map(|hsm| hsm.calls),
+            hsm_ms: context.hsm.map(|hsm| milliseconds(hsm.us)),
             n: event.n,
             detail: event.detail_text(),
             header: context.header.clone(),
@@ -245,6 +253,7 @@ fn fact_line(fact: &EventFact) -> Option<FactLine> {
                 .map(|((module, name), n)| (format!("{module}/{name}"), *n))
                 .collect(),
             hsm_calls: counts.hsm_calls.clone(),
+            hsm_ms: counts.hsm_us.iter().map(|(call, us)| (call.clone(), milliseconds(*us))).collect(),
         },
         EventFact::Verified { compared, .. } => FactLine::Verified { compared: compared.clone() },
         EventFact::WiringProved { device, how, .. } => {
@@ -273,6 +282,14 @@ pub fn write_json(event: &LedgerEvent, out: &mut dyn Write) -> std::io::Result<(
 pub fn write_exported(event: &LedgerEvent, out: &mut dyn Write) -> std::io::Result<()> {
     let line = EventLine { body: event.body().map(hex::encode_upper), ..EventLine::from(event) };
     Ok(serde_json::to_writer(out, &line)?)
+}
+
+/// Microseconds as the milliseconds of a report.
+pub(super) fn milliseconds(us: u64) -> f64 {
+    // Exact up to 285 years.
+    #[allow(clippy::cast_precision_loss, reason = "a time of this length does not come")]
+    let us = us as f64;
+    us / 1000.0
 }
 
 /// Returns reason, command header, status word and detail as one phrase.

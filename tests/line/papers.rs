@@ -21,6 +21,34 @@ fn papers(world: &World, out: &str) -> (i32, String) {
     (ended.code, ended.stdout + &ended.stderr)
 }
 
+/// Each attempt that left the modules says in its event how often it asked the HSM: once to verify the record, once for each of the
+/// four applications, and for a challenge where none was left over from the card before, or where it waited for its turn.
+fn the_hsm_is_counted_by_card(world: &World, report: &Value) {
+    let log = world.cardwright(&["log", "--json"]);
+    let events: Vec<Value> = serde_json::from_str(&log.stdout).unwrap();
+    let of = |event: &&Value| !event["hsm_calls"].is_null();
+    let counted: Vec<_> = events.iter().filter(of).collect();
+    // The one that was given up has an attempt too.
+    assert_eq!(counted.len(), 15, "{counted:?}");
+    for event in &counted {
+        assert!(event["to"] == "WRITTEN" || event["to"] == "REJECTED", "{event}");
+        let calls = event["hsm_calls"].as_u64().unwrap();
+        assert!(calls >= 5 && event["hsm_ms"].as_f64() > Some(0.0), "{event}");
+    }
+    let calls: u64 = counted.iter().map(|event| event["hsm_calls"].as_u64().unwrap()).sum();
+    let kinds =
+        ["verify", "challenge", "session"].map(|kind| report["hsm_calls"][kind].as_u64().unwrap_or(0));
+    assert_eq!(calls, kinds.iter().sum::<u64>(), "{}", report["hsm_calls"]);
+    let each = &report["hsm_per_card"];
+    assert_eq!((&each["cards"], each["calls"][0].as_u64() >= Some(5)), (&15.into(), true), "{each}");
+    assert!(each["ms"][1].as_f64() >= each["ms"][0].as_f64(), "{each}");
+    let ms = report["hsm_ms"].as_object().unwrap();
+    assert!(
+        ms.keys().any(|kind| kind == "session") && ms.values().all(|ms| ms.as_f64() > Some(0.0)),
+        "{ms:?}"
+    );
+}
+
 #[test]
 fn papers_report_the_fate_of_every_record_and_are_signed() {
     let world = World::new();
@@ -108,6 +136,13 @@ fn papers_report_the_fate_of_every_record_and_are_signed() {
     };
     assert_eq!((worked("chip/"), worked("stripe/")), (15, 15), "{}", report["worked"]);
     assert!(report["hsm_calls"].as_object().unwrap().values().all(|calls| calls.as_u64() > Some(0)));
+    the_hsm_is_counted_by_card(&world, &report);
+    // The HSM counted by itself what the papers say.
+    let told = world.cardwright(&["audit", "document", "papers/J1-report.html"]).stdout;
+    for says in ["14 records = 13 good + 1 cancelled", "15 blanks fed = 13 good + 2 rejected", "compare them"]
+    {
+        assert!(told.contains(says), "{says}: {told}");
+    }
     for name in ["J1-report.json", "J1-report.html", "J1-return.jsonl"] {
         let path = world.path("papers").join(name);
         let paper = path.to_str().unwrap();

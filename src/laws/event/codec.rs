@@ -13,7 +13,7 @@ use super::{
     JobProfiles, KeyFate, LedgerEvent, RawField, RecordSubject, RunCounts, SpoolFate, StateName,
 };
 use crate::ids::{KekId, SpoolKeyName};
-use crate::laws::types::{ActReference, Context, JobId};
+use crate::laws::types::{ActReference, Context, HsmUse, JobId};
 use sha2::{Digest, Sha256};
 
 /// From this tag on, a field changes no state.
@@ -76,6 +76,7 @@ mod tag {
     pub(super) const HOW: u8 = 0x28;
     pub(super) const SUPPLY: u8 = 0x29;
     pub(super) const STATE_WORD: u8 = 0x2A;
+    pub(super) const HSM_TIME: u8 = 0x2B;
     pub(super) const STATION: u8 = 0x80;
     pub(super) const MODULE: u8 = 0x81;
     pub(super) const DETAIL: u8 = 0x82;
@@ -85,6 +86,7 @@ mod tag {
     pub(super) const ACT_KEY: u8 = 0x86;
     pub(super) const ACT_REQUEST: u8 = 0x87;
     pub(super) const ON_LINE: u8 = 0x88;
+    pub(super) const HSM_USE: u8 = 0x89;
 }
 
 /// Bit 0 of `rejects`.
@@ -283,13 +285,15 @@ fn encode_counts(counts: &RunCounts, writer: &mut FieldWriter<'_>) {
     if !bytes.is_empty() {
         writer.bytes(tag::WORKED, &bytes);
     }
-    bytes.clear();
-    for (call, times) in &counts.hsm_calls {
-        bytes.extend(named(call));
-        bytes.extend_from_slice(&times.to_be_bytes());
-    }
-    if !bytes.is_empty() {
-        writer.bytes(tag::HSM_CALLS, &bytes);
+    for (tag, by_call) in [(tag::HSM_CALLS, &counts.hsm_calls), (tag::HSM_TIME, &counts.hsm_us)] {
+        bytes.clear();
+        for (call, number) in by_call {
+            bytes.extend(named(call));
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        if !bytes.is_empty() {
+            writer.bytes(tag, &bytes);
+        }
     }
 }
 
@@ -321,6 +325,9 @@ fn encode_notes(event: &LedgerEvent, writer: &mut FieldWriter<'_>) {
     writer.text(tag::ACT_KEY, context.act.as_ref().map(|act| act.key.as_str()));
     writer.array(tag::ACT_REQUEST, context.act.as_ref().map(|act| &act.request));
     writer.text(tag::ON_LINE, context.on_line.as_deref());
+    if let Some(HsmUse { calls, us }) = context.hsm {
+        writer.bytes(tag::HSM_USE, &[&calls.to_be_bytes()[..], &us.to_be_bytes()].concat());
+    }
     writer.raw(&event.unknown);
 }
 
@@ -485,7 +492,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<LedgerEvent, EventFault> {
         from,
         fact,
         context: decode_context(&fields, strange)?,
-        unknown: fields.raw(|tag| tag > tag::ON_LINE),
+        unknown: fields.raw(|tag| tag > tag::HSM_USE),
     };
     let mut again = Vec::with_capacity(bytes.len());
     encode(&event, &mut again);
@@ -677,13 +684,15 @@ fn decode_counts(fields: &FieldReader<'_>) -> Result<RunCounts, EventFault> {
         counts.worked.insert((module.to_owned(), station.to_owned()), count);
         rest = after;
     }
-    let mut rest = fields.get(tag::HSM_CALLS).unwrap_or_default();
-    while !rest.is_empty() {
-        let wrong = || EventFault::Field(tag::HSM_CALLS);
-        let (call, after) = split_named(rest, NAME_MAX).ok_or_else(wrong)?;
-        let (count, after) = split_count(after).ok_or_else(wrong)?;
-        counts.hsm_calls.insert(call.to_owned(), count);
-        rest = after;
+    for (tag, by_call) in [(tag::HSM_CALLS, &mut counts.hsm_calls), (tag::HSM_TIME, &mut counts.hsm_us)] {
+        let mut rest = fields.get(tag).unwrap_or_default();
+        while !rest.is_empty() {
+            let wrong = || EventFault::Field(tag);
+            let (call, after) = split_named(rest, NAME_MAX).ok_or_else(wrong)?;
+            let (number, after) = split_count(after).ok_or_else(wrong)?;
+            by_call.insert(call.to_owned(), number);
+            rest = after;
+        }
     }
     Ok(counts)
 }
@@ -749,15 +758,22 @@ fn decode_notes(fields: &FieldReader<'_>) -> Result<Context, EventFault> {
         ms: fields.array(tag::MS)?.map(u64::from_be_bytes),
         act,
         on_line: name(tag::ON_LINE)?,
+        hsm: fields.array(tag::HSM_USE)?.map(hsm_use),
         ..Context::default()
     })
+}
+
+fn hsm_use(bytes: [u8; 12]) -> HsmUse {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
+    HsmUse { calls: u32::from_be_bytes([a, b, c, d]), us: u64::from_be_bytes([e, f, g, h, i, j, k, l]) }
 }
 
 /// Whether the counts of a run fit into an event; see [`RunCounts::parts`].
 pub(crate) fn counts_fit(counts: &RunCounts) -> bool {
     let named = |name: &str| sound_text(name.as_bytes(), NAME_MAX).is_some();
     let worked = counts.worked.iter().all(|((module, station), n)| named(module) && named(station) && *n > 0);
-    let calls = counts.hsm_calls.iter().all(|(call, n)| named(call) && *n > 0);
+    let mut by_call = counts.hsm_calls.iter().chain(&counts.hsm_us);
+    let calls = by_call.all(|(call, n)| named(call) && *n > 0);
     let mut bytes = Vec::new();
     encode_counts(counts, &mut FieldWriter(&mut bytes));
     worked && calls && bytes.len() <= EVENT_MAX / 2

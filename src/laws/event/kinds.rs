@@ -62,7 +62,7 @@ event_kinds! {
     CLOSED = 0x0004 "CLOSED" true FROM;
     DELETING = 0x0005 "DELETING" true FROM | tags(&[0x18]);
     DELETED = 0x0006 "DELETED" true FROM | tags(&[0x24, 0x25]);
-    RAN = 0x0007 "RAN" true tags(&[0x21, 0x22]);
+    RAN = 0x0007 "RAN" true tags(&[0x21, 0x22, 0x2B]);
     STOPPING = 0x0008 "STOPPING" true 0;
     GOES_ON = 0x0009 "GOES_ON" true 0;
     STOCK_ISSUED = 0x0010 "STOCK_ISSUED" true tags(&[0x09]);

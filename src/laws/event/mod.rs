@@ -335,6 +335,8 @@ pub struct RunCounts {
     pub worked: BTreeMap<(String, String), u64>,
     /// Calls to the HSM, by kind.
     pub hsm_calls: BTreeMap<String, u64>,
+    /// Microseconds that their callers waited, by kind.
+    pub hsm_us: BTreeMap<String, u64>,
 }
 
 impl RunCounts {
@@ -353,7 +355,9 @@ impl RunCounts {
             }
         }
         for (call, times) in self.hsm_calls {
-            length += call.len() + 9;
+            length += 2 * (call.len() + 9);
+            let us = self.hsm_us.get(&call).copied();
+            part.hsm_us.extend(us.map(|us| (call.clone(), us)));
             part.hsm_calls.insert(call, times);
             if length > LISTED {
                 parts.push(std::mem::take(&mut part));
@@ -374,6 +378,9 @@ impl RunCounts {
         }
         for (call, times) in &other.hsm_calls {
             *self.hsm_calls.entry(call.clone()).or_default() += times;
+        }
+        for (call, us) in &other.hsm_us {
+            *self.hsm_us.entry(call.clone()).or_default() += us;
         }
     }
 }

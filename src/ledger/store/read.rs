@@ -15,7 +15,7 @@ use crate::audit::{Checkpoint, LedgerId};
 use crate::ids::{KekId, KeyData, SpoolKeyName};
 use crate::laws::Law;
 use crate::laws::event::{AcceptedTerms, BlankSubject, EventFact, LedgerEvent, RunCounts};
-use crate::laws::types::{AttemptState, Balance, Context, JobId, JobState, RecordState};
+use crate::laws::types::{AttemptState, Balance, Context, HsmUse, JobId, JobState, RecordState};
 use crate::ledger::audit::{Audit, AuditFinding, KnownAgain};
 use crate::ledger::error::LedgerError;
 use crate::ledger::handle::WANTED;
@@ -230,6 +230,16 @@ impl Reader {
             Ok(true)
         })?;
         Ok(sum)
+    }
+
+    /// What each attempt of a job asked of the HSM, as far as the events tell.
+    pub fn hsm_uses(&self, job: JobId) -> Result<Vec<HsmUse>, LedgerError> {
+        let mut uses = Vec::new();
+        events::each(&self.connection, EventFilter::Job(job), (0, None), |event| {
+            uses.extend(event.context.hsm);
+            Ok(true)
+        })?;
+        Ok(uses)
     }
 
     /// The terms under which a job was accepted; `None` for a job of chain version 1.

@@ -16,7 +16,7 @@ use crate::laws::event::kinds::{self, KINDS};
 use crate::laws::event::{
     AcceptedTerms, BlankSubject, CardSubject, ChainVersion, EVENT_MAX, NOTE_KIND, RawField, RecordSubject,
 };
-use crate::laws::types::ActReference;
+use crate::laws::types::{ActReference, HsmUse};
 
 fn some_text(max: usize) -> impl Strategy<Value = String> {
     prop_oneof![
@@ -100,8 +100,12 @@ fn some_terms() -> impl Strategy<Value = AcceptedTerms> {
 
 fn some_counts() -> impl Strategy<Value = RunCounts> {
     let worked = prop::collection::btree_map((some_text(30), some_text(30)), 1u64.., 0..4);
-    let calls = prop::collection::btree_map(some_text(30), 1u64.., 0..4);
-    (worked, calls).prop_map(|(worked, hsm_calls)| RunCounts { worked, hsm_calls })
+    let by_call = || prop::collection::btree_map(some_text(30), 1u64.., 0..4);
+    (worked, by_call(), by_call()).prop_map(|(worked, hsm_calls, hsm_us)| RunCounts {
+        worked,
+        hsm_calls,
+        hsm_us,
+    })
 }
 
 fn some_state() -> impl Strategy<Value = AttemptState> {
@@ -171,9 +175,10 @@ fn some_context() -> impl Strategy<Value = Context> {
     let act = (proptest::string::string_regex("[ -~]{1,64}").unwrap(), any::<[u8; 32]>());
     let people = (optional_text(255), optional_text(255), optional_text(255));
     let texts = (optional_text(255), optional_text(255), optional_text(40), optional_text(2048));
-    let numbers = (any::<Option<[u8; 4]>>(), any::<Option<u16>>(), any::<Option<u64>>());
-    (people, texts, numbers, prop::option::of(act)).prop_map(|(people, texts, (header, sw, ms), act)| {
-        Context {
+    let used = any::<Option<(u32, u64)>>();
+    let numbers = (any::<Option<[u8; 4]>>(), any::<Option<u16>>(), any::<Option<u64>>(), used);
+    (people, texts, numbers, prop::option::of(act)).prop_map(
+        |(people, texts, (header, sw, ms, used), act)| Context {
             station: texts.0,
             module: texts.1,
             reason: texts.2.map(Into::into),
@@ -181,12 +186,13 @@ fn some_context() -> impl Strategy<Value = Context> {
             header: header.map(hex::encode_upper),
             sw,
             ms,
+            hsm: used.map(|(calls, us)| HsmUse { calls, us }),
             actor: people.0,
             first_person: people.1,
             on_line: people.2,
             act: act.map(|(key, request)| ActReference { key, request }),
-        }
-    })
+        },
+    )
 }
 
 fn some_event() -> impl Strategy<Value = LedgerEvent> {
@@ -497,6 +503,7 @@ fn what_a_run_counted_is_split_over_events_and_adds_up() {
     let counts = RunCounts {
         worked: (1..=200).map(station).collect(),
         hsm_calls: [("session".to_owned(), 7)].into_iter().collect(),
+        hsm_us: [("session".to_owned(), 7_000)].into_iter().collect(),
     };
     let whole = Change::Ran(counts.clone());
     assert!(say(&ledger, job, whole).is_err(), "it is longer than an event");

@@ -38,8 +38,9 @@ use super::{
 use crate::chip::apdu;
 use crate::chip::status::{CommandPhase, StatusVerdict, judge};
 use crate::chip::{ChipPlan, plan};
-use crate::hsm::{CardAttempt, CardSessionRequest, Hsm, WipedBytes};
+use crate::hsm::{CardAttempt, CardSessionRequest, Hsm, WipedBytes, timed};
 use crate::ids::{Aid, Dgi, KeyData, KmcRef};
+use crate::laws::HsmUse;
 use crate::profile::kind::{DeviceLinks, KindRules};
 use crate::profile::{ProductProfile, line, product};
 use crate::reason::ReasonWord;
@@ -84,7 +85,7 @@ pub struct ChipModule {
     /// The challenge from the last session's answer, until it is sent to a card.
     next_challenge: Option<HostChallenge>,
     /// Calls to the HSM for this card so far.
-    hsm_calls: u32,
+    hsm_use: HsmUse,
     /// Number of APDUs sent to this card so far.
     commands: u32,
     /// The reader reports its empty place as a mute card.
@@ -134,7 +135,7 @@ impl ChipModule {
             card: None,
             opened: None,
             next_challenge: None,
-            hsm_calls: 0,
+            hsm_use: HsmUse::default(),
             commands: 0,
             without_switch: false,
             limits,
@@ -202,8 +203,8 @@ impl ChipModule {
         match self.next_challenge.take() {
             Some(challenge) if challenge.as_bytes().len() == channel.challenge_length() => Ok(challenge),
             _ => {
-                self.hsm_calls += 1;
-                Ok(self.hsm.draw_challenge(channel.spec())?)
+                let Self { hsm, hsm_use, .. } = self;
+                Ok(timed(hsm_use, || hsm.draw_challenge(channel.spec()))?)
             }
         }
     }
@@ -277,8 +278,8 @@ impl ChipModule {
             level: checked.application.pdi.level,
             commands,
         };
-        self.hsm_calls += 1;
-        let wrapped = self.hsm.session(&request)?;
+        let Self { hsm, hsm_use, .. } = self;
+        let wrapped = timed(hsm_use, || hsm.session(&request))?;
         // Kept before the card gets its commands: it stays alive even if they fail.
         self.next_challenge = Some(wrapped.next_challenge);
         let mut apdus = wrapped.apdus.into_iter();
@@ -415,8 +416,8 @@ impl ChipModule {
     }
 
     /// Adds the work that was spent on the card, so that the figures of a run have it.
-    fn counted(&self, fault: Fault) -> Fault {
-        Fault { commands: self.commands, hsm_calls: self.hsm_calls, ..fault }
+    fn counted(&mut self, fault: Fault) -> Fault {
+        Fault { commands: self.commands, hsm: std::mem::take(&mut self.hsm_use), ..fault }
     }
 
     /// The fault of a reader that did not answer a command.
@@ -451,6 +452,8 @@ impl ChipModule {
 
 impl StationModule for ChipModule {
     fn prepare(&mut self, work: &CardWork) -> Result<(), Fault> {
+        // A card that waits is inspected again, so its count begins here.
+        self.hsm_use = HsmUse::default();
         if self.wants(work) {
             chip_of(&work.product)?;
         }
@@ -462,7 +465,6 @@ impl StationModule for ChipModule {
         self.card = None;
         self.opened = None;
         self.commands = 0;
-        self.hsm_calls = 0;
         self.deadline = CardDeadline::new(self.limits);
         let Some(first) = work.applications.first() else { return Ok(BlankInspection::default()) };
         match self.look(work, first) {
@@ -502,8 +504,13 @@ impl StationModule for ChipModule {
         };
         let outcome = self.write(work, first);
         self.end(outcome.as_ref().err());
-        let (commands, hsm_calls) = (self.commands, self.hsm_calls);
-        outcome.map(|done| ModuleOutcome { commands, hsm_calls, ..done }).map_err(|fault| self.counted(fault))
+        match outcome {
+            Ok(done) => {
+                let (commands, hsm) = (self.commands, std::mem::take(&mut self.hsm_use));
+                Ok(ModuleOutcome { commands, hsm, ..done })
+            }
+            Err(fault) => Err(self.counted(fault)),
+        }
     }
 
     fn wants(&self, work: &CardWork) -> bool {

@@ -224,7 +224,7 @@ impl Dispatcher<'_> {
     /// Enters a prepared record on the floor. If it cannot be made, the line stops and the record stays QUEUED: its data
     /// were right at acceptance, so something has changed since, which would meet the next record too.
     fn source_gave(&mut self, prepared: Prepared) {
-        self.outcome.stats.hsm_calls += u64::from(prepared.hsm_calls);
+        self.outcome.stats.hsm_calls += u64::from(prepared.hsm.calls);
         let seq = prepared.seq;
         if self.withdrawn.remove(&seq) {
             self.release(prepared.work.ok().as_deref());
@@ -242,6 +242,9 @@ impl Dispatcher<'_> {
                     self.hold_for_data(seq, fault);
                 } else {
                     self.floor.ready(seq, work, route);
+                    if let Some(card) = self.floor.card_mut(seq) {
+                        card.hsm = prepared.hsm;
+                    }
                 }
             }
             Err(Unready::Fault(fault)) if fault.blame == Blame::Data => self.hold_for_data(seq, fault),

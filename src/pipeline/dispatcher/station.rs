@@ -201,7 +201,7 @@ impl Dispatcher<'_> {
             self.turns.good(place, kmc);
         }
         self.breakers.finished(place);
-        self.outcome.stats.hsm_calls += u64::from(done.hsm_calls);
+        self.outcome.stats.hsm_calls += u64::from(done.hsm.calls);
         self.outcome.stats.commands += u64::from(done.commands);
         for logged in &done.log {
             let (aid, dgi, length, sw) = (&logged.aid, logged.dgi, logged.length, logged.sw);
@@ -214,6 +214,7 @@ impl Dispatcher<'_> {
         }
         let Some(card) = self.floor.card_mut(seq) else { return };
         card.compared.extend(&done.compared);
+        card.hsm += done.hsm;
         if !card.finished() {
             return;
         }
@@ -222,9 +223,10 @@ impl Dispatcher<'_> {
         let agreed = card.work.as_ref().and_then(|w| w.agreed);
         let compared: Vec<_> = agreed.into_iter().chain(card.compared.iter().copied()).collect();
         let compared = if compared.is_empty() { "device status".to_owned() } else { compared.join(", ") };
+        let hsm = card.hsm;
         let applications = card.work.as_ref().map_or(0, |w| w.applications.len());
         self.outcome.stats.applications += u64::try_from(applications).unwrap_or(0);
-        let context = Context { ms: millis(took), ..self.context(place) };
+        let context = Context { ms: millis(took), hsm: Some(hsm), ..self.context(place) };
         self.record(Change::Attempt { seq, to: AttemptState::Written }, context);
         self.record(Change::Verified { seq, compared }, self.context(place));
     }
@@ -232,7 +234,10 @@ impl Dispatcher<'_> {
     fn card_out(&mut self, place: Place, seq: u32, fault: Fault, took: Duration, standing: Standing) {
         self.worked(place, took, true);
         self.outcome.stats.cards += 1;
-        let context = self.in_whose_name(seq, &fault, self.fault_context(place, &fault, took));
+        let mut hsm = self.floor.card_mut(seq).map(|card| card.hsm).unwrap_or_default();
+        hsm += fault.hsm;
+        let context = Context { hsm: Some(hsm), ..self.fault_context(place, &fault, took) };
+        let context = self.in_whose_name(seq, &fault, context);
         self.record(Change::Rejected { seq }, context);
         // It was bound, so it is no blank, even if nothing was written on it.
         self.take_blank(place);
@@ -246,7 +251,7 @@ impl Dispatcher<'_> {
 
     /// Counts a card that was thrown out, and acts if a breaker trips.
     fn failed(&mut self, place: Place, fault: &Fault, standing: Standing) {
-        self.outcome.stats.hsm_calls += u64::from(fault.hsm_calls);
+        self.outcome.stats.hsm_calls += u64::from(fault.hsm.calls);
         self.outcome.stats.commands += u64::from(fault.commands);
         self.take_kmc(place);
         self.turns.left(place);

@@ -36,6 +36,7 @@ use std::sync::Arc;
 pub use self::stations::{Service, Stations};
 use super::station::Place;
 use crate::actor::Actor;
+use crate::laws::HsmUse;
 use crate::modules::CardWork;
 
 /// Most prepared records that wait for a station: enough for stations that become free at once.
@@ -73,6 +74,8 @@ pub struct Card {
     at: Where,
     /// Comparisons made so far, for the ledger.
     pub compared: Vec<&'static str>,
+    /// What the card has used of the HSM.
+    pub hsm: HsmUse,
     /// The person who had it thrown out at its next step.
     pub killed_by: Option<Actor>,
 }
@@ -209,6 +212,7 @@ impl Floor {
             leg: 0,
             at: Where::Asked,
             compared: Vec::new(),
+            hsm: HsmUse::default(),
             killed_by: None,
         };
         self.cards.insert(seq, card);

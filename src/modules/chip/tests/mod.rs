@@ -308,7 +308,7 @@ fn two_applications_go_on_one_card() {
         ]
     );
     assert_eq!(
-        (done.hsm_calls, done.commands),
+        (done.hsm.calls, done.commands),
         (3, 12),
         "one call for the first challenge, then one a session"
     );
@@ -330,7 +330,7 @@ fn a_card_that_goes_first_authenticates_alone_and_goes_on_from_there() {
     assert_eq!(masked(&trace).last().unwrap(), "8482010010");
     let done = bound(&mut module).personalize(&work).unwrap();
     assert_eq!(masked(&trace), whole);
-    assert_eq!((done.hsm_calls, done.commands), (3, 12));
+    assert_eq!((done.hsm.calls, done.commands), (3, 12));
     // Nothing of an open session is left for the next card.
     module.inspect(&work).unwrap();
     bound(&mut module).authenticate(&work).unwrap();
@@ -372,7 +372,7 @@ fn a_station_draws_one_challenge_and_then_takes_those_that_sessions_bring() {
     let drawn = || trace.lock().unwrap().iter().filter(|t| *t == "challenge").count();
     for calls in [3, 2, 2] {
         module.inspect(&work).unwrap();
-        assert_eq!(bound(&mut module).personalize(&work).unwrap().hsm_calls, calls);
+        assert_eq!(bound(&mut module).personalize(&work).unwrap().hsm.calls, calls);
     }
     assert_eq!(drawn(), 1);
     // A card that leaves after INITIALIZE UPDATE takes its challenge along.
