@@ -258,6 +258,9 @@ pub enum HsmRefusal {
     /// A spool that another connection has made.
     #[error("a spool is abandoned only by the connection that made it")]
     ForeignSpool,
+    /// A spool of which a job was made.
+    #[error("the spool of a job is not abandoned: its key ends with the deletion of the job's data")]
+    SpoolOfJob,
     /// The command list does not make sense: a DGI cut short, a range outside the value, too long a command.
     #[error("malformed command list: {0}")]
     Commands(String),

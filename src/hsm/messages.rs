@@ -39,9 +39,9 @@ pub struct Following {
     pub laws: u16,
     /// The last signature that it has.
     pub signed: Option<Checkpoint>,
-    /// Number of its last event. Once the HSM was shown all up to there, it destroys keys of spools that were made before this host
-    /// started, and of which no event made a job.
-    pub last: u64,
+    /// Number of its last event, at a start: no file is being accepted then. Once the HSM was shown all up to there, it destroys keys
+    /// of spools that were made before this host started, and of which no event made a job.
+    pub last: Option<u64>,
 }
 
 /// What the HSM remembers of a ledger that it follows from now on. The ledger must have these very events.

@@ -150,6 +150,9 @@ pub enum Breach {
     /// A file becomes one job.
     #[error("its file, or another one of that name, is {0} already")]
     FileTwice(JobId),
+    /// A key seals one spool.
+    #[error("the key of its spool is that of {0}")]
+    SpoolKeyTwice(JobId),
 }
 
 impl LedgerBook {
@@ -239,7 +242,10 @@ impl LedgerBook {
                 Followed::Noted
             }
             (Some(job), Some(terms)) => self.accept(job, terms, &event)?,
-            (Some(job), None) if self.unsealed.contains(&job) => effect_unsealed(job, &event),
+            (Some(job), None) if self.unsealed.contains(&job) => {
+                self.is_free(event.fact.spool_key())?;
+                effect_unsealed(job, &event)
+            }
             (Some(job), None) => self.jobs.get_mut(&job).ok_or(Breach::NoJob(job))?.follow(job, &event)?,
         };
         let hash = hash_version_two(&self.place.hash, self.place.ledger, bytes);
@@ -278,6 +284,13 @@ impl LedgerBook {
         Ok(followed)
     }
 
+    /// Checks that no job whose terms are known has this key.
+    fn is_free(&self, key: Option<SpoolKeyName>) -> Result<(), Breach> {
+        let has = |job: &&FollowedJob| key.is_some() && job.terms.spool_key == key;
+        let taken = self.jobs.iter().find(|(_, job)| has(job));
+        taken.map_or(Ok(()), |(job, _)| Err(Breach::SpoolKeyTwice(*job)))
+    }
+
     /// Whether a job was accepted in chain version 1. Its terms are not known.
     pub fn has_unsealed(&self) -> bool {
         !self.unsealed.is_empty()
@@ -298,6 +311,7 @@ impl LedgerBook {
         if let Some(taken) = keys.iter().find_map(|key| self.files.get(key)) {
             return Err(Breach::FileTwice(*taken));
         }
+        self.is_free(terms.spool_key)?;
         let mut follower = JobFollower::without_names(terms.records, terms.rejects_shredded);
         follower.apply(event)?;
         let positions = vec![0; follower.book.records.len()];

@@ -154,7 +154,7 @@ impl LedgerWriter {
     fn follow_first(&mut self) -> Result<(), ShowFault> {
         let until = Instant::now() + LET_GO;
         loop {
-            match self.follow() {
+            match self.follow(true) {
                 Err(ShowFault::Hsm(HsmError::NotFollowed(FollowRefusal::Followed)))
                     if Instant::now() < until =>
                 {
@@ -297,7 +297,7 @@ impl LedgerWriter {
         let begun = Instant::now();
         let mut after = match self.signing.acknowledged {
             Some(place) => place,
-            None => self.follow()?,
+            None => self.follow(false)?,
         };
         loop {
             let events = self.store.events_after(&after)?;
@@ -328,13 +328,14 @@ impl LedgerWriter {
         }
     }
 
-    /// Follows the ledger on this connection. Returns the last event that the HSM has acknowledged, which is this ledger's.
-    fn follow(&mut self) -> Result<ChainPlace, ShowFault> {
+    /// Follows the ledger on this connection; at a start, no file is being accepted. Returns the last event that the HSM has acknowledged, which is this ledger's.
+    fn follow(&mut self, at_start: bool) -> Result<ChainPlace, ShowFault> {
         let (ledger, signed) = (self.store.id(), self.store.last_signed()?);
         let signed_to = signed.as_ref().map_or(0, |signed| signed.place.n);
         let last = self.store.last_event();
         let Some(auditor) = &mut self.signing.auditor else { return Ok(self.store.place()) };
-        let followed = auditor.follow(&Following { ledger, laws: LAWS, signed, last })?;
+        let followed =
+            auditor.follow(&Following { ledger, laws: LAWS, signed, last: at_start.then_some(last) })?;
         for place in [&followed.place, &followed.head] {
             if !self.store.has(place)? {
                 return Err(LedgerError::Damaged(format!(

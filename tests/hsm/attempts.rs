@@ -500,7 +500,7 @@ fn a_store_that_was_put_back_opens_no_session() {
     let record = verified(&mut hsm, &plain(), &scope("FILE-2", 1));
     asked(&mut hsm, &blank_of(1), (first, 1), &plain(), &record).unwrap();
     let ledger = signed.unwrap().place.ledger;
-    let behind = hsm.connect().follow(&Following { ledger, laws: LAWS, signed, last: 0 });
+    let behind = hsm.connect().follow(&Following { ledger, laws: LAWS, signed, last: None });
     assert!(matches!(behind, Err(HsmError::NotFollowed(FollowRefusal::StoreBehind { .. }))));
     let record = verified(&mut hsm, &plain(), &scope("FILE-2", 2));
     let refused = asked(&mut hsm, &blank_of(2), (second, 1), &plain(), &record);

@@ -109,7 +109,7 @@ impl Scene {
     }
 
     fn follow(&self, hsm: &mut SoftHsm) -> Result<FollowedLedger, HsmError> {
-        hsm.follow(&Following { ledger: self.id, laws: LAWS, signed: None, last: 0 })
+        hsm.follow(&Following { ledger: self.id, laws: LAWS, signed: None, last: None })
     }
 }
 
@@ -211,7 +211,7 @@ fn a_ledger_of_the_attackers_own_gets_no_file_of_ours() {
     // Under another name or content it is the same file.
     assert!(hsm.admit(&admission(id, "FILE-1", 2)).is_err());
     assert!(hsm.admit(&admission(id, "FILE-2", 1)).is_err());
-    hsm.follow(&Following { ledger: id, laws: LAWS, signed: None, last: 0 }).unwrap();
+    hsm.follow(&Following { ledger: id, laws: LAWS, signed: None, last: None }).unwrap();
     let own = Scene { folder: tempfile::tempdir().unwrap(), _ledger: None, id };
     let why = stopped_at(hsm.show(&own.shown(&events(&path), 0, 1, true)), 1);
     assert!(why.contains("not admitted"), "{why}");
@@ -304,7 +304,7 @@ fn one_connection_follows_a_ledger_until_it_ends() {
     assert!(matches!(scene.follow(&mut other), Err(HsmError::NotFollowed(FollowRefusal::Followed))));
     drop(one);
     scene.follow(&mut other).unwrap();
-    let old = Following { ledger: scene.id, laws: LAWS + 1, signed: None, last: 0 };
+    let old = Following { ledger: scene.id, laws: LAWS + 1, signed: None, last: None };
     assert!(matches!(other.follow(&old), Err(HsmError::NotFollowed(FollowRefusal::OtherLaws { .. }))));
 }
 
@@ -331,10 +331,12 @@ fn a_store_put_back_stops_as_a_whole() {
             matches!(result, Err(HsmError::NotFollowed(FollowRefusal::StoreBehind { known: 1, shown: 2 })));
         assert!(refused, "{result:?}");
     };
-    behind(hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed, last: 0 }).map(drop));
+    behind(hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed, last: None }).map(drop));
     // From then on for every ledger.
     behind(scene.follow(&mut hsm).map(drop));
-    behind(hsm.follow(&Following { ledger: LedgerId([7; 16]), laws: LAWS, signed: None, last: 0 }).map(drop));
+    behind(
+        hsm.follow(&Following { ledger: LedgerId([7; 16]), laws: LAWS, signed: None, last: None }).map(drop),
+    );
     behind(hsm.show(&scene.shown(&events, 4, 5, true)).map(drop));
 }
 
@@ -365,7 +367,7 @@ fn a_ledger_that_was_signed_before_is_shown_from_its_first_event() {
         let mut hsm = scene.hsm();
         let signed_here = knows.then_some(signed);
         let followed =
-            hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed: signed_here, last: 0 }).unwrap();
+            hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed: signed_here, last: None }).unwrap();
         assert_eq!((followed.place.n, followed.head, followed.generation), (0, signed.place, 41));
         // Nothing is signed until it has passed there.
         let now = hsm.show(&scene.shown(&events, 0, 4, true)).unwrap();
@@ -399,8 +401,9 @@ fn a_signature_of_another_store_is_none_of_ours() {
         AuditKey::from_seed(&[5; 32]).checkpoint(ChainPlace { ledger: LedgerId([9; 16]), ..place }, 1, None);
     let mut hsm = scene.hsm();
     for signed in [foreign, forged, elsewhere] {
-        let refused = hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed: Some(signed), last: 0 });
+        let refused =
+            hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed: Some(signed), last: None });
         assert!(matches!(refused, Err(HsmError::NotFollowed(FollowRefusal::OtherStore))), "{refused:?}");
     }
-    hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed: Some(own), last: 0 }).unwrap();
+    hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed: Some(own), last: None }).unwrap();
 }

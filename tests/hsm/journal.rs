@@ -40,7 +40,7 @@ struct Told {
 
 impl Told {
     fn follow(hsm: &mut impl Auditor, ledger: u8) -> Self {
-        let request = Following { ledger: LedgerId([ledger; 16]), laws: LAWS, signed: None, last: 0 };
+        let request = Following { ledger: LedgerId([ledger; 16]), laws: LAWS, signed: None, last: None };
         Self { place: hsm.follow(&request).unwrap().place }
     }
 

@@ -72,7 +72,9 @@ impl Closing {
         hsm(self.folder.path())
     }
 
-    fn follow(&self, hsm: &mut SoftHsm, last: u64) {
+    /// Follows it as its program does at a start.
+    fn follow(&self, hsm: &mut SoftHsm) {
+        let last = Some(self.events() as u64);
         hsm.follow(&Following { ledger: self.id, laws: LAWS, signed: None, last }).unwrap();
     }
 
@@ -94,7 +96,7 @@ impl Closing {
     fn shown(&self) -> SoftHsm {
         let mut hsm = self.hsm();
         hsm.admit(&admission(self.id, "FILE-1", 1)).unwrap();
-        self.follow(&mut hsm, self.events() as u64);
+        self.follow(&mut hsm);
         self.show(&mut hsm, self.events());
         hsm
     }
@@ -276,7 +278,7 @@ fn a_key_that_outlived_its_deleting_ends_when_the_ledger_is_followed_again() {
     std::fs::write(&spools, old).unwrap();
     let mut hsm = scene.hsm();
     assert!(is_there(&mut hsm, scene.key));
-    scene.follow(&mut hsm, scene.events() as u64);
+    scene.follow(&mut hsm);
     assert!(!is_there(&mut hsm, scene.key));
 }
 
@@ -286,8 +288,7 @@ fn a_key_whose_accepted_was_not_shown_yet_stays() {
     let scene = Closing::new();
     let mut hsm = scene.hsm();
     hsm.admit(&admission(scene.id, "FILE-1", 1)).unwrap();
-    let last = scene.events() as u64;
-    scene.follow(&mut hsm, last);
+    scene.follow(&mut hsm);
     assert!(is_there(&mut hsm, scene.key), "no event was shown");
     scene.show(&mut hsm, scene.events());
     assert!(is_there(&mut hsm, scene.key));
@@ -302,10 +303,60 @@ fn a_key_of_which_no_job_was_made_ends_at_the_next_start() {
     drop(acceptance);
     let elsewhere = hsm.new_spool(LedgerId([9; 16])).unwrap();
     // In the life of its host, the event that makes a job of it may be on its way.
-    scene.follow(&mut hsm, scene.events() as u64);
+    scene.follow(&mut hsm);
     assert!(is_there(&mut hsm, orphan));
     drop(hsm);
     let mut hsm = scene.hsm();
-    scene.follow(&mut hsm, scene.events() as u64);
+    scene.follow(&mut hsm);
     assert_eq!([orphan, elsewhere, scene.key].map(|key| is_there(&mut hsm, key)), [false, true, true]);
+}
+
+/// While a program connects again, a file may be on its way into the ledger: its key was made before the host was started anew, and
+/// no event names it yet.
+#[test]
+fn a_key_is_not_taken_for_an_orphan_when_a_program_connects_again() {
+    let scene = Closing::new();
+    drop(scene.shown());
+    let mut hsm = scene.hsm();
+    let coming = hsm.new_spool(scene.id).unwrap();
+    drop(hsm);
+    let mut hsm = scene.hsm();
+    hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed: None, last: None }).unwrap();
+    scene.show(&mut hsm, scene.events());
+    assert!(is_there(&mut hsm, coming));
+    scene.follow(&mut hsm);
+    assert!(!is_there(&mut hsm, coming), "at a start there is no such file");
+}
+
+/// A file of the issuer that becomes a job with the key of another job's spool: its deletion would end the other's data.
+#[test]
+fn no_two_jobs_have_one_key_of_a_spool() {
+    let scene = Closing::new();
+    scene.ledger.new_job(NewJob { spool_key: Some(scene.key), ..new_job("FILE-2", 2, RECORDS) }).unwrap();
+    let mut hsm = scene.hsm();
+    hsm.admit(&admission(scene.id, "FILE-1", 1)).unwrap();
+    hsm.admit(&admission(scene.id, "FILE-2", 2)).unwrap();
+    scene.follow(&mut hsm);
+    let last = scene.events();
+    scene.show(&mut hsm, last - 1);
+    let all = events(&scene.folder.path().join("l.db"));
+    let after = ChainPlace { ledger: scene.id, n: last as u64 - 1, hash: all[last - 2].1 };
+    let refused = hsm.show(&ShownEvents { after, events: vec![all[last - 1].0.clone()], sign: false });
+    assert!(refused.unwrap_err().to_string().contains("the key of its spool is that of J1"));
+    assert!(is_there(&mut hsm, scene.key));
+}
+
+/// The connection that made the key gives it up after a job was made of it.
+#[test]
+fn the_key_of_a_job_is_not_abandoned() {
+    let scene = Closing::new();
+    let mut hsm = scene.shown();
+    let coming = hsm.new_spool(scene.id).unwrap();
+    scene.ledger.new_job(NewJob { spool_key: Some(coming), ..new_job("FILE-2", 2, RECORDS) }).unwrap();
+    hsm.admit(&admission(scene.id, "FILE-2", 2)).unwrap();
+    scene.show(&mut hsm, scene.events());
+    assert_eq!(hsm.abandon_spool(coming), Err(HsmError::Refused(HsmRefusal::SpoolOfJob)));
+    let unused = hsm.new_spool(scene.id).unwrap();
+    hsm.abandon_spool(unused).unwrap();
+    assert_eq!([coming, unused].map(|key| is_there(&mut hsm, key)), [true, false]);
 }

@@ -65,7 +65,7 @@ fn of_a_bureau() -> Vec<Operation> {
         operation("release", &[Source], |c| c.release(&[RecordHandle([1; 16])])),
         operation("audit", &[Ledger, Check], |c| c.audit(LEDGER).map(|_: AuditInfo| ())),
         operation("follow", &[Ledger], |c| {
-            c.follow(&Following { ledger: LEDGER, laws: LAWS, signed: None, last: 0 })
+            c.follow(&Following { ledger: LEDGER, laws: LAWS, signed: None, last: None })
         }),
         operation("show", &[Ledger], move |c| {
             c.show(&ShownEvents { after: place, events: Vec::new(), sign: false })

@@ -274,27 +274,45 @@ impl AuditBook {
         self.key.seal(SealedDocument { kind, head, epoch, job, time, spool_key, counted, text })
     }
 
-    /// The keys of the spools of all jobs of a ledger that this connection follows and has shown up to this place, each with whether
-    /// its deletion has begun. Returns them once, when all events are shown that the ledger had when the connection began to follow
-    /// it. `None` at any other time, and for a ledger of which some jobs do not state their keys.
-    pub(super) fn spools_to_settle(
+    /// Whether everything is shown now, at this place, that a ledger had when its program started on this connection. Returns it once.
+    pub(super) fn is_all_shown(
         &self,
-        shown: ChainPlace,
+        shown: &ChainPlace,
         connection: ConnectionNumber,
-    ) -> Result<Option<BTreeMap<SpoolKeyName, bool>>, HsmError> {
-        if !locked(&self.followers)?.is_all_shown(&shown, connection) {
-            return Ok(None);
-        }
+    ) -> Result<bool, HsmError> {
+        Ok(locked(&self.followers)?.is_all_shown(shown, connection))
+    }
+
+    /// The keys of the spools of a ledger's jobs.
+    pub(super) fn spools(&self, ledger: LedgerId) -> Result<JobSpools, HsmError> {
         self.keeper()?.ask(move |memory| {
-            let Some(known) = memory.state().ledger(shown.ledger) else { return Ok(None) };
-            let certain = known.head() == known.book.place() && !known.book.has_unsealed();
-            Ok(certain.then(|| known.book.spool_keys().collect()))
+            let mut spools = JobSpools { keys: BTreeMap::new(), all: false };
+            let Some(known) = memory.state().ledger(ledger) else { return Ok(spools) };
+            // Until the place is shown that an earlier version signed, its events prove nothing.
+            if known.head() == known.book.place() {
+                spools.keys.extend(known.book.spool_keys());
+                spools.all = !known.book.has_unsealed();
+            }
+            Ok(spools)
         })
+    }
+
+    /// Whether a job of any ledger has this key of a spool.
+    pub(super) fn is_of_a_job(&self, key: SpoolKeyName) -> Result<bool, HsmError> {
+        self.keeper()?.ask(move |memory| Ok(memory.state().is_of_a_job(key)))
     }
 
     fn keeper(&self) -> Result<&MemoryKeeper, HsmError> {
         self.memory.as_ref().ok_or_else(|| HsmError::Unsupported("changes in a host that only checks".into()))
     }
+}
+
+/// The keys of the spools of a ledger's jobs.
+pub(super) struct JobSpools {
+    /// Each with whether the deletion of its job has begun.
+    pub(super) keys: BTreeMap<SpoolKeyName, bool>,
+    /// Whether every job states its key.
+    pub(super) all: bool,
 }
 
 /// A closed job, and where its ledger stands.

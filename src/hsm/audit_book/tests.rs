@@ -31,8 +31,10 @@ struct ToldLedger<'a> {
 
 impl<'a> ToldLedger<'a> {
     fn follow(book: &'a AuditBook, ledger: LedgerId, connection: ConnectionNumber) -> Self {
-        let place =
-            book.follow(Following { ledger, laws: LAWS, signed: None, last: 0 }, connection).unwrap().place;
+        let place = book
+            .follow(Following { ledger, laws: LAWS, signed: None, last: None }, connection)
+            .unwrap()
+            .place;
         Self { book, place, connection }
     }
 
@@ -69,7 +71,7 @@ fn a_ledger_only_goes_forward() {
     );
     let reader = AuditBook::to_read(&seal(directory.path(), 1)).unwrap();
     assert_eq!(reader.info(A).unwrap().head, Some(last), "beside its host");
-    assert!(reader.follow(Following { ledger: A, laws: LAWS, signed: None, last: 0 }, 3).is_err());
+    assert!(reader.follow(Following { ledger: A, laws: LAWS, signed: None, last: None }, 3).is_err());
     drop(book);
     let again = AuditBook::of_host(&seal(directory.path(), 1)).unwrap().info(A).unwrap();
     assert_eq!((again.head, again.signed, again.generation), (Some(last), Some(last), 4));

@@ -27,7 +27,7 @@ pub struct LedgerFollowers {
 #[derive(Debug)]
 struct Follower {
     connection: ConnectionNumber,
-    /// Number of the ledger's last event when the connection began; `None` once all up to there was shown.
+    /// Number of the ledger's last event when its program started; `None` once all up to there was shown.
     to_show: Option<u64>,
 }
 
@@ -102,14 +102,14 @@ impl FollowRefusal {
 }
 
 impl LedgerFollowers {
-    /// A connection begins to follow a ledger that is known, whose last event has this number. Returns the place up to which it was
-    /// shown.
+    /// A connection begins to follow a ledger that is known; `last` is the number of its last event, if its program starts now. Returns
+    /// the place up to which it was shown.
     pub fn follow(
         &mut self,
         memory: &MemoryState,
         ledger: LedgerId,
         connection: ConnectionNumber,
-        last: u64,
+        last: Option<u64>,
     ) -> Result<ChainPlace, FollowRefusal> {
         let known = memory.ledger(ledger).ok_or(FollowRefusal::Unknown)?;
         match &known.standing {
@@ -122,7 +122,7 @@ impl LedgerFollowers {
         if self.followed.get(&ledger).is_some_and(|other| other.connection != connection) {
             return Err(FollowRefusal::Followed);
         }
-        self.followed.insert(ledger, Follower { connection, to_show: Some(last) });
+        self.followed.insert(ledger, Follower { connection, to_show: last });
         Ok(known.book.place())
     }
 
@@ -149,7 +149,7 @@ impl LedgerFollowers {
         }
     }
 
-    /// Whether now, at this place, everything is shown that a ledger had when this connection began to follow it. Returns it once.
+    /// Whether now, at this place, everything is shown that a ledger had when its program started. Returns it once.
     pub fn is_all_shown(&mut self, place: &ChainPlace, connection: ConnectionNumber) -> bool {
         let follower = self.followed.get_mut(&place.ledger);
         let follower = follower.filter(|follower| follower.connection == connection);

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::MemoryFault;
 use super::record::MemoryRecord;
 use crate::audit::{ChainPlace, Checkpoint, LedgerId};
+use crate::ids::SpoolKeyName;
 use crate::laws::event::AcceptedTerms;
 use crate::laws::{Followed, LedgerBook, file_name_hash};
 
@@ -202,6 +203,11 @@ impl MemoryState {
     pub fn is_admitted(&self, [name, digest]: [[u8; 32]; 2], records: u32, ledger: LedgerId) -> bool {
         let stated = self.admitted.get(&digest) == Some(&AdmittedFile { name, records });
         stated && self.files.get(&name) == Some(&ledger) && self.files.get(&digest) == Some(&ledger)
+    }
+
+    /// Whether a job of any ledger has this key of a spool.
+    pub fn is_of_a_job(&self, key: SpoolKeyName) -> bool {
+        self.ledgers.values().any(|known| known.book.spool_keys().any(|(of_job, _)| of_job == key))
     }
 
     /// A ledger; `None` if it is not known.

@@ -498,11 +498,11 @@ fn records_that_do_not_follow_from_each_other_are_refused() {
 fn one_connection_follows_a_ledger() {
     let mut history = History::of(&some_steps());
     let mut followers = LedgerFollowers::default();
-    assert_eq!(followers.follow(&history.state, LedgerId([0xC; 16]), 1, 0), Err(FollowRefusal::Unknown));
-    let place = followers.follow(&history.state, A, 1, 0).unwrap();
+    assert_eq!(followers.follow(&history.state, LedgerId([0xC; 16]), 1, None), Err(FollowRefusal::Unknown));
+    let place = followers.follow(&history.state, A, 1, None).unwrap();
     assert_eq!(place, history.place(A));
-    assert_eq!(followers.follow(&history.state, A, 1, 0), Ok(place));
-    assert_eq!(followers.follow(&history.state, A, 2, 0), Err(FollowRefusal::Followed));
+    assert_eq!(followers.follow(&history.state, A, 1, None), Ok(place));
+    assert_eq!(followers.follow(&history.state, A, 2, None), Err(FollowRefusal::Followed));
     assert_eq!(followers.may_show(&history.state, &place, 2), Err(FollowRefusal::NotFollowed));
     assert_eq!(followers.may_show(&history.state, &place, 1), Ok(()));
     for other in [ChainPlace { n: place.n + 1, ..place }, ChainPlace { hash: [1; 32], ..place }] {
@@ -510,15 +510,15 @@ fn one_connection_follows_a_ledger() {
         assert!(matches!(refused, Err(FollowRefusal::OtherPlace { .. })));
     }
     followers.ended(1);
-    assert_eq!(followers.follow(&history.state, A, 2, 0), Ok(place));
+    assert_eq!(followers.follow(&history.state, A, 2, None), Ok(place));
     history.record(MemoryRecord::Stopped { ledger: A, n: 9, event: [0; 32], why: "a law".to_owned() });
     assert!(matches!(
         followers.may_show(&history.state, &place, 2),
         Err(FollowRefusal::Stopped { n: 9, .. })
     ));
-    assert!(matches!(followers.follow(&history.state, A, 2, 0), Err(FollowRefusal::Stopped { n: 9, .. })));
+    assert!(matches!(followers.follow(&history.state, A, 2, None), Err(FollowRefusal::Stopped { n: 9, .. })));
     history.record(MemoryRecord::Succeeded { ledger: A, by_ledger: B, by: Vec::new() });
-    assert_eq!(followers.follow(&history.state, A, 2, 0), Err(FollowRefusal::Succeeded(B)));
+    assert_eq!(followers.follow(&history.state, A, 2, None), Err(FollowRefusal::Succeeded(B)));
 }
 
 fn chip(n: u8) -> ChipId {

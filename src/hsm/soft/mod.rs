@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::audit_book::AuditBook;
+use super::audit_book::{AuditBook, JobSpools};
 use super::companion::CompanionSeal;
 use super::error::locked;
 use super::memory::{ConnectionNumber, KmcMark, MemoryKey, MemoryTag, chip_tags, record_name_hash};
@@ -41,7 +41,7 @@ use super::{
     HostedHsm, Hsm, HsmError, HsmInfo, HsmRefusal, Issuer, KekInfo, KmcInfo, Realm, RecordHandle,
     RecordToVerify, ShownEvents, TrailerRequest, Vault, VerifiedApplication, VerifiedRecord, WipedBytes,
 };
-use crate::audit::{ChainPlace, DocumentKind, DocumentSeal, LedgerId, SpoolKeyState};
+use crate::audit::{DocumentKind, DocumentSeal, LedgerId, SpoolKeyState};
 use crate::crypto::FileKind;
 use crate::exit::{Exit, Failure};
 use crate::ids::{KmcRef, SpoolKeyName};
@@ -135,13 +135,11 @@ impl SoftHsm {
         Self { shared: Arc::clone(shared), number, challenge: None, made: Vec::new(), token }
     }
 
-    /// Once all of a ledger that this connection follows was shown, destroys keys that its jobs do not need any more. A host that
-    /// was killed between DELETING and the destruction does so here.
-    fn settle_spools(&self, shown: ChainPlace) -> Result<(), HsmError> {
-        match self.shared.book.spools_to_settle(shown, self.number)? {
-            Some(of_jobs) => self.shared.spools.settle(shown.ledger, &of_jobs),
-            None => Ok(()),
-        }
+    /// Destroys keys that the jobs of a ledger do not need any more: a host that was killed between DELETING and the destruction does
+    /// so here. Once all of the ledger was shown, also the keys of which no job was made.
+    fn settle_spools(&self, ledger: LedgerId, all_shown: bool) -> Result<(), HsmError> {
+        let JobSpools { keys, all } = self.shared.book.spools(ledger)?;
+        self.shared.spools.settle(ledger, &keys, all && all_shown)
     }
 
     fn keys(&self) -> KeyShelf<'_> {
@@ -302,7 +300,8 @@ impl Auditor for SoftHsm {
 
     fn follow(&mut self, request: &Following) -> Result<FollowedLedger, HsmError> {
         let followed = self.shared.book.follow(request.clone(), self.number)?;
-        self.settle_spools(followed.place)?;
+        let all_shown = self.shared.book.is_all_shown(&followed.place, self.number)?;
+        self.settle_spools(request.ledger, all_shown)?;
         Ok(followed)
     }
 
@@ -311,7 +310,9 @@ impl Auditor for SoftHsm {
         let tags = move |key: &MemoryKey, chip: &ChipId| tags_of(&shared.kmcs, key, chip);
         let (now, deleting) = self.shared.book.show(events.clone(), self.number, tags)?;
         self.shared.spools.destroy(now.place.ledger, &deleting)?;
-        self.settle_spools(now.place)?;
+        if self.shared.book.is_all_shown(&now.place, self.number)? {
+            self.settle_spools(now.place.ledger, true)?;
+        }
         Ok(now)
     }
 
@@ -366,6 +367,9 @@ impl Vault for SoftHsm {
     fn abandon_spool(&mut self, spool: SpoolKeyName) -> Result<(), HsmError> {
         if !self.made.contains(&spool) {
             return Err(HsmRefusal::ForeignSpool.into());
+        }
+        if self.shared.book.is_of_a_job(spool)? {
+            return Err(HsmRefusal::SpoolOfJob.into());
         }
         self.shared.spools.abandon(spool)
     }

@@ -156,12 +156,13 @@ impl SpoolKeys {
     }
 
     /// Destroys the keys of a ledger that its jobs do not need: those of jobs whose deletion has begun, which may have come back
-    /// with an old file, and those that were made in an earlier life of the host and became no job. `of_jobs` are the keys of all
-    /// its jobs, each with whether its deletion has begun.
+    /// with an old file; and, if `orphans` go too, those that were made in an earlier life of the host and became no job. `of_jobs`
+    /// are the keys of jobs, each with whether its deletion has begun.
     pub(super) fn settle(
         &self,
         ledger: LedgerId,
         of_jobs: &BTreeMap<SpoolKeyName, bool>,
+        orphans: bool,
     ) -> Result<(), HsmError> {
         let _lock = self.kept.lock()?;
         let mut keys = self.read()?;
@@ -170,7 +171,7 @@ impl SpoolKeys {
             let made = locked(&self.made)?;
             keys.retain(|name, (of, key)| {
                 let deleting = of_jobs.get(name).copied();
-                let orphan = deleting.is_none() && key.is_some() && !made.contains(name);
+                let orphan = orphans && deleting.is_none() && key.is_some() && !made.contains(name);
                 if *of != ledger || !(orphan || deleting == Some(true)) {
                     return true;
                 }

@@ -112,11 +112,13 @@ fn keys_without_a_job_go_and_those_of_other_ledgers_stay() {
     let [kept, deleting, orphan, other] = names;
     let of_jobs = BTreeMap::from([(kept, false), (deleting, true)]);
     // The event that makes a job of it may be on its way while the host that made it lives.
-    spools.settle(A, &of_jobs).unwrap();
+    spools.settle(A, &of_jobs, true).unwrap();
     assert_eq!(spools.state(orphan), Ok(SpoolKeyState::There));
     assert_eq!(spools.state(deleting), Ok(SpoolKeyState::Destroyed));
     let next = again(&directory);
-    next.settle(A, &of_jobs).unwrap();
+    next.settle(A, &of_jobs, false).unwrap();
+    assert_eq!(next.state(orphan), Ok(SpoolKeyState::There));
+    next.settle(A, &of_jobs, true).unwrap();
     for spools in [&next, &again(&directory)] {
         assert_eq!(spools.unseal(kept, 0, &sealed[0]).unwrap(), b"data");
         assert_eq!(spools.unseal(deleting, 0, &sealed[1]), Err(HsmError::SpoolKeyDestroyed(deleting)));
@@ -135,7 +137,7 @@ fn a_key_that_comes_back_with_an_old_file_is_destroyed_again() {
     std::fs::write(&path, &old).unwrap();
     let spools = again(&directory);
     assert_eq!(spools.state(name), Ok(SpoolKeyState::There));
-    spools.settle(A, &BTreeMap::from([(name, true)])).unwrap();
+    spools.settle(A, &BTreeMap::from([(name, true)]), false).unwrap();
     assert_eq!(spools.state(name), Ok(SpoolKeyState::Destroyed));
 }
 

@@ -631,6 +631,14 @@ impl EventFact {
         }
     }
 
+    /// The key of a spool that DELETING names.
+    pub fn spool_key(&self) -> Option<SpoolKeyName> {
+        match self {
+            Self::Deleting { spool_key } => *spool_key,
+            _ => None,
+        }
+    }
+
     /// Terms of a job; `None` in chain version 1 and for other events.
     pub fn terms(&self) -> Option<&AcceptedTerms> {
         match self {
