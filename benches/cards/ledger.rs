@@ -73,7 +73,7 @@ pub fn bound(n: u32) -> Change {
 }
 
 /// The changes of a good card after its binding.
-fn made(seq: u32) -> [Change; 4] {
+pub fn made(seq: u32) -> [Change; 4] {
     [
         Change::Attempt { seq, to: AttemptState::Personalizing },
         Change::Attempt { seq, to: AttemptState::Written },

@@ -320,15 +320,15 @@ pub fn asked(kek: &Kek, app: &App) -> RecordToVerify {
 
 /// A Trailer of a file of ten records.
 pub fn trailer(kek: &Kek, issuer_id: &'static str, file_id: &'static str) -> TrailerRequest {
-    trailer_stating(kek, issuer_id, file_id, None)
+    trailer_stating(kek, issuer_id, file_id, (10, None))
 }
 
-/// A Trailer whose body states another wrapped key than the one that its MAC was made with.
+/// A Trailer of a file of this many records; its body may state another wrapped key than the one that its MAC was made with.
 pub fn trailer_stating(
     kek: &Kek,
     issuer_id: &'static str,
     file_id: &'static str,
-    stated: Option<&[u8]>,
+    (records, stated): (u32, Option<&[u8]>),
 ) -> TrailerRequest {
     let mac_key = hex::decode("FEDCBA98765432100123456789ABCDEF").unwrap().try_into().unwrap();
     let scope = Scope { issuer_id, file_id, sequence: 0, card_ref: "", others: [0; 32] };
@@ -337,7 +337,7 @@ pub fn trailer_stating(
         raw::TDES => raw::ecb(kek.tk_type, &kek.value, &[0; 8]),
         _ => raw::ecb(kek.tk_type, &kek.value, &[1; 16]),
     };
-    let mut body = 10u32.to_be_bytes().to_vec();
+    let mut body = records.to_be_bytes().to_vec();
     body.extend([0xD1; 32]);
     body.extend(kek.id);
     body.push(kek.tk_type);

@@ -209,7 +209,7 @@ fn a_wrong_trailer_is_refused() {
         let bad = cardwright::hsm::TrailerRequest { file_id: good.file_id.clone(), ..other };
         assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::TrailerMac));
         // A right MAC over a body that names another wrapped key.
-        let bad = file::trailer_stating(&kek, "TESTBANK", "FILE-1", Some(&[7; 24]));
+        let bad = file::trailer_stating(&kek, "TESTBANK", "FILE-1", (10, Some(&[7; 24])));
         assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::TrailerMac));
         let bad = file::trailer(&kek, "OTHERBANK", "FILE-1");
         assert_eq!(hsm.verify_trailer(&bad), Err(HsmError::KekIssuer(id)));
