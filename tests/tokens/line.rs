@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::scene::{Kind, LABEL, PIN, Scene};
-use crate::support::{BUREAU_KEYS, Ended, World};
+use crate::support::{BUREAU_KEYS, Ended, World, compile};
 
 const CARDS: u32 = 24;
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
@@ -50,13 +50,43 @@ impl TokenWorld {
 
     /// Writes a line with this token, and these lines more in its table.
     fn line(&self, name: &str, more: &str) {
+        self.line_through(MODULE, &[], (name, more));
+    }
+
+    /// Writes `faulty.toml`, a line with this token behind the module of `faulty.c`, whose faults stand in files of `shim`.
+    fn faulty_line(&self) {
+        std::fs::create_dir(self.0.path("shim")).unwrap();
+        compile("tokens/faulty.c", &self.0.path("shim"));
+        let module = self.0.path("shim/faulty.so").display().to_string();
+        self.line_through(&module, &["shim"], ("faulty.toml", "host_crypto = \"allowed\""));
+    }
+
+    fn line_through(&self, module: &str, folders: &[&str], (name, more): (&str, &str)) {
         let (_, shipped) = cardwright::profile::LINES.iter().find(|(name, _)| *name == "sim-8").unwrap();
-        let needs = self.0.path("tokens");
+        let folders = folders.iter().chain(&["tokens"]).map(|folder| self.0.path(folder));
+        let needs: String = folders.map(|folder| format!("\"{}\", ", folder.display())).collect();
         let table = format!(
-            "\n[hsm]\nmodule = \"{MODULE}\"\ntoken = \"{LABEL}\"\nneeds = [\"{}\", \"/dev/urandom\"]\n{more}\n",
-            needs.display()
+            "\n[hsm]\nmodule = \"{module}\"\ntoken = \"{LABEL}\"\nneeds = [{needs}\"/dev/urandom\"]\n{more}\n"
         );
         self.0.write(name, &format!("{shipped}{table}"));
+    }
+
+    /// Makes cards on the faulty line while the token is started anew again and again. Returns the end, and how often it was.
+    fn run_with_restarts(&self, file: &str) -> (Ended, u32) {
+        let mut command: Command = self.0.command(Path::new(env!("CARGO_BIN_EXE_cardwright")));
+        command.args(Self::words(file, "faulty.toml")).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut run = command.spawn().unwrap();
+        let mut restarts = 0;
+        while run.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(700));
+            if self.0.path("dumps").exists() {
+                restarts += 1;
+                // Whole at once: the module reads it at any time.
+                self.0.write("shim/next", &restarts.to_string());
+                std::fs::rename(self.0.path("shim/next"), self.0.path("shim/restarts")).unwrap();
+            }
+        }
+        (Ended::from(run.wait_with_output().unwrap()), restarts)
     }
 
     /// The words of a run on a line with the token.
@@ -287,4 +317,46 @@ fn a_token_that_is_gone_in_mid_run_loses_no_card() {
     let report = world.0.report();
     assert_eq!(balance(&report, "good") + balance(&report, "remake"), 200, "{report}");
     assert_eq!((balance(&report, "unknown"), report["records_off"].as_i64()), (0, Some(0)), "{report}");
+}
+
+/// Each session of the token dies, and the next request opens another: no card is rejected for it.
+#[test]
+fn a_token_that_is_started_anew_costs_no_card() {
+    for most in [None, Some(1)] {
+        let world = TokenWorld::new(&[]);
+        world.faulty_line();
+        if let Some(most) = most {
+            // The token has one session for all connections: the dead one has to end before the next begins.
+            world.0.write("shim/sessions", &format!("{most}"));
+        }
+        world.0.prepared("job", 200, 1);
+        let (ended, restarts) = world.run_with_restarts("job.cwf1");
+        good(&ended);
+        assert!(restarts > 1, "{restarts} restarts");
+        let report = world.0.report();
+        assert_eq!(report["job"]["balance"]["good"], 200, "{report}");
+        assert_eq!(report["rejects"], serde_json::json!([]), "{report}");
+    }
+}
+
+#[test]
+fn a_token_with_few_sessions_serves_every_station() {
+    let world = TokenWorld::new(&[]);
+    world.faulty_line();
+    world.0.prepared("job", CARDS, 1);
+    world.0.write("shim/sessions", "2");
+    good(&world.run("job.cwf1", "faulty.toml"));
+    assert_eq!(world.0.report()["job"]["balance"]["good"], CARDS);
+}
+
+#[test]
+fn a_locked_pin_opens_no_line() {
+    let world = TokenWorld::new(&[]);
+    world.faulty_line();
+    world.0.prepared("job", 1, 1);
+    world.0.write("shim/locked", "");
+    let refused = world.run("job.cwf1", "faulty.toml");
+    assert_eq!(refused.code, 23, "{}", refused.stderr);
+    assert!(refused.stderr.contains("locked"), "{}", refused.stderr);
+    assert!(!world.0.path("token.db").exists(), "nothing was accepted");
 }

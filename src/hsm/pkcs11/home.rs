@@ -5,12 +5,13 @@
 //! link ──> TokenLink of a connection ──> TokenKey
 //! ```
 //!
-//! After a call failed, the connection's session is not used again: the next request opens another one, and logs in again if
-//! the token has lost the login. If the token refuses the PIN then, the PIN is not tried again, because a token locks it after
+//! After a call failed, the connection's session is not used again: the request is asked once more (`soft`), in another session, and
+//! logs in again if the token has lost the login. If the token refuses the PIN then, the PIN is not tried again, because a token locks it after
 //! some wrong tries. Not here: what keys do (`keys`).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use cryptoki::object::{Attribute, AttributeType};
 use cryptoki::types::Ulong;
@@ -23,6 +24,10 @@ use super::{TokenKey, TokenPin};
 use crate::crypto::KeyType;
 use crate::ids::Kcv;
 use crate::scp::TokenKeyFault;
+
+/// How long the end of a failed session is waited for, where the token has room for no other, and how long between two looks.
+const FREED_WITHIN: Duration = Duration::from_secs(2);
+const FREED_PAUSE: Duration = Duration::from_millis(10);
 
 /// A key of the store whose value lies in a token.
 #[derive(Debug, Clone)]
@@ -46,8 +51,8 @@ pub struct TokenHome {
     plan: TokenPlan,
     terms: Vec<TokenKeyTerms>,
     /// This session keeps the login while connections come and go. It also serves a connection for which the token has no more
-    /// sessions.
-    first: Mutex<Arc<OpenKeys>>,
+    /// sessions; `None` after it failed, until the next one is open.
+    first: Mutex<Option<Arc<OpenKeys>>>,
     /// The PIN was refused once it had been right.
     pin_refused: AtomicBool,
 }
@@ -92,7 +97,7 @@ impl TokenHome {
             if key.is_kmc { KeyKinds { kmc: true, ..kinds } } else { kinds.with_kek(key.key_type) }
         });
         let plan = TokenPlan::of(&probe(&token), kinds)?;
-        let first = Mutex::new(Arc::new(find_keys(token, &plan, &terms, device.label())?));
+        let first = Mutex::new(Some(Arc::new(find_keys(token, &plan, &terms, device.label())?)));
         Ok(Self { device, pin, plan, terms, first, pin_refused: AtomicBool::new(false) })
     }
 
@@ -111,7 +116,7 @@ impl TokenHome {
         TokenLink { home: Arc::clone(self), keys: Mutex::new(None) }
     }
 
-    fn first(&self) -> MutexGuard<'_, Arc<OpenKeys>> {
+    fn first(&self) -> MutexGuard<'_, Option<Arc<OpenKeys>>> {
         self.first.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -129,22 +134,47 @@ impl TokenHome {
         Ok(Arc::new(find_keys(token, &self.plan, &self.terms, self.device.label())?))
     }
 
-    /// The keys in a session for one connection.
-    fn keys(&self) -> Result<Arc<OpenKeys>, TokenFault> {
-        let mut first = self.first();
-        if !first.is_good() {
-            *first = self.open_keys()?;
-        }
-        match self.open_keys() {
-            Err(TokenFault::Call(_, refused)) if refused.is_session_limit() => Ok(Arc::clone(&first)),
-            opened => opened,
+    /// A new session. Calls that are under way may still hold the one that failed: they end soon.
+    fn open_when_free(&self) -> Result<Arc<OpenKeys>, TokenFault> {
+        let until = Instant::now() + FREED_WITHIN;
+        loop {
+            match self.open_keys() {
+                Err(TokenFault::Call(_, refused)) if refused.is_session_limit() && Instant::now() < until => {
+                    std::thread::sleep(FREED_PAUSE);
+                }
+                opened => return opened,
+            }
         }
     }
+
+    /// The keys in a session for one connection: its own, or, if the token has no more sessions, the one that all share.
+    fn keys(&self) -> Result<LinkKeys, TokenFault> {
+        let mut first = self.first();
+        // Ended before another is opened: a token with a limit may have room for one alone.
+        let good = first.take().filter(|first| first.is_good());
+        let shared = first.insert(match good {
+            Some(good) => good,
+            None => self.open_when_free()?,
+        });
+        match self.open_keys() {
+            Err(TokenFault::Call(_, refused)) if refused.is_session_limit() => {
+                Ok(LinkKeys::Shared(Arc::clone(shared)))
+            }
+            opened => Ok(LinkKeys::Own(opened?)),
+        }
+    }
+}
+
+/// The keys that a connection works with.
+enum LinkKeys {
+    Own(Arc<OpenKeys>),
+    Shared(Arc<OpenKeys>),
 }
 
 /// The access of one connection to a token.
 pub struct TokenLink {
     home: Arc<TokenHome>,
+    /// Its own session. A shared one is not kept here: nothing of it may stay open after it failed.
     keys: Mutex<Option<Arc<OpenKeys>>>,
 }
 
@@ -152,11 +182,15 @@ impl TokenLink {
     /// The key with this label in the token.
     pub fn key(&self, object: &str) -> Result<TokenKey, TokenKeyFault> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = match keys.take().filter(|keys| keys.is_good()) {
-            Some(open) => open,
+        let own = keys.take().filter(|keys| keys.is_good()).map(LinkKeys::Own);
+        let open = match own {
+            Some(own) => own,
             None => self.home.keys().map_err(|fault| TokenKeyFault(fault.to_string()))?,
         };
-        *keys = Some(Arc::clone(&open));
+        let open = match open {
+            LinkKeys::Own(own) => Arc::clone(keys.insert(own)),
+            LinkKeys::Shared(shared) => shared,
+        };
         let place = open.objects.iter().position(|(label, ..)| label == object);
         let place = place.ok_or_else(|| TokenKeyFault(format!("us: {object:?} was not looked for")))?;
         Ok(TokenKey::new(open, place))

@@ -55,6 +55,20 @@ impl From<TokenKeyFault> for OpenFault {
     }
 }
 
+/// Asks again after a fault of the token: the session of a token that was started anew is an old one, and the next use of a key opens
+/// another. The token may be started anew while that one is opened, so it is asked a third time, and no more.
+pub(super) fn asked_again<T>(ask: impl Fn() -> Result<T, HsmError>) -> Result<T, HsmError> {
+    for _ in 0..2 {
+        match ask() {
+            Err(HsmError::Token(fault)) => {
+                tracing::warn!(%fault, "the token is asked again in a new session");
+            }
+            answered => return answered,
+        }
+    }
+    ask()
+}
+
 /// The keys of a store, and the token in which some lie.
 #[derive(Clone, Copy)]
 pub(super) struct KeyShelf<'a> {

@@ -12,7 +12,7 @@
 use sha2::{Digest, Sha256};
 
 use super::SharedState;
-use super::key_work::KeyShelf;
+use super::key_work::{KeyShelf, asked_again};
 use super::personalize;
 use crate::hsm::memory::{AskedStep, AttemptRefusal};
 use crate::hsm::{CardSessionRequest, HsmError, HsmRefusal, WipedBytes};
@@ -39,9 +39,16 @@ pub(super) fn apdus(
     let chip = ChipId::globalplatform(answer.key_data, Some(answer.kmc()));
     let asked = AskedStep { card: request.card, chip, record, step: request.step, aid, question };
     shared.book.attempts()?.begin(&asked).map_err(HsmRefusal::from)?;
-    let wrapped = opened(keys, channel, request, &answer).and_then(|verified| {
+    let open = || opened(keys, channel, request, &answer);
+    let wrapped = asked_again(open).and_then(|verified| {
         let prepared = shared.tables()?.take(request.handle, request.step)?;
-        let wrapped = personalize::run(prepared, channel, answer.kmc(), verified, request);
+        // A token may be started anew between two calls of it. The same card's answer opens the same channel again.
+        let copy = keys.token.map(|_| prepared.clone());
+        let wrapped = match (personalize::run(prepared, channel, answer.kmc(), verified, request), copy) {
+            (Err(HsmError::Token(_)), Some(copy)) => asked_again(open)
+                .and_then(|verified| personalize::run(copy, channel, answer.kmc(), verified, request)),
+            (wrapped, _) => wrapped,
+        };
         if wrapped.is_err() {
             shared.tables()?.use_up(request.handle);
         }

@@ -27,6 +27,7 @@ use crate::scp::SecLevel;
 const CARD_BLOCKS: [u8; 2] = [8, 16];
 
 /// The value that a DGI must have when its card is personalized.
+#[derive(Clone)]
 pub(super) enum ExpectedValue {
     /// Clear, with this length and SHA-256.
     Clear(usize, [u8; 32]),
@@ -37,6 +38,7 @@ pub(super) enum ExpectedValue {
 }
 
 /// A verified application, opened.
+#[derive(Clone)]
 pub(super) struct PreparedApplication {
     pub(super) aid: Aid,
     pub(super) kek: KekId,
