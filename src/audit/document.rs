@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! "CWAD2" | kind u8 | ledger (16) | epoch u32 | n u64 | hash (32) | job u32 | time u64 | key u8 | text (32) | counted u8
-//!         | if counted: records, good, cancelled, blanks fed, good, rejected, given back, sample: u64 each
+//!         | if counted: file (32) | name (32) | simulated u8 | test u8
+//!                     | records, good, cancelled, blanks fed, good, rejected, given back, sample: u64 each
 //!                     | outcomes (32) | cards (32) | proof u8 | if proof: unproved u32
 //! ```
 //!
 //! `n` and `hash` are the last event of the ledger that the HSM had acknowledged, `time` is its own (Unix in ms). `key` is the fate
-//! of the spool's key. `counted` is 0 for a job of which the HSM was not shown every event. `outcomes` and `cards` are digests
+//! of the spool's key. `counted` is 0 for a job that an earlier version accepted. `file` is the SHA-256 of the issuer's file, `name` that of
+//! `"CWF1" | L1 issuer_id | L1 file_id`; `simulated` and `test` are 00 or 01. `outcomes` and `cards` are digests
 //! over all records, in order: whoever has the return file computes both from its lines. `proof` is 0 where no person has to prove a
 //! destruction (TEST keys).
 //!
@@ -54,6 +56,14 @@ pub enum SpoolKeyState {
 /// What the HSM has counted of a closed job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountedJob {
+    /// SHA-256 of the issuer's file.
+    pub file: [u8; 32],
+    /// SHA-256 of its name (`laws::file_name_hash`).
+    pub name: [u8; 32],
+    /// The line was simulated.
+    pub simulated: bool,
+    /// Made with TEST keys.
+    pub test_keys: bool,
     /// Records of the job.
     pub records: u64,
     /// Records GOOD.
@@ -93,7 +103,7 @@ pub struct SealedDocument {
     pub time: u64,
     /// The fate of the spool's key.
     pub spool_key: SpoolKeyState,
-    /// What was counted; `None` if the HSM was not shown every event of the job.
+    /// What was counted; `None` for a job that an earlier version accepted.
     pub counted: Option<CountedJob>,
     /// SHA-256 of the document.
     pub text: [u8; 32],
@@ -131,6 +141,9 @@ impl SealedDocument {
 
 impl CountedJob {
     fn extend(&self, message: &mut Vec<u8>) {
+        message.extend(self.file);
+        message.extend(self.name);
+        message.extend([u8::from(self.simulated), u8::from(self.test_keys)]);
         let Self { records, good, cancelled, .. } = self;
         let Self { blanks_fed, blanks_good, blanks_rejected, blanks_returned, blanks_sample, .. } = self;
         let blanks = [blanks_fed, blanks_good, blanks_rejected, blanks_returned, blanks_sample];

@@ -107,6 +107,7 @@ pub fn delete(
         let fate = DataFate { unreadable, ..end_data(&view, spool, &mut vault, &mut done)? };
         ledger.record(job, Change::Deleted(fate), by).wait()?;
     }
+    signed(&reader, job, JobMark::Deleted)?;
     let certificate = Certificate::build(&reader, job)?;
     done.certificate = papers.keep(PaperName::Certificate, &mut |out| {
         let written = serde_json::to_writer_pretty(out, &certificate);

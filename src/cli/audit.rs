@@ -142,7 +142,8 @@ fn document(paper: &Path, key: Option<PublicKey>, out: &mut dyn Write) -> Result
         None => writeln!(out, "signed by an earlier version: the HSM signed the text, and counted nothing")?,
         Some(sealed) => show_sealed(sealed, seal::is_page(paper), out)?,
     }
-    Ok(Exit::Ok)
+    let counted = found.sealed.is_some_and(|sealed| sealed.counted.is_some());
+    Ok(if counted { Exit::Ok } else { Exit::StructureOnly })
 }
 
 /// Prints the figures of a seal.

@@ -108,6 +108,11 @@ pub enum HsmError {
         "ledger: the HSM has not seen that {0} was closed, and signs no paper of it: open the ledger with its line once, and try again"
     )]
     NotClosed(JobId),
+    /// A certificate of deletion of a job whose data were not deleted by the events that were shown, or whose key is there.
+    #[error(
+        "ledger: the HSM has not seen that the data of {0} were deleted, or still has their key, and signs no certificate: delete them again"
+    )]
+    NotDeleted(JobId),
     /// The audit book cannot be read or written.
     #[error("key: the audit book of the key store: {0}")]
     Book(String),
@@ -252,9 +257,6 @@ pub enum HsmRefusal {
     /// A frame that cannot be read, is too long or came too slowly.
     #[error("{0}")]
     Frame(String),
-    /// A certificate of deletion while the key of the spool is there.
-    #[error("a certificate that the data of {0} were deleted, while their key is there")]
-    KeyStillThere(JobId),
     /// A spool that another connection has made.
     #[error("a spool is abandoned only by the connection that made it")]
     ForeignSpool,
@@ -290,7 +292,7 @@ impl HsmError {
             Self::Response(_) | Self::CardCryptogram(_) => Exit::Device,
             Self::Refused(_) | Self::Unknown(_) => Exit::Bug,
             Self::Unsupported(_) | Self::Host(_) | Self::HostEnded | Self::Token(_) => Exit::Hsm,
-            Self::NotFollowed(_) | Self::NotClosed(_) => Exit::Ledger,
+            Self::NotFollowed(_) | Self::NotClosed(_) | Self::NotDeleted(_) => Exit::Ledger,
             Self::FileElsewhere(_) => Exit::FileSeen,
             Self::Book(_) | Self::Spools(_) | Self::NoSpoolKey(..) => Exit::KeyStore,
             Self::SpoolKeyDestroyed(_) => Exit::Denied,

@@ -59,6 +59,14 @@ struct FollowedJob {
 /// What was counted of a CLOSED job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClosedJob {
+    /// SHA-256 of its file.
+    pub file: [u8; 32],
+    /// [`file_name_hash`] of its file.
+    pub name: [u8; 32],
+    /// The line was simulated.
+    pub simulated: bool,
+    /// Made with TEST keys.
+    pub test_keys: bool,
     /// Its records and blanks.
     pub balance: Balance,
     /// Digest over the outcome of every record.
@@ -67,6 +75,8 @@ pub struct ClosedJob {
     pub cards: [u8; 32],
     /// The key that seals its spool.
     pub spool_key: Option<SpoolKeyName>,
+    /// Whether its cardholder data were deleted.
+    pub deleted: bool,
 }
 
 /// What an event means outside of the ledger.
@@ -194,8 +204,17 @@ impl LedgerBook {
     /// What was counted of a CLOSED job whose terms are known.
     pub fn closed(&self, job: JobId) -> Option<ClosedJob> {
         let FollowedJob { terms, follower, records_digest, .. } = self.jobs.get(&job)?;
-        let (balance, spool_key) = (follower.book.balance, terms.spool_key);
-        Some(ClosedJob { balance, outcomes: (*records_digest)?, cards: terms.cards, spool_key })
+        Some(ClosedJob {
+            file: terms.digest,
+            name: file_name_hash(&terms.issuer, &terms.file_id),
+            simulated: follower.book.simulated,
+            test_keys: terms.test_keys,
+            balance: follower.book.balance,
+            outcomes: (*records_digest)?,
+            cards: terms.cards,
+            spool_key: terms.spool_key,
+            deleted: follower.book.deleted,
+        })
     }
 
     /// Whether a job was accepted in chain version 1.

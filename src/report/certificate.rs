@@ -32,6 +32,11 @@ const COPIES_CLEAR: &str = "Whoever has a copy of the spool, which lay in the cl
 const LIMITS: &str = "a flash disk, a file system that copies on write, and backups may keep what was overwritten; who has a \
                       backup of the HSM host's file of keys or of a spool in the clear destroys it as well";
 
+/// Whether a text about a deletion says that the key was missing.
+pub fn says_missing(how: &str) -> bool {
+    how.starts_with(KEY_WAS_MISSING)
+}
+
 /// The text about one deletion, from its event.
 fn how(sealed: bool, fate: DataFate) -> String {
     let there = fate.spool != SpoolFate::Missing;

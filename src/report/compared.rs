@@ -5,12 +5,67 @@
 
 use std::io::Read;
 
+use hex::FromHex;
 use serde::Deserialize;
 
-use super::return_file::{ReceivedEnd, ReceivedLine, ReceivedRecord, ReturnFile};
-use crate::audit::{CountedJob, SealedDocument};
+use super::certificate::says_missing;
+use super::return_file::{ReceivedEnd, ReceivedHeader, ReceivedLine, ReceivedRecord, ReturnFile};
+use crate::audit::{CountedJob, SealedDocument, SpoolKeyState};
 use crate::exit::Failure;
-use crate::laws::{CardsDigest, OutcomesDigest, RecordState};
+use crate::laws::{CardsDigest, OutcomesDigest, RecordState, file_name_hash};
+
+/// What a paper says of its job.
+pub struct StatedJob<'a> {
+    /// The ledger.
+    pub ledger: &'a str,
+    /// The job.
+    pub job: &'a str,
+    /// Issuer of the file.
+    pub issuer_id: &'a str,
+    /// Name of the file.
+    pub file_id: &'a str,
+    /// SHA-256 of the file, in hex.
+    pub sha256: &'a str,
+    /// The line was simulated.
+    pub simulated: bool,
+    /// Made with TEST keys.
+    pub test_keys: bool,
+}
+
+impl<'a> From<&'a ReceivedHeader> for StatedJob<'a> {
+    fn from(header: &'a ReceivedHeader) -> Self {
+        Self {
+            ledger: &header.ledger,
+            job: &header.job,
+            issuer_id: &header.issuer_id,
+            file_id: &header.file_id,
+            sha256: &header.sha256,
+            simulated: header.simulated,
+            test_keys: header.test_keys,
+        }
+    }
+}
+
+impl StatedJob<'_> {
+    /// What differs from what was signed.
+    pub fn differences(&self, sealed: &SealedDocument) -> Vec<String> {
+        let mut found = Vec::new();
+        if (self.ledger, self.job) != (&*sealed.head.ledger.to_string(), &*sealed.job.to_string()) {
+            found.push("its ledger or job is not the one that was signed".to_owned());
+        }
+        let Some(counted) = &sealed.counted else { return found };
+        let name = file_name_hash(self.issuer_id, self.file_id);
+        if <[u8; 32]>::from_hex(self.sha256) != Ok(counted.file) || name != counted.name {
+            found.push("its file is not the one of the job".to_owned());
+        }
+        if (self.simulated, self.test_keys) != (counted.simulated, counted.test_keys) {
+            found.push(
+                "whether it is SIMULATED, or made with TEST keys, is not what the HSM has seen".to_owned(),
+            );
+        }
+        found
+    }
+}
 
 /// What the lines of a return file add up to.
 #[derive(Default)]
@@ -71,10 +126,7 @@ fn differs(what: &str) -> String {
 pub fn return_file(name: String, text: impl Read, sealed: &SealedDocument) -> Result<Vec<String>, Failure> {
     let mut file = ReturnFile::begin(name, text)?;
     let mut found = Vec::new();
-    let named = (&file.header.ledger, &file.header.job);
-    if named != (&sealed.head.ledger.to_string(), &sealed.job.to_string()) {
-        found.push("its ledger or job is not the one that was signed".to_owned());
-    }
+    found.extend(StatedJob::from(&file.header).differences(sealed));
     let mut totals = ReturnTotals::default();
     let mut end: Option<ReceivedEnd> = None;
     while let Some(line) = file.next()? {
@@ -102,6 +154,11 @@ struct ReportedJob {
 #[derive(Deserialize)]
 struct ReportedBalances {
     job: String,
+    issuer_id: String,
+    file_id: String,
+    digest: String,
+    simulated: bool,
+    test_keys: bool,
     balance: ReportedBalance,
 }
 
@@ -115,6 +172,12 @@ struct ReportedBalance {
     blanks_rejected: u64,
     blanks_returned: u64,
     blanks_sample: u64,
+    queued: u64,
+    in_flight: u64,
+    remake: u64,
+    unknown: u64,
+    blanks_in_line: u64,
+    blanks_unknown: u64,
 }
 
 impl From<&CountedJob> for ReportedBalance {
@@ -128,6 +191,13 @@ impl From<&CountedJob> for ReportedBalance {
             blanks_rejected: counted.blanks_rejected,
             blanks_returned: counted.blanks_returned,
             blanks_sample: counted.blanks_sample,
+            // By the laws, a closed job has none of these.
+            queued: 0,
+            in_flight: 0,
+            remake: 0,
+            unknown: 0,
+            blanks_in_line: 0,
+            blanks_unknown: 0,
         }
     }
 }
@@ -137,10 +207,11 @@ pub fn report(text: impl Read, sealed: &SealedDocument) -> Vec<String> {
     let Ok(report) = serde_json::from_reader::<_, ReportedJob>(text) else {
         return vec!["it is no report of this program".to_owned()];
     };
-    let mut found = Vec::new();
-    if (report.ledger, report.job.job) != (sealed.head.ledger.to_string(), sealed.job.to_string()) {
-        found.push("its ledger or job is not the one that was signed".to_owned());
-    }
+    let ReportedBalances { job, issuer_id, file_id, digest, simulated, test_keys, .. } = &report.job;
+    let (simulated, test_keys) = (*simulated, *test_keys);
+    let stated =
+        StatedJob { ledger: &report.ledger, job, issuer_id, file_id, sha256: digest, simulated, test_keys };
+    let mut found = stated.differences(sealed);
     if sealed.counted.as_ref().is_some_and(|counted| report.job.balance != counted.into()) {
         found.push(differs("number of records or blanks"));
     }
@@ -152,7 +223,14 @@ pub fn report(text: impl Read, sealed: &SealedDocument) -> Vec<String> {
 struct ReportedDeletion {
     ledger: String,
     job: String,
+    issuer_id: String,
+    file_id: String,
+    sha256: String,
+    simulated: bool,
+    test_keys: bool,
     records: u64,
+    spool_key: Option<String>,
+    how: String,
 }
 
 /// Compares a certificate of deletion with its seal.
@@ -160,9 +238,17 @@ pub fn certificate(text: impl Read, sealed: &SealedDocument) -> Vec<String> {
     let Ok(deletion) = serde_json::from_reader::<_, ReportedDeletion>(text) else {
         return vec!["it is no certificate of this program".to_owned()];
     };
-    let mut found = Vec::new();
-    if (deletion.ledger, deletion.job) != (sealed.head.ledger.to_string(), sealed.job.to_string()) {
-        found.push("its ledger or job is not the one that was signed".to_owned());
+    let ReportedDeletion { ledger, job, issuer_id, file_id, sha256, simulated, test_keys, .. } = &deletion;
+    let (simulated, test_keys) = (*simulated, *test_keys);
+    let stated = StatedJob { ledger, job, issuer_id, file_id, sha256, simulated, test_keys };
+    let mut found = stated.differences(sealed);
+    let fate = match (&deletion.spool_key, says_missing(&deletion.how)) {
+        (None, _) => SpoolKeyState::None,
+        (Some(_), true) => SpoolKeyState::Missing,
+        (Some(_), false) => SpoolKeyState::Destroyed,
+    };
+    if sealed.counted.is_some() && fate != sealed.spool_key {
+        found.push("the fate of the key is not what the HSM has seen".to_owned());
     }
     if sealed.counted.is_some_and(|counted| counted.records != deletion.records) {
         found.push(differs("number of records"));

@@ -48,6 +48,10 @@ pub struct StoredSeal {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoredCounts {
+    file: String,
+    name: String,
+    simulated: bool,
+    test_keys: bool,
     records: u64,
     good: u64,
     cancelled: u64,
@@ -80,6 +84,10 @@ impl From<&DocumentSeal> for StoredSeal {
         let hex = |bytes: &[u8]| hex::encode_upper(bytes);
         let SealedDocument { kind, head, epoch, job, time, spool_key, counted, text } = seal.document;
         let counted = counted.map(|counted| StoredCounts {
+            file: hex(&counted.file),
+            name: hex(&counted.name),
+            simulated: counted.simulated,
+            test_keys: counted.test_keys,
             records: counted.records,
             good: counted.good,
             cancelled: counted.cancelled,
@@ -115,6 +123,10 @@ impl StoredSeal {
         let counted = match &self.counted {
             None => None,
             Some(counted) => Some(CountedJob {
+                file: <_>::from_hex(&counted.file).ok()?,
+                name: <_>::from_hex(&counted.name).ok()?,
+                simulated: counted.simulated,
+                test_keys: counted.test_keys,
                 records: counted.records,
                 good: counted.good,
                 cancelled: counted.cancelled,
@@ -214,16 +226,8 @@ fn read(seal: &[u8], digest: &[u8; 32]) -> Option<Option<Genuine>> {
 /// Checks that a paper fits its seal, that `key` has signed it if one is named, and that its text says what the HSM has counted. A
 /// page in HTML is not read.
 pub fn check(paper: &Path, key: Option<PublicKey>) -> Result<Genuine, Failure> {
-    let open = || File::open(paper).map(BufReader::new).map_err(|e| io(paper, &e));
     let found = by(key, paper, genuine(paper)?)?;
-    let Some(sealed) = found.sealed else { return Ok(found) };
-    let differences = match found.document {
-        DocumentKind::Report if is_page(paper) => Vec::new(),
-        DocumentKind::Report => compared::report(open()?, &sealed),
-        DocumentKind::ReturnFile => compared::return_file(paper.display().to_string(), open()?, &sealed)?,
-        DocumentKind::Certificate => compared::certificate(open()?, &sealed),
-    };
-    match differences.first() {
+    match differences(paper, &found)?.first() {
         None => Ok(found),
         Some(first) => {
             let what = format!(
@@ -236,9 +240,37 @@ pub fn check(paper: &Path, key: Option<PublicKey>) -> Result<Genuine, Failure> {
     }
 }
 
-/// Whether a paper is a page for people.
+/// Where a paper says something else than the HSM has counted. Of a page, only the title is compared.
+fn differences(paper: &Path, found: &Genuine) -> Result<Vec<String>, Failure> {
+    let open = || File::open(paper).map(BufReader::new).map_err(|e| io(paper, &e));
+    let Some(sealed) = &found.sealed else { return Ok(Vec::new()) };
+    let name = || paper.display().to_string();
+    Ok(match found.document {
+        DocumentKind::Report if is_page(paper) => {
+            let named = head(open()?).map_err(|e| io(paper, &e))?.contains(&title(sealed.job));
+            let other = (!named).then(|| "it is a page of another job".to_owned());
+            other.into_iter().collect()
+        }
+        DocumentKind::Report => compared::report(open()?, sealed),
+        DocumentKind::ReturnFile => match compared::return_file(name(), open()?, sealed) {
+            Err(Failure { exit: Exit::NotReconciled, message }) => vec![message],
+            compared => compared?,
+        },
+        DocumentKind::Certificate => compared::certificate(open()?, sealed),
+    })
+}
+
+/// Whether a paper is a page for people, whatever its name.
 pub fn is_page(paper: &Path) -> bool {
-    paper.extension().is_some_and(|e| e == "html")
+    let begin = File::open(paper).and_then(head);
+    begin.is_ok_and(|begin| begin.starts_with("<!doctype html>"))
+}
+
+/// The beginning of a paper.
+fn head(file: impl Read) -> std::io::Result<String> {
+    let mut head = Vec::new();
+    file.take(HEAD).read_to_end(&mut head)?;
+    Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
 /// Checks as [`check`] does a paper that the caller has read, and that has this digest.
@@ -323,6 +355,12 @@ pub fn look(paper: &Path, kind: DocumentKind, whose: Whose) -> Result<Option<Our
             is.key
         )));
     }
+    if let Some(sealed) = is.sealed.filter(|sealed| sealed.job != whose.job) {
+        return Err(wrong(&format!("it is of {}, by its seal", sealed.job)));
+    }
+    if let Some(first) = differences(paper, &is)?.first() {
+        return Err(wrong(first));
+    }
     let (job, fulfilment_data) = says(paper, whose.job).map_err(|what| wrong(&what))?;
     if job != whose.job.to_string() {
         return Err(wrong(&format!("it is of {job}")));
@@ -334,9 +372,7 @@ pub fn look(paper: &Path, kind: DocumentKind, whose: Whose) -> Result<Option<Our
 fn says(paper: &Path, job: JobId) -> Result<(String, Option<String>), String> {
     let file = File::open(paper).map_err(|e| e.to_string())?;
     if is_page(paper) {
-        let mut head = Vec::new();
-        file.take(HEAD).read_to_end(&mut head).map_err(|e| e.to_string())?;
-        let named = String::from_utf8_lossy(&head).contains(&title(job));
+        let named = head(file).map_err(|e| e.to_string())?.contains(&title(job));
         return Ok((if named { job.to_string() } else { "another job".to_owned() }, None));
     }
     let mut texts = serde_json::Deserializer::from_reader(BufReader::new(file)).into_iter::<Says>();

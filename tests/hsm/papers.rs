@@ -11,7 +11,7 @@ use cardwright::hsm::{
     Auditor, DocumentRequest, Following, HostedHsm, HsmError, HsmRefusal, ShownEvents, Vault,
 };
 use cardwright::ids::SpoolKeyName;
-use cardwright::laws::{AttemptState, Change, ChipId, Context, JobId, LAWS};
+use cardwright::laws::{AttemptState, Change, ChipId, Context, DataFate, JobId, KeyFate, LAWS, SpoolFate};
 use cardwright::ledger::{Ledger, NewJob};
 use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest, Sha256};
@@ -133,6 +133,10 @@ fn message(scene: &Closing, seal: &DocumentSeal, kind: u8, key: u8) -> Vec<u8> {
     out.push(key);
     out.extend([0xAB; 32]);
     out.push(1);
+    out.extend([1; 32]);
+    out.extend(Sha256::digest(b"CWF1\x08TESTBANK\x06FILE-1"));
+    // Simulated, TEST.
+    out.extend([1, 1]);
     for count in [u64::from(RECORDS), 2, u64::from(RECORDS) - 2, 2, 2, 0, 0, 0] {
         out.extend(count.to_be_bytes());
     }
@@ -188,6 +192,10 @@ fn attack_4_a_paper_is_signed_with_what_the_hsm_has_counted() {
     change(&|seal| seal.document.spool_key = SpoolKeyState::Destroyed);
     change(&|seal| seal.document.text[31] ^= 1);
     change(&|seal| seal.document.counted = None);
+    change(&|seal| seal.document.counted.as_mut().unwrap().file[0] ^= 1);
+    change(&|seal| seal.document.counted.as_mut().unwrap().name[0] ^= 1);
+    change(&|seal| seal.document.counted.as_mut().unwrap().simulated = false);
+    change(&|seal| seal.document.counted.as_mut().unwrap().test_keys = false);
     change(&|seal| seal.document.counted.as_mut().unwrap().good += 1);
     change(&|seal| seal.document.counted.as_mut().unwrap().blanks_rejected += 1);
     change(&|seal| seal.document.counted.as_mut().unwrap().blanks_sample += 1);
@@ -231,12 +239,20 @@ fn the_key_of_a_spool_ends_with_deleting_of_its_closed_job_alone() {
     scene.close();
     scene.show(&mut hsm, scene.events());
     assert!(is_there(&mut hsm, scene.key), "the job is closed");
-    let refused = scene.seal(&mut hsm, DocumentKind::Certificate);
-    assert_eq!(refused, Err(HsmError::Refused(HsmRefusal::KeyStillThere(JOB))));
+    let early = |hsm: &mut SoftHsm| {
+        let refused = scene.seal(hsm, DocumentKind::Certificate);
+        assert_eq!(refused, Err(HsmError::NotDeleted(JOB)));
+    };
+    early(&mut hsm);
     record(&scene.ledger, [Change::Deleting { spool_key: None }]);
     assert!(is_there(&mut hsm, scene.key), "it was not shown yet");
     scene.show(&mut hsm, scene.events());
     assert!(!is_there(&mut hsm, scene.key));
+    // The key is gone, and the spool may still lie there.
+    early(&mut hsm);
+    let fate = DataFate { key: KeyFate::Destroyed, spool: SpoolFate::Removed, unreadable: false };
+    record(&scene.ledger, [Change::Deleted(fate)]);
+    scene.show(&mut hsm, scene.events());
     let seal = scene.seal(&mut hsm, DocumentKind::Certificate).unwrap();
     assert_eq!(seal.document.spool_key, SpoolKeyState::Destroyed);
     verify(&seal, &message(&scene, &seal, 3, 2));
@@ -359,4 +375,39 @@ fn the_key_of_a_job_is_not_abandoned() {
     let unused = hsm.new_spool(scene.id).unwrap();
     hsm.abandon_spool(unused).unwrap();
     assert_eq!([coming, unused].map(|key| is_there(&mut hsm, key)), [true, false]);
+}
+
+/// Somebody's own ledger with an event of chain version 1, whose terms nobody can check: no paper of it is signed.
+#[test]
+fn a_job_of_chain_version_one_in_a_ledger_that_was_never_signed_gets_no_paper() {
+    let scene = Closing::new();
+    let mut hsm = scene.hsm();
+    // "CWL1", n, ts, job J1, 7 absent fields, `to`, 7 absent fields, not simulated (`src/manual/ledger-events.md`, section 8).
+    let text = |text: &str| [&(text.len() as u32).to_be_bytes()[..], text.as_bytes()].concat();
+    let numbers = [1u64, 5].map(u64::to_be_bytes).concat();
+    let old = [&b"CWL1"[..], &numbers, &text("J1"), &[0; 7], &text("ACCEPTED"), &[0; 7], &[0]].concat();
+    let ledger = LedgerId([0x77; 16]);
+    hsm.follow(&Following { ledger, laws: LAWS, signed: None, last: None }).unwrap();
+    let after = ChainPlace { ledger, n: 0, hash: [0; 32] };
+    hsm.show(&ShownEvents { after, events: vec![old], sign: true }).unwrap();
+    let request = DocumentRequest { kind: DocumentKind::ReturnFile, ledger, job: JOB, text: [1; 32] };
+    assert_eq!(hsm.seal_document(&request), Err(HsmError::NotClosed(JOB)));
+}
+
+/// A backup of the ledger is opened by mistake: it does not name the keys of later jobs, which must stay.
+#[test]
+fn an_older_copy_of_the_ledger_ends_no_key() {
+    let scene = Closing::new();
+    let mut hsm = scene.hsm();
+    hsm.admit(&admission(scene.id, "FILE-1", 1)).unwrap();
+    hsm.admit(&admission(scene.id, "FILE-2", 2)).unwrap();
+    let coming = hsm.new_spool(scene.id).unwrap();
+    scene.follow(&mut hsm);
+    scene.show(&mut hsm, scene.events());
+    drop(hsm);
+    // ACCEPTED of the second file is in the newer ledger, and the HSM was not shown it.
+    let mut hsm = scene.hsm();
+    let old = scene.events() as u64 - 3;
+    hsm.follow(&Following { ledger: scene.id, laws: LAWS, signed: None, last: Some(old) }).unwrap();
+    assert!(is_there(&mut hsm, coming));
 }

@@ -92,7 +92,7 @@ fn spool_of_closed(reader: &Reader, job: JobId, connect: Connect<'_>) -> Result<
     if view.deleted { Ok(None) } else { spool_of(&view, Box::new(connect()?)).map(Some) }
 }
 
-/// Waits until the closing of a job, or the beginning of its deletion, is signed: papers say what the HSM has signed, and no more,
+/// Waits until the closing of a job, or the beginning or the end of its deletion, is signed: papers say what the HSM has signed, and no more,
 /// and it destroys the key of a spool when it is shown DELETING.
 pub(super) fn signed(reader: &Reader, job: JobId, mark: JobMark) -> Result<(), Refusal> {
     let until = Instant::now() + SIGNED_TIME;

@@ -253,7 +253,9 @@ impl AuditBook {
             // Until the place is shown that an earlier version signed, its events prove nothing.
             let shown = known.head() == known.book.place();
             let closed = known.book.closed(job).filter(|_| shown);
-            if closed.is_none() && !known.book.is_unsealed(job) {
+            // Of jobs of an earlier version nothing can be counted: only a ledger that such a version signed has any.
+            let earlier = shown && known.noted.is_some() && known.book.is_unsealed(job);
+            if closed.is_none() && !earlier {
                 return Err(HsmError::NotClosed(job));
             }
             let (head, epoch, time) = (known.head(), known.epoch, now.max(state.time()));
@@ -326,8 +328,12 @@ pub(super) struct ClosedLedgerJob {
 }
 
 fn counted_job(job: &ClosedJob) -> CountedJob {
-    let ClosedJob { balance, outcomes, cards, .. } = *job;
+    let ClosedJob { file, name, simulated, test_keys, balance, outcomes, cards, .. } = *job;
     CountedJob {
+        file,
+        name,
+        simulated,
+        test_keys,
         records: balance.records,
         good: balance.good,
         cancelled: balance.cancelled,

@@ -122,7 +122,9 @@ impl LedgerFollowers {
         if self.followed.get(&ledger).is_some_and(|other| other.connection != connection) {
             return Err(FollowRefusal::Followed);
         }
-        self.followed.insert(ledger, Follower { connection, to_show: last });
+        // A ledger that ends before what was shown is an old copy: nothing is known of the keys that it does not name.
+        let to_show = last.filter(|last| *last >= known.book.place().n);
+        self.followed.insert(ledger, Follower { connection, to_show });
         Ok(known.book.place())
     }
 

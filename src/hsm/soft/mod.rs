@@ -49,7 +49,7 @@ use crate::laws::{ChipId, file_name_hash};
 use crate::record::chip::SectionScratch;
 use crate::record::envelope::WrappedFileKey;
 use crate::scp::{HostChallenge, SecureChannel, SecureChannelSpec};
-use key_work::{KeyShelf, OpenFault};
+use key_work::{KeyShelf, OpenFault, asked_again};
 use tables::VerifiedTable;
 
 /// One connection to the software HSM.
@@ -136,10 +136,15 @@ impl SoftHsm {
     }
 
     /// Destroys keys that the jobs of a ledger do not need any more: a host that was killed between DELETING and the destruction does
-    /// so here. Once all of the ledger was shown, also the keys of which no job was made.
-    fn settle_spools(&self, ledger: LedgerId, all_shown: bool) -> Result<(), HsmError> {
-        let JobSpools { keys, all } = self.shared.book.spools(ledger)?;
-        self.shared.spools.settle(ledger, &keys, all && all_shown)
+    /// so here. Once all of the ledger was shown, also the keys of which no job was made. A fault does not stop the ledger: what it has
+    /// shown is remembered, and the next connection tries again.
+    fn settle_spools(&self, ledger: LedgerId, all_shown: bool) {
+        let spools = self.shared.book.spools(ledger);
+        let settled = spools
+            .and_then(|JobSpools { keys, all }| self.shared.spools.settle(ledger, &keys, all && all_shown));
+        if let Err(error) = settled {
+            tracing::warn!(%error, "keys of spools that nobody needs are not destroyed yet");
+        }
     }
 
     fn keys(&self) -> KeyShelf<'_> {
@@ -245,7 +250,7 @@ impl Hsm for SoftHsm {
     }
 
     fn verify_trailer(&mut self, request: &TrailerRequest) -> Result<(), HsmError> {
-        verify::trailer(self.keys(), FileKind::Finished, request)
+        asked_again(|| verify::trailer(self.keys(), FileKind::Finished, request))
     }
 
     fn verify_record(&mut self, record: &RecordToVerify) -> Result<VerifiedRecord, HsmError> {
@@ -253,9 +258,10 @@ impl Hsm for SoftHsm {
         if record.applications.is_empty() || u8::try_from(record.applications.len()).is_err() {
             return Err(HsmRefusal::Applications.into());
         }
-        let subjects = verify::applications(record);
-        let prepared = subjects.map(|subject| verify::application(self.keys(), &subject));
-        let prepared = prepared.collect::<Result<Vec<_>, _>>()?;
+        let prepared = asked_again(|| {
+            let subjects = verify::applications(record);
+            subjects.map(|subject| verify::application(self.keys(), &subject)).collect::<Result<Vec<_>, _>>()
+        })?;
         let applications = prepared
             .iter()
             .map(|one| Ok(VerifiedApplication { protected: one.protected()?, allow: one.allow.clone() }))
@@ -301,7 +307,7 @@ impl Auditor for SoftHsm {
     fn follow(&mut self, request: &Following) -> Result<FollowedLedger, HsmError> {
         let followed = self.shared.book.follow(request.clone(), self.number)?;
         let all_shown = self.shared.book.is_all_shown(&followed.place, self.number)?;
-        self.settle_spools(request.ledger, all_shown)?;
+        self.settle_spools(request.ledger, all_shown);
         Ok(followed)
     }
 
@@ -309,24 +315,25 @@ impl Auditor for SoftHsm {
         let shared = Arc::clone(&self.shared);
         let tags = move |key: &MemoryKey, chip: &ChipId| tags_of(&shared.kmcs, key, chip);
         let (now, deleting) = self.shared.book.show(events.clone(), self.number, tags)?;
-        self.shared.spools.destroy(now.place.ledger, &deleting)?;
+        self.shared.spools.end(now.place.ledger, &deleting);
         if self.shared.book.is_all_shown(&now.place, self.number)? {
-            self.settle_spools(now.place.ledger, true)?;
+            self.settle_spools(now.place.ledger, true);
         }
         Ok(now)
     }
 
     fn admit(&mut self, file: &FileAdmission) -> Result<(), HsmError> {
-        verify::trailer(self.keys(), FileKind::Finished, &file.trailer)?;
+        asked_again(|| verify::trailer(self.keys(), FileKind::Finished, &file.trailer))?;
         self.shared.book.admit(file)
     }
 
     fn seal_document(&mut self, request: &DocumentRequest) -> Result<DocumentSeal, HsmError> {
         let closed = self.shared.book.closed(request.ledger, request.job)?;
         let key = closed.job.and_then(|job| job.spool_key);
-        let key = key.map_or(Ok(SpoolKeyState::None), |key| self.shared.spools.state(key))?;
-        if request.kind == DocumentKind::Certificate && key == SpoolKeyState::There {
-            return Err(HsmRefusal::KeyStillThere(request.job).into());
+        let key = key.map_or(Ok(SpoolKeyState::None), |key| self.shared.spools.state(request.ledger, key))?;
+        let kept = key == SpoolKeyState::There || closed.job.is_some_and(|job| !job.deleted);
+        if request.kind == DocumentKind::Certificate && kept {
+            return Err(HsmError::NotDeleted(request.job));
         }
         Ok(self.shared.book.seal(request, &closed, key))
     }

@@ -43,6 +43,8 @@ pub(super) struct SpoolKeys {
     open: Mutex<BTreeMap<SpoolKeyName, SpoolCipher>>,
     /// The keys that this host has made. The event that makes a job of one may be on its way.
     made: Mutex<BTreeSet<SpoolKeyName>>,
+    /// Keys that are to be destroyed and could not be.
+    owed: Mutex<BTreeSet<(LedgerId, SpoolKeyName)>>,
 }
 
 /// A cipher with its key, in locked pages where the process has some.
@@ -66,7 +68,7 @@ impl SpoolKeys {
     /// The spools' keys of the store with this seal.
     pub(super) fn of(seal: &Arc<CompanionSeal>) -> Self {
         let kept = CompanionFile::in_store(seal, CompanionKind::Spools);
-        Self { kept, open: Mutex::default(), made: Mutex::default() }
+        Self { kept, open: Mutex::default(), made: Mutex::default(), owed: Mutex::default() }
     }
 
     /// See [`Vault::new_spool`].
@@ -136,8 +138,22 @@ impl SpoolKeys {
         self.forget(&keys, was.map(|_| spool))
     }
 
+    /// Destroys keys of a ledger whose deletion has begun, and those that an earlier call could not destroy (a full disk). What cannot
+    /// be destroyed now is a debt of this host.
+    pub(super) fn end(&self, ledger: LedgerId, spools: &[SpoolKeyName]) {
+        let Ok(mut owed) = self.owed.lock() else { return };
+        owed.extend(spools.iter().map(|spool| (ledger, *spool)));
+        owed.retain(|(ledger, spool)| match self.destroy(*ledger, &[*spool]) {
+            Ok(()) => false,
+            Err(error) => {
+                tracing::warn!(%error, "the key of a deleted job's spool is not destroyed yet");
+                true
+            }
+        });
+    }
+
     /// Destroys keys of a ledger whose deletion has begun. A key that is missing, or destroyed already, stays so.
-    pub(super) fn destroy(&self, ledger: LedgerId, spools: &[SpoolKeyName]) -> Result<(), HsmError> {
+    fn destroy(&self, ledger: LedgerId, spools: &[SpoolKeyName]) -> Result<(), HsmError> {
         if spools.is_empty() {
             return Ok(());
         }
@@ -164,6 +180,10 @@ impl SpoolKeys {
         of_jobs: &BTreeMap<SpoolKeyName, bool>,
         orphans: bool,
     ) -> Result<(), HsmError> {
+        if !self.kept.path().exists() {
+            // This store has made no key yet.
+            return Ok(());
+        }
         let _lock = self.kept.lock()?;
         let mut keys = self.read()?;
         let mut gone = Vec::new();
@@ -183,10 +203,10 @@ impl SpoolKeys {
         self.forget(&keys, gone)
     }
 
-    /// Whether the key is there.
-    pub(super) fn state(&self, spool: SpoolKeyName) -> Result<SpoolKeyState, HsmError> {
+    /// Whether the key of this ledger is there.
+    pub(super) fn state(&self, ledger: LedgerId, spool: SpoolKeyName) -> Result<SpoolKeyState, HsmError> {
         let _lock = self.kept.lock()?;
-        Ok(match self.read()?.get(&spool) {
+        Ok(match self.read()?.get(&spool).filter(|(of, _)| *of == ledger) {
             None => SpoolKeyState::Missing,
             Some((_, None)) => SpoolKeyState::Destroyed,
             Some((_, Some(_))) => SpoolKeyState::There,

@@ -74,7 +74,7 @@ fn a_key_that_was_destroyed_is_gone_and_says_so() {
     let sealed = [a, b].map(|name| spools.seal(name, 0, b"data").unwrap());
     // Only its own ledger destroys a key, and it may do so again.
     spools.destroy(B, &[a]).unwrap();
-    assert_eq!(spools.state(a), Ok(SpoolKeyState::There));
+    assert_eq!(spools.state(A, a), Ok(SpoolKeyState::There));
     spools.destroy(A, &[a]).unwrap();
     spools.destroy(A, &[a]).unwrap();
     assert_eq!(key(a), None);
@@ -88,8 +88,9 @@ fn a_key_that_was_destroyed_is_gone_and_says_so() {
         assert_eq!(spools.unseal(b, 0, &sealed[1]).unwrap(), b"data");
         let unknown = SpoolKeyName([7; 16]);
         assert!(matches!(spools.unseal(unknown, 0, &sealed[0]), Err(HsmError::NoSpoolKey(..))));
-        let states = [a, b, unknown].map(|name| spools.state(name).unwrap());
-        assert_eq!(states, [SpoolKeyState::Destroyed, SpoolKeyState::There, SpoolKeyState::Missing]);
+        let states = [(A, a), (B, b), (A, unknown), (B, a)].map(|(of, name)| spools.state(of, name).unwrap());
+        let missing = SpoolKeyState::Missing;
+        assert_eq!(states, [SpoolKeyState::Destroyed, SpoolKeyState::There, missing, missing]);
     }
 }
 
@@ -113,11 +114,11 @@ fn keys_without_a_job_go_and_those_of_other_ledgers_stay() {
     let of_jobs = BTreeMap::from([(kept, false), (deleting, true)]);
     // The event that makes a job of it may be on its way while the host that made it lives.
     spools.settle(A, &of_jobs, true).unwrap();
-    assert_eq!(spools.state(orphan), Ok(SpoolKeyState::There));
-    assert_eq!(spools.state(deleting), Ok(SpoolKeyState::Destroyed));
+    assert_eq!(spools.state(A, orphan), Ok(SpoolKeyState::There));
+    assert_eq!(spools.state(A, deleting), Ok(SpoolKeyState::Destroyed));
     let next = again(&directory);
     next.settle(A, &of_jobs, false).unwrap();
-    assert_eq!(next.state(orphan), Ok(SpoolKeyState::There));
+    assert_eq!(next.state(A, orphan), Ok(SpoolKeyState::There));
     next.settle(A, &of_jobs, true).unwrap();
     for spools in [&next, &again(&directory)] {
         assert_eq!(spools.unseal(kept, 0, &sealed[0]).unwrap(), b"data");
@@ -136,9 +137,9 @@ fn a_key_that_comes_back_with_an_old_file_is_destroyed_again() {
     spools.destroy(A, &[name]).unwrap();
     std::fs::write(&path, &old).unwrap();
     let spools = again(&directory);
-    assert_eq!(spools.state(name), Ok(SpoolKeyState::There));
+    assert_eq!(spools.state(A, name), Ok(SpoolKeyState::There));
     spools.settle(A, &BTreeMap::from([(name, true)]), false).unwrap();
-    assert_eq!(spools.state(name), Ok(SpoolKeyState::Destroyed));
+    assert_eq!(spools.state(A, name), Ok(SpoolKeyState::Destroyed));
 }
 
 #[test]

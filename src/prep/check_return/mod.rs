@@ -27,7 +27,7 @@ use crate::hsm::open_delivered;
 use crate::ids::{CardNames, CardRef};
 use crate::prep::hashed::HashedInput;
 use crate::record::{Cwf1Reader, FileLimits, Header, open_input};
-use crate::report::compared::ReturnTotals;
+use crate::report::compared::{ReturnTotals, StatedJob};
 use crate::report::return_file::{ReceivedEnd, ReceivedHeader, ReceivedLine, ReceivedRecord, ReturnFile};
 use crate::report::seal;
 
@@ -80,17 +80,18 @@ fn check_open(
         );
         return Err(Failure::new(Exit::AuditFailed, what));
     }
-    let Reconciled { mut verdict, ledger, totals } = reconciled?;
+    let Reconciled { mut verdict, header, totals } = reconciled?;
     verdict.audit_key = genuine.key.to_string();
     verdict.key_was_named = key.is_some();
-    if ledger != genuine.ledger.to_string() {
-        verdict.faults.push("its ledger is not the one that was signed".into());
-    }
-    if let Some(sealed) = &genuine.sealed {
-        if verdict.job != sealed.job.to_string() {
-            verdict.faults.push("its job is not the one that was signed".into());
+    match &genuine.sealed {
+        Some(sealed) => {
+            verdict.faults.extend(StatedJob::from(&header).differences(sealed));
+            verdict.faults.extend(totals.differences(sealed.counted.as_ref()));
         }
-        verdict.faults.extend(totals.differences(sealed.counted.as_ref()));
+        None if header.ledger != genuine.ledger.to_string() => {
+            verdict.faults.push("its ledger is not the one that was signed".into());
+        }
+        None => {}
     }
     verdict.counted = genuine.sealed.is_some_and(|sealed| sealed.counted.is_some());
     Ok(verdict)
@@ -99,8 +100,8 @@ fn check_open(
 /// A return file that was reconciled with the sent file.
 struct Reconciled {
     verdict: ReturnVerdict,
-    /// The ledger that it names.
-    ledger: String,
+    /// Its first line.
+    header: ReceivedHeader,
     /// What its lines add up to.
     totals: ReturnTotals,
 }
@@ -113,7 +114,6 @@ fn reconciled(
 ) -> Result<Reconciled, Failure> {
     let file = SentFile::read(sent, keys)?;
     let mut received = ReturnFile::begin(paper.display().to_string(), input)?;
-    let ledger = received.header.ledger.clone();
     let mut verdict = begun(paper, sent, &file, &received.header);
     verdict.faults = differences(&file, &received.header);
     let mut tally =
@@ -127,12 +127,12 @@ fn reconciled(
             }
             ReceivedLine::End(end) => {
                 let verdict = tally.end(&end, received.next()?.is_some());
-                return Ok(Reconciled { verdict, ledger, totals });
+                return Ok(Reconciled { verdict, header: received.header, totals });
             }
         }
     }
     tally.verdict.faults.push("it has no end line: it was cut short".into());
-    Ok(Reconciled { verdict: tally.finished(), ledger, totals })
+    Ok(Reconciled { verdict: tally.finished(), header: received.header, totals })
 }
 
 /// The verdict before the first record.

@@ -129,7 +129,7 @@ impl ReturnVerdict {
     pub fn exit(&self) -> Exit {
         match self.all_accounted_for() {
             false => Exit::NotReconciled,
-            true if !self.key_was_named => Exit::StructureOnly,
+            true if !self.key_was_named || !self.counted => Exit::StructureOnly,
             true if self.cancelled > 0 => Exit::NotAllGood,
             true => Exit::Ok,
         }
