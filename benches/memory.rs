@@ -13,6 +13,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "a bench that cannot measure stops, and its figures are small"
 )]
 

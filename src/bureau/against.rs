@@ -15,6 +15,7 @@ use super::refusal::Refusal;
 use crate::audit::{ChainPlace, Checkpoint, CheckpointLink, LedgerId, PublicKey, Signature};
 use crate::exit::Exit;
 use crate::files;
+use crate::laws::unix_ms;
 use crate::ledger::{LedgerError, Reader};
 
 /// Longest line in bytes: the bytes of an event in hex, its fields, and some room.
@@ -52,7 +53,7 @@ struct KeptCheckpoint {
     hash: String,
     generation: u64,
     epoch: Option<u32>,
-    time: Option<u64>,
+    time: Option<String>,
     before: Option<String>,
     audit_key: String,
     signature: String,
@@ -60,8 +61,9 @@ struct KeptCheckpoint {
 
 impl KeptCheckpoint {
     fn read(&self) -> Option<Checkpoint> {
-        let link = match (self.epoch, self.time, &self.before) {
+        let link = match (self.epoch, &self.time, &self.before) {
             (Some(epoch), Some(time), Some(before)) => {
+                let time = unix_ms(time)?;
                 Some(CheckpointLink { epoch, time, before: <_>::from_hex(before).ok()? })
             }
             (None, None, None) => None,

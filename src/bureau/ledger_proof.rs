@@ -12,6 +12,7 @@ use super::refusal::Refusal;
 use crate::audit::PublicKey;
 use crate::exit::Exit;
 use crate::hsm::{AuditInfo, HsmError};
+use crate::laws::rfc3339;
 use crate::ledger::audit::{AuditFinding, FindingPlace, KnownAgain};
 use crate::ledger::{LedgerError, Reader};
 use crate::report::events::write_exported;
@@ -124,7 +125,7 @@ struct ExportedCheckpoint {
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<u64>,
+    time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<String>,
     audit_key: String,
@@ -154,7 +155,7 @@ pub fn export(reader: &Reader, out: &mut dyn Write) -> Result<(u64, u64), Refusa
                     hash: hex::encode_upper(signed.place.hash),
                     generation: signed.generation,
                     epoch: signed.link.map(|link| link.epoch),
-                    time: signed.link.map(|link| link.time),
+                    time: signed.link.map(|link| rfc3339(link.time)),
                     before: signed.link.map(|link| hex::encode_upper(link.before)),
                     audit_key: signed.key.to_string(),
                     signature: hex::encode_upper(signed.signature.to_bytes()),

@@ -49,5 +49,5 @@ pub use law::Law;
 pub use ledger_book::{Breach, ClosedJob, Followed, FollowedCard, LedgerBook, file_name_hash};
 pub use outcomes::{CardsDigest, OutcomesDigest};
 pub use shifts::{SHIFT_SPACES, shift_name_fault};
-pub use time::{rfc3339, rfc3339_seconds};
+pub use time::{rfc3339, rfc3339_seconds, unix_ms};
 pub use types::*;

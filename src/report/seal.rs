@@ -20,6 +20,7 @@ use crate::audit::{
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::ids::JobId;
+use crate::laws::{rfc3339, unix_ms};
 use crate::sibling_path::sibling_path;
 
 /// Bytes at the beginning of a paper that name its job.
@@ -36,7 +37,7 @@ pub struct StoredSeal {
     event: u64,
     event_hash: String,
     job: JobId,
-    time: u64,
+    time: String,
     spool_key: SpoolKeyState,
     counted: Option<StoredCounts>,
     sha256: String,
@@ -108,7 +109,7 @@ impl From<&DocumentSeal> for StoredSeal {
             event: head.n,
             event_hash: hex(&head.hash),
             job,
-            time,
+            time: rfc3339(time),
             spool_key,
             counted,
             sha256: hex(&text),
@@ -146,7 +147,7 @@ impl StoredSeal {
             head: ChainPlace { ledger, n: self.event, hash: <_>::from_hex(&self.event_hash).ok()? },
             epoch: self.epoch,
             job: self.job,
-            time: self.time,
+            time: unix_ms(&self.time)?,
             spool_key: self.spool_key,
             counted,
             text: <_>::from_hex(&self.sha256).ok()?,

@@ -126,7 +126,10 @@ fn a_changed_export_is_found_and_what_is_none_is_refused() {
     found(&world, &["changed.jsonl"], "another event of this number");
     for field in ["generation", "time"] {
         let mut value: Value = serde_json::from_str(lines[signed[1]]).unwrap();
-        value[field] = (value[field].as_u64().unwrap() + 1).into();
+        value[field] = match field {
+            "generation" => (value[field].as_u64().unwrap() + 1).into(),
+            _ => "2026-01-01T00:00:00.000Z".into(),
+        };
         let changed = value.to_string();
         let mut other = lines.clone();
         other[signed[1]] = &changed;

@@ -68,7 +68,7 @@ impl World {
             outcomes.update(number("attempts"));
             outcomes.update(number("position"));
             let name = line["card_ref"].as_str().unwrap_or_default();
-            cards.update([name.len() as u8]);
+            cards.update([u8::try_from(name.len()).unwrap()]);
             cards.update(name);
         }
         let good = lines.iter().filter(|line| line["outcome"] == "GOOD").count() as u64;
@@ -252,8 +252,8 @@ fn a_return_file_that_says_something_else_than_the_hsm_has_counted_is_named() {
     let world = World::new(&["C1", "C2"]);
     let lines = |first: (&str, u32), second: (&str, u32)| {
         let (one, other) = (line(1, "C1", first.0, first.1), line(2, "C2", second.0, second.1));
-        let good = [first, second].iter().filter(|line| line.0 == "GOOD").count();
-        [world.header(), one, other, end(2, good as u32, 2 - good as u32)].concat()
+        let good = [first, second].iter().map(|line| u32::from(line.0 == "GOOD")).sum::<u32>();
+        [world.header(), one, other, end(2, good, 2 - good)].concat()
     };
     // { sequence u32 | state | attempts u32 | position u32 }*, and { length | card_ref }*.
     let outcomes = [[0, 0, 0, 1, 0x13, 0, 0, 0, 1, 0, 0, 0, 0], [0, 0, 0, 2, 0x13, 0, 0, 0, 2, 0, 0, 0, 0]];
