@@ -39,11 +39,12 @@ use std::time::{Duration, Instant};
 use cardwright::audit::LedgerId;
 use cardwright::hsm::client::{HostProcess, HsmClient};
 use cardwright::hsm::{Auditor, CallerRole, FileAdmission};
-use cardwright::laws::{Change, JobId};
+use cardwright::ids::KmcRef;
+use cardwright::laws::{Change, ChipId, JobId};
 use cardwright::ledger::Ledger;
 use file::Kek;
 use measured::MeasuredRun;
-use support::{CARDWRIGHT, World, median};
+use support::{CARDWRIGHT, World, key_data, median};
 
 /// Number of measured starts.
 const STARTS: usize = 5;
@@ -92,7 +93,10 @@ fn daemon(world: &World) -> f64 {
 /// Binds the last record of a job to a blank and stops there, like a daemon that dies.
 fn interrupt(open: Ledger, cards: u32) {
     let (job, last) = (JobId(1), cards + 1);
-    for change in [Change::Fed { blank: last }, ledger::bound(last)] {
+    // The HSM answers that it gives no session to a chip whose KMC is not named.
+    let kmc = KmcRef { id: key_data(last).kmc_id(), version: 1 };
+    let chip = Some(ChipId::globalplatform(key_data(last), Some(kmc)));
+    for change in [Change::Fed { blank: last }, Change::Bound { seq: last, blank: last, chip }] {
         open.record(job, change, ledger::context()).wait().unwrap();
     }
     open.close().unwrap();

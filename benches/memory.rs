@@ -19,8 +19,6 @@
 
 #[path = "cards/bound.rs"]
 mod bound;
-#[path = "../tests/hsm/callers.rs"]
-mod callers;
 #[allow(dead_code, reason = "each program uses its part of what they share")]
 #[path = "../tests/hsm/card.rs"]
 mod card;
@@ -38,17 +36,21 @@ mod support;
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use bound::BoundCards;
-use callers::LineCallers;
 use cardwright::hsm::client::{HostProcess, HsmClient};
-use cardwright::hsm::{Auditor, CallerRole, CardAttempt, HsmDoor};
+use cardwright::hsm::{
+    Auditor, CallerRole, CardAttempt, CardSession, CardSessionRequest, Hsm, HsmDoor, HsmError,
+    RecordToVerify, VerifiedRecord,
+};
 use cardwright::ids::{KmcRef, ProductName};
 use cardwright::laws::{Change, ChipId, JobId};
 use cardwright::ledger::Ledger;
 use cardwright::profile::ProductProfile;
 use cardwright::record::{Cwf1Reader, FileLimits};
+use cardwright::scp::{HostChallenge, SecureChannelSpec};
 use session::Session;
 use support::{CARDWRIGHT, World, key_data, median};
 
@@ -129,7 +131,10 @@ impl Round<'_> {
         let record = |change| ledger.record(job, change, ledger::context());
         let fed: Vec<_> = (1..=count).map(|blank| record(Change::Fed { blank })).collect();
         fed.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
-        let callers: Vec<_> = (0..in_flight).map(|_| LineCallers::connect(door)).collect();
+        let source = Mutex::new(HsmClient::connect(door, CallerRole::Source).unwrap());
+        let connected = || HsmClient::connect(door, CallerRole::Station).unwrap();
+        let callers: Vec<_> =
+            (0..in_flight).map(|_| StationCaller { source: &source, station: connected() }).collect();
         let begun = Instant::now();
         std::thread::scope(|scope| {
             for (station, mut hsm) in callers.into_iter().enumerate() {
@@ -145,6 +150,26 @@ impl Round<'_> {
             }
         });
         f64::from(count) / begun.elapsed().as_secs_f64()
+    }
+}
+
+/// The connections of a station of the bench: its own, and the line's one source.
+struct StationCaller<'a> {
+    source: &'a Mutex<HsmClient>,
+    station: HsmClient,
+}
+
+impl Hsm for StationCaller<'_> {
+    fn verify_record(&mut self, record: &RecordToVerify) -> Result<VerifiedRecord, HsmError> {
+        self.source.lock().unwrap().verify_record(record)
+    }
+
+    fn draw_challenge(&mut self, channel: SecureChannelSpec) -> Result<HostChallenge, HsmError> {
+        self.station.draw_challenge(channel)
+    }
+
+    fn session(&mut self, request: &CardSessionRequest) -> Result<CardSession, HsmError> {
+        self.station.session(request)
     }
 }
 
