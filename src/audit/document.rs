@@ -55,10 +55,13 @@ pub enum SpoolKeyState {
 
 /// What the HSM has counted of a closed job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CountedJob {
     /// SHA-256 of the issuer's file.
+    #[serde(with = "digest")]
     pub file: [u8; 32],
     /// SHA-256 of its name (`laws::file_name_hash`).
+    #[serde(with = "digest")]
     pub name: [u8; 32],
     /// The line was simulated.
     pub simulated: bool,
@@ -81,11 +84,35 @@ pub struct CountedJob {
     /// Test cards.
     pub blanks_sample: u64,
     /// Digest over the outcome of every record (`laws::OutcomesDigest`).
+    #[serde(with = "digest")]
     pub outcomes: [u8; 32],
-    /// Digest over every card_ref (`laws::cards_digest`).
+    /// Digest over every card_ref (`laws::CardsDigest`).
+    #[serde(with = "digest")]
     pub cards: [u8; 32],
     /// Destructions that no person proved to the HSM; `None` where none has to be proved.
     pub unproved: Option<u32>,
+}
+
+/// A digest as hex digits in a text, and as its bytes elsewhere.
+mod digest {
+    use hex::FromHex;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.serialize_str(&hex::encode_upper(digest))
+        } else {
+            digest.serialize(serializer)
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        if !deserializer.is_human_readable() {
+            return <_>::deserialize(deserializer);
+        }
+        <_>::from_hex(String::deserialize(deserializer)?).map_err(|_| D::Error::custom("it is no digest"))
+    }
 }
 
 /// What a seal says.

@@ -39,31 +39,10 @@ pub struct StoredSeal {
     job: JobId,
     time: String,
     spool_key: SpoolKeyState,
-    counted: Option<StoredCounts>,
+    counted: Option<CountedJob>,
     sha256: String,
     audit_key: String,
     signature: String,
-}
-
-/// What the HSM has counted.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredCounts {
-    file: String,
-    name: String,
-    simulated: bool,
-    test_keys: bool,
-    records: u64,
-    good: u64,
-    cancelled: u64,
-    blanks_fed: u64,
-    blanks_good: u64,
-    blanks_rejected: u64,
-    blanks_returned: u64,
-    blanks_sample: u64,
-    outcomes: String,
-    cards: String,
-    unproved: Option<u32>,
 }
 
 /// Name of the form of a seal.
@@ -84,23 +63,6 @@ impl From<&DocumentSeal> for StoredSeal {
     fn from(seal: &DocumentSeal) -> Self {
         let hex = |bytes: &[u8]| hex::encode_upper(bytes);
         let SealedDocument { kind, head, epoch, job, time, spool_key, counted, text } = seal.document;
-        let counted = counted.map(|counted| StoredCounts {
-            file: hex(&counted.file),
-            name: hex(&counted.name),
-            simulated: counted.simulated,
-            test_keys: counted.test_keys,
-            records: counted.records,
-            good: counted.good,
-            cancelled: counted.cancelled,
-            blanks_fed: counted.blanks_fed,
-            blanks_good: counted.blanks_good,
-            blanks_rejected: counted.blanks_rejected,
-            blanks_returned: counted.blanks_returned,
-            blanks_sample: counted.blanks_sample,
-            outcomes: hex(&counted.outcomes),
-            cards: hex(&counted.cards),
-            unproved: counted.unproved,
-        });
         Self {
             seal: FORM.to_owned(),
             document: kind,
@@ -121,26 +83,6 @@ impl From<&DocumentSeal> for StoredSeal {
 
 impl StoredSeal {
     fn read(&self) -> Option<DocumentSeal> {
-        let counted = match &self.counted {
-            None => None,
-            Some(counted) => Some(CountedJob {
-                file: <_>::from_hex(&counted.file).ok()?,
-                name: <_>::from_hex(&counted.name).ok()?,
-                simulated: counted.simulated,
-                test_keys: counted.test_keys,
-                records: counted.records,
-                good: counted.good,
-                cancelled: counted.cancelled,
-                blanks_fed: counted.blanks_fed,
-                blanks_good: counted.blanks_good,
-                blanks_rejected: counted.blanks_rejected,
-                blanks_returned: counted.blanks_returned,
-                blanks_sample: counted.blanks_sample,
-                outcomes: <_>::from_hex(&counted.outcomes).ok()?,
-                cards: <_>::from_hex(&counted.cards).ok()?,
-                unproved: counted.unproved,
-            }),
-        };
         let ledger = LedgerId(<_>::from_hex(&self.ledger).ok()?);
         let document = SealedDocument {
             kind: self.document,
@@ -149,7 +91,7 @@ impl StoredSeal {
             job: self.job,
             time: unix_ms(&self.time)?,
             spool_key: self.spool_key,
-            counted,
+            counted: self.counted,
             text: <_>::from_hex(&self.sha256).ok()?,
         };
         let (key, signature) = key_and_signature(&self.audit_key, &self.signature)?;
