@@ -1,7 +1,7 @@
 //! Compares a paper's text with what the HSM has counted of its job, which the seal of the paper states.
 //!
-//! A report in JSON and a return file are compared line by line. A page in HTML is not read: whoever checks it compares the figures
-//! himself. Not here: whether the seal is genuine (`seal`).
+//! A report in JSON and a return file are compared line by line. A page in HTML is not read here: whoever checks it compares the
+//! figures. Not here: whether the seal is genuine (`seal`).
 
 use std::io::Read;
 
@@ -88,15 +88,20 @@ impl ReturnTotals {
             _ => None,
         };
         self.records += 1;
+        self.good += u64::from(state == Some(RecordState::Good));
+        self.cancelled += u64::from(state == Some(RecordState::Cancelled));
         self.cards.add(&line.card_ref);
         match (state, u32::try_from(line.attempts)) {
             (Some(state), Ok(attempts)) => {
-                self.good += u64::from(state == RecordState::Good);
-                self.cancelled += u64::from(state == RecordState::Cancelled);
                 self.outcomes.add(line.seq, state, attempts, line.position.unwrap_or(0));
             }
             _ => self.strange = true,
         }
+    }
+
+    /// Whether an end line counts these lines.
+    pub fn are_counted_by(&self, end: &ReceivedEnd) -> bool {
+        (end.records, end.good, end.cancelled) == (self.records, self.good, self.cancelled)
     }
 
     /// What differs from what was counted; nothing if the HSM has not counted the job.
@@ -125,8 +130,7 @@ fn differs(what: &str) -> String {
 /// Reads a return file and compares it with its seal.
 pub fn return_file(name: String, text: impl Read, sealed: &SealedDocument) -> Result<Vec<String>, Failure> {
     let mut file = ReturnFile::begin(name, text)?;
-    let mut found = Vec::new();
-    found.extend(StatedJob::from(&file.header).differences(sealed));
+    let mut found = StatedJob::from(&file.header).differences(sealed);
     let mut totals = ReturnTotals::default();
     let mut end: Option<ReceivedEnd> = None;
     while let Some(line) = file.next()? {
@@ -136,8 +140,7 @@ pub fn return_file(name: String, text: impl Read, sealed: &SealedDocument) -> Re
             _ => found.push("something stands after its end line".to_owned()),
         }
     }
-    let ended = (totals.records, totals.good, totals.cancelled);
-    if end.is_none_or(|end| (end.records, end.good, end.cancelled) != ended) {
+    if !end.is_some_and(|end| totals.are_counted_by(&end)) {
         found.push("it has no end line, or one that counts other records than it has".to_owned());
     }
     found.extend(totals.differences(sealed.counted.as_ref()));

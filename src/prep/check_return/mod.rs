@@ -116,23 +116,19 @@ fn reconciled(
     let mut received = ReturnFile::begin(paper.display().to_string(), input)?;
     let mut verdict = begun(paper, sent, &file, &received.header);
     verdict.faults = differences(&file, &received.header);
-    let mut tally =
-        ReturnTally { file: &file, seen: vec![false; file.cards.len()], lines: (0, 0, 0), verdict };
-    let mut totals = ReturnTotals::default();
+    let seen = vec![false; file.cards.len()];
+    let mut tally = ReturnTally { file: &file, seen, totals: ReturnTotals::default(), verdict };
     while let Some(line) = received.next()? {
         match line {
-            ReceivedLine::Record(record) => {
-                totals.add(&record);
-                tally.record(&record);
-            }
+            ReceivedLine::Record(record) => tally.record(&record),
             ReceivedLine::End(end) => {
-                let verdict = tally.end(&end, received.next()?.is_some());
-                return Ok(Reconciled { verdict, header: received.header, totals });
+                tally.end(&end, received.next()?.is_some());
+                return Ok(tally.finished(received.header));
             }
         }
     }
     tally.verdict.faults.push("it has no end line: it was cut short".into());
-    Ok(Reconciled { verdict: tally.finished(), header: received.header, totals })
+    Ok(tally.finished(received.header))
 }
 
 /// The verdict before the first record.
@@ -173,22 +169,18 @@ struct ReturnTally<'a> {
     file: &'a SentFile,
     /// The records that had a line.
     seen: Vec<bool>,
-    /// Lines of records, those that say GOOD, those that say CANCELLED.
-    lines: (u64, u64, u64),
+    totals: ReturnTotals,
     verdict: ReturnVerdict,
 }
 
 impl ReturnTally<'_> {
     fn record(&mut self, line: &ReceivedRecord) {
-        let (records, good, cancelled) = &mut self.lines;
-        *records += 1;
+        self.totals.add(line);
         let index = line.seq.checked_sub(1).and_then(|index| usize::try_from(index).ok());
         let sent = index.and_then(|index| self.file.cards.get(index)).filter(|name| *name == line.card_ref);
         let seen = index.and_then(|index| self.seen.get_mut(index));
         let made = line.attempts > 0 && line.blank.is_some();
         let outcome = line.outcome.as_str();
-        *good += u64::from(outcome == "GOOD");
-        *cancelled += u64::from(outcome == "CANCELLED");
         let repeated = sent.zip(seen).map(|(_, seen)| std::mem::replace(seen, true));
         let state = match (repeated, outcome) {
             (None, _) => ReturnState::Unknown,
@@ -205,24 +197,23 @@ impl ReturnTally<'_> {
     }
 
     /// Compares the end line with the lines before it.
-    fn end(mut self, end: &ReceivedEnd, more: bool) -> ReturnVerdict {
-        if (end.records, end.good, end.cancelled) != self.lines {
+    fn end(&mut self, end: &ReceivedEnd, more: bool) {
+        if !self.totals.are_counted_by(end) {
             self.verdict.faults.push("its end line counts other records than it has".into());
         }
         if more {
             self.verdict.faults.push("something stands after its end line".into());
         }
-        self.finished()
     }
 
     /// Adds the records without a line.
-    fn finished(mut self) -> ReturnVerdict {
+    fn finished(mut self, header: ReceivedHeader) -> Reconciled {
         for ((seq, name), seen) in (1..).zip(self.file.cards.iter()).zip(&self.seen) {
             if !seen {
                 self.verdict.add(seq, name, ReturnState::Missing);
             }
         }
-        self.verdict
+        Reconciled { verdict: self.verdict, header, totals: self.totals }
     }
 }
 
