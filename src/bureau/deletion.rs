@@ -31,7 +31,7 @@ use crate::exit::{Exit, Failure};
 use crate::hsm::client::HsmClient;
 use crate::hsm::key_host::Connect;
 use crate::hsm::{HsmError, Vault};
-use crate::ids::{JobId, SpoolKeyName};
+use crate::ids::JobId;
 use crate::laws::{Change, Context, DataFate, JobState, KeyFate, Law, SpoolFate};
 use crate::ledger::{JobMark, JobView, Ledger, LedgerError, Reader};
 use crate::reason::ReasonWord;
@@ -44,13 +44,13 @@ use crate::sibling_path::sibling_path;
 const BLOCK: usize = 1 << 20;
 
 /// The state of a spool's key.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 enum KeyFound {
     /// There is no key: the spool lies in the clear.
     None,
     There,
-    /// The HSM host does not know the key.
-    Missing,
+    /// The HSM host does not know the key: its error.
+    Missing(HsmError),
     /// An earlier try destroyed it.
     Destroyed,
 }
@@ -92,7 +92,7 @@ pub fn delete(
         papers = JobPapers::new(job, reader.id()?, &folder, &mut signer)?;
         papers.folder().nothing_yet(job, PaperName::Certificate)?;
         // The papers are written now or never: the return file needs the spool's data of each record.
-        write_missing(&reader, (&view, key), &mut papers, person, connect, &mut done)?;
+        write_missing(&reader, (&view, &key), &mut papers, person, connect, &mut done)?;
         let unreadable =
             done.unreadable.is_some() && key == KeyFound::There && Path::new(&view.spool).exists();
         // The HSM destroys the key when it is shown DELETING. A try that was cut short has recorded it already.
@@ -123,10 +123,7 @@ fn end_data(
     vault: &mut HsmClient,
     done: &mut Deletion,
 ) -> Result<DataFate, Refusal> {
-    let key = match view.spool_key {
-        Some(key) => fate_of(key, vault, done)?,
-        None => KeyFate::NoKey,
-    };
+    let key = fate_of(view, vault, done)?;
     let spool = match (remove(view)?, view.spool_key) {
         (true, Some(_)) => SpoolFate::Removed,
         (true, None) => SpoolFate::Overwritten,
@@ -209,27 +206,27 @@ fn key_of(view: &JobView, hsm: &mut HsmClient) -> Result<KeyFound, Refusal> {
     // An unseal of no pieces only looks for the key.
     match hsm.unseal(key, 0, &[]) {
         Ok(_) => Ok(KeyFound::There),
-        Err(HsmError::NoSpoolKey(..)) => Ok(KeyFound::Missing),
+        Err(error @ HsmError::NoSpoolKey(..)) => Ok(KeyFound::Missing(error)),
         Err(HsmError::SpoolKeyDestroyed(_)) => Ok(KeyFound::Destroyed),
         Err(error) => Err(error.into()),
     }
 }
 
 /// The fate of a spool's key after DELETING. A missing key is as good as a destroyed one, but is reported as missing.
-fn fate_of(key: SpoolKeyName, hsm: &mut HsmClient, done: &mut Deletion) -> Result<KeyFate, Refusal> {
-    match hsm.unseal(key, 0, &[]) {
-        Ok(_) => {
+fn fate_of(view: &JobView, hsm: &mut HsmClient, done: &mut Deletion) -> Result<KeyFate, Refusal> {
+    match key_of(view, hsm)? {
+        KeyFound::None => Ok(KeyFate::NoKey),
+        KeyFound::Destroyed => Ok(KeyFate::Destroyed),
+        KeyFound::Missing(error) => {
+            tracing::warn!(%error, "the spool is deleted without its key");
+            done.key_missing = view.spool_key.map(|key| (key.to_string(), error.to_string()));
+            Ok(KeyFate::Missing)
+        }
+        KeyFound::There => {
             let what =
                 "HSM: it was shown that the deletion begins, and still has the key of the spool: try again";
             Err(Refusal::fault(Exit::Hsm, what.to_owned()))
         }
-        Err(HsmError::SpoolKeyDestroyed(_)) => Ok(KeyFate::Destroyed),
-        Err(error @ HsmError::NoSpoolKey(..)) => {
-            tracing::warn!(%error, "the spool is deleted without its key");
-            done.key_missing = Some((key.to_string(), error.to_string()));
-            Ok(KeyFate::Missing)
-        }
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -237,7 +234,7 @@ fn fate_of(key: SpoolKeyName, hsm: &mut HsmClient, done: &mut Deletion) -> Resul
 /// data of each record. If the spool cannot be read, a person may go on and the daemon may not.
 fn write_missing(
     reader: &Reader,
-    (view, key): (&JobView, KeyFound),
+    (view, key): (&JobView, &KeyFound),
     papers: &mut JobPapers<'_>,
     person: bool,
     connect: Connect<'_>,
@@ -247,7 +244,7 @@ fn write_missing(
     let there = papers.there()?;
     let told = there.without_fulfilment.is_none();
     // An earlier try reached the destruction of the key, or the overwriting of a spool in the clear.
-    if there.all && (key == KeyFound::Destroyed || told && (person || key == KeyFound::None)) {
+    if there.all && (*key == KeyFound::Destroyed || told && (person || *key == KeyFound::None)) {
         return Ok(());
     }
     let spool = match spool_of(view, Box::new(connect()?)) {

@@ -182,9 +182,8 @@ impl TokenLink {
     /// The key with this label in the token.
     pub fn key(&self, object: &str) -> Result<TokenKey, TokenKeyFault> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = keys.take().filter(|keys| keys.is_good()).map(LinkKeys::Own);
-        let open = match own {
-            Some(own) => own,
+        let open = match keys.take().filter(|keys| keys.is_good()) {
+            Some(own) => LinkKeys::Own(own),
             None => self.home.keys().map_err(|fault| TokenKeyFault(fault.to_string()))?,
         };
         let open = match open {
